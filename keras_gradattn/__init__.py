@@ -1,0 +1,1 @@
+"""Attention across depth, and gradients one can see, for Keras 3."""
