@@ -1,1 +1,30 @@
 """Attention across depth, and gradients one can see, for Keras 3."""
+
+from keras_gradattn import layers
+from keras_gradattn.models import (
+    CBAMResNet18,
+    GradAttnV1,
+    GradAttnV2,
+    GradAttnV3,
+    ResNet18,
+    SEResNet18,
+    attach,
+    attention_model,
+    load_pytorch_weights,
+    predict_labels,
+)
+
+__all__ = [
+    "CBAMResNet18",
+    "GradAttnV1",
+    "GradAttnV2",
+    "GradAttnV3",
+    "ResNet18",
+    "SEResNet18",
+    "attach",
+    "attention_model",
+    "layers",
+    "load_pytorch_weights",
+    "predict_labels",
+]
+__version__ = "0.1.0"

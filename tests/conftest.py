@@ -25,3 +25,15 @@ def seeded():
     yield
     keras.config.set_dtype_policy(policy)
     keras.config.set_floatx(floatx)
+
+
+@pytest.fixture
+def double_precision():
+    """Let JAX keep float64 values, which it rounds to float32 otherwise."""
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    with jax.enable_x64(True):
+        yield

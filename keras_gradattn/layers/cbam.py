@@ -1,0 +1,113 @@
+"""Convolutional block attention: channels first, then positions."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_gradattn.layers.arguments import check_positive_integers
+from keras_gradattn.layers.convolution import SymmetricConv2D
+from keras_gradattn.layers.squeeze_excite import bias_free_linear
+
+
+@keras.saving.register_keras_serializable(package="keras_gradattn")
+class CBAM(keras.layers.Layer):
+    """Scale channels, then positions, by gates computed from means and maxima.
+
+    Channel gate: `sigmoid(mlp(mean(x)) + mlp(max(x)))` over positions, one bias-free
+    two-layer network for both; spatial gate: `sigmoid(conv([mean(x), max(x)]))` over
+    channels, 7x7, bias-free (Woo et al. 2018, equations 2 and 3).
+
+    Args:
+        reduction: Channels per hidden unit of the shared network. Defaults to 16.
+        kernel_size: Of the spatial convolution, odd. Defaults to 7.
+        kernel_initializer: Of all three kernels; `None` (the default) is PyTorch's.
+        data_format: `"channels_last"` or `"channels_first"`; `None` (the default) is
+            Keras' global setting.
+        **kwargs: Base layer arguments such as `name` and `dtype`.
+
+    Returns:
+        As a layer: `(batch, height, width, channels)` to the same shape.
+
+    Example:
+
+    >>> maps = keras.Input((8, 8, 64))
+    >>> keras_gradattn.layers.CBAM()(maps).shape
+    (None, 8, 8, 64)
+    """
+
+    def __init__(
+        self,
+        reduction: int = 16,
+        kernel_size: int = 7,
+        kernel_initializer: Any = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        check_positive_integers(reduction=reduction)
+        if kernel_size % 2 == 0:
+            raise ValueError(
+                f"`kernel_size` must be odd. Received: kernel_size={kernel_size}"
+            )
+        self.reduction = reduction
+        self.kernel_size = kernel_size
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.data_format = data_format or keras.config.image_data_format()
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    @property
+    def _channel_axis(self) -> int:
+        return -1 if self.data_format == "channels_last" else 1
+
+    def build(self, input_shape):
+        channels = input_shape[self._channel_axis]
+        hidden = max(1, channels // self.reduction)
+        self.squeeze = bias_free_linear(self, hidden, "squeeze", channels)
+        self.excite = bias_free_linear(self, channels, "excite", hidden)
+        given = self.kernel_initializer
+        self.spatial = SymmetricConv2D(
+            1,
+            self.kernel_size,
+            use_bias=False,
+            kernel_initializer=given
+            and given.__class__.from_config(given.get_config()),
+            data_format=self.data_format,
+            dtype=self.dtype_policy,
+            name="spatial",
+        )
+        described = list(input_shape)
+        described[self._channel_axis] = 2
+        self.spatial.build(tuple(described))
+        self.built = True
+
+    def call(self, inputs):
+        if self.data_format == "channels_last":
+            positions, shape = (1, 2), (-1, 1, 1, inputs.shape[-1])
+        else:
+            positions, shape = (2, 3), (-1, inputs.shape[1], 1, 1)
+        mean = self.excite(ops.relu(self.squeeze(ops.mean(inputs, axis=positions))))
+        most = self.excite(ops.relu(self.squeeze(ops.max(inputs, axis=positions))))
+        outputs = inputs * ops.reshape(ops.sigmoid(mean + most), shape)
+
+        axis = self._channel_axis
+        described = ops.concatenate(
+            [
+                ops.mean(outputs, axis=axis, keepdims=True),
+                ops.max(outputs, axis=axis, keepdims=True),
+            ],
+            axis=axis,
+        )
+        return outputs * ops.sigmoid(self.spatial(described))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "reduction": self.reduction,
+            "kernel_size": self.kernel_size,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "data_format": self.data_format,
+        }

@@ -1,0 +1,331 @@
+"""Two-dimensional convolution with PyTorch's symmetric padding, fast on small maps."""
+
+import itertools
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_gradattn.layers.linear import fan_in_uniform
+
+FORMS = ("auto", "backend", "positions")
+
+# Largest number of output positions for which one matrix product per position beats
+# the backend's own convolution on a CPU.
+_MOST_POSITIONS = {"jax": 16, "tensorflow": 4, "torch": 4}
+
+_forced_form = "auto"
+
+
+def set_convolution_form(form: str) -> None:
+    """Force the form in which every `SymmetricConv2D` that says "auto" is computed.
+
+    Both forms use the same weights and give the same numbers up to rounding. The choice
+    is made when a step is traced, so call this before the first step.
+
+    Args:
+        form: `"auto"` (by map size, backend and device), `"backend"` (the backend's own
+            convolution) or `"positions"` (one matrix product per output position,
+            wherever the map's size is known).
+
+    Raises:
+        ValueError: If `form` is none of these.
+
+    Example:
+
+    >>> keras_gradattn.layers.set_convolution_form("backend")
+    """
+    global _forced_form
+    _forced_form = _checked_form(form)
+
+
+def _checked_form(form: str) -> str:
+    if form not in FORMS:
+        raise ValueError(f"`form` must be one of {FORMS}. Received: form={form!r}")
+    return form
+
+
+def _pair(value: int | tuple[int, int], name: str) -> tuple[int, int]:
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    if len(pair) != 2 or not all(isinstance(v, int) and v >= 0 for v in pair):
+        raise ValueError(
+            f"`{name}` must be a non-negative integer or a pair of them. "
+            f"Received: {name}={value!r}"
+        )
+    return pair
+
+
+def _runs_on_cpu(inputs) -> bool:
+    """Whether `inputs` will be computed on a CPU, which each backend says its own way."""
+    match keras.backend.backend():
+        case "jax":
+            import jax
+
+            return jax.default_backend() == "cpu"
+        case "tensorflow":
+            import tensorflow as tf
+
+            return not tf.config.list_logical_devices("GPU")
+        case "torch":
+            return inputs.device.type in ("cpu", "meta")
+    return False
+
+
+@keras.saving.register_keras_serializable(package="keras_gradattn")
+class SymmetricConv2D(keras.layers.Conv2D):
+    """2-D convolution that pads both sides alike, as PyTorch does.
+
+    Keras' `padding="same"` puts the odd pixel of a strided convolution on one side
+    only, so the same weights give other numbers than in PyTorch. Here `padding` is the
+    number of zero pixels on every side.
+
+    On small maps most of what a padded convolution multiplies is padding, and on a CPU
+    XLA's gradient of it is an order of magnitude too slow. There each output position
+    is computed as one matrix product of its valid patch with the matching kernel taps:
+    the same weights, the same numbers.
+
+    Args:
+        filters: Number of output channels.
+        kernel_size: An integer or a pair, pixels.
+        strides: An integer or a pair, pixels. Defaults to 1.
+        padding: Zero pixels on each side, an integer or a pair (rows, columns). `None`
+            (the default) keeps the size at stride 1: `dilation * (kernel - 1) // 2`.
+        form: `"auto"` (the default), `"backend"` or `"positions"`; see
+            `set_convolution_form`.
+        kernel_initializer: `None` (the default) is PyTorch's: uniform within
+            `1 / sqrt(fan_in)`.
+        bias_initializer: Likewise.
+        **kwargs: Everything else that `keras.layers.Conv2D` takes.
+
+    Returns:
+        As a layer: `(batch, height, width, channels)` to `(batch, (height + 2 * padding
+        - kernel) // stride + 1, ..., filters)`, or the channels-first equivalent.
+
+    Raises:
+        ValueError: If `padding` is not a non-negative integer or a pair of them, or
+            `form` is unknown.
+
+    Example:
+
+    >>> images = keras.Input((28, 28, 1))
+    >>> keras_gradattn.layers.SymmetricConv2D(64, 7, strides=2, padding=3)(images).shape
+    (None, 14, 14, 64)
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | tuple[int, int],
+        strides: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] | None = None,
+        *,
+        form: str = "auto",
+        kernel_initializer: Any = None,
+        bias_initializer: Any = None,
+        **kwargs: Any,
+    ):
+        super().__init__(
+            filters,
+            kernel_size,
+            strides=strides,
+            padding="valid",
+            kernel_initializer=kernel_initializer or fan_in_uniform(),
+            bias_initializer=bias_initializer,
+            **kwargs,
+        )
+        self.form = _checked_form(form)
+        if padding is None:
+            padding = tuple(
+                dilation * (kernel - 1) // 2
+                for kernel, dilation in zip(
+                    self.kernel_size, self.dilation_rate, strict=True
+                )
+            )
+        self.pixels_padded = _pair(padding, "padding")
+
+    def build(self, input_shape):
+        given = self.bias_initializer
+        if given is None:
+            channels = input_shape[-1 if self._channels_last else 1]
+            fan_in = channels // self.groups * self.kernel_size[0] * self.kernel_size[1]
+            bound = float(fan_in) ** -0.5
+            self.bias_initializer = keras.initializers.RandomUniform(-bound, bound)
+        super().build(input_shape)
+        self.bias_initializer = given
+
+    @property
+    def _channels_last(self) -> bool:
+        return self.data_format == "channels_last"
+
+    def convolution_op(self, inputs, kernel):
+        height, width = inputs.shape[1:3] if self._channels_last else inputs.shape[2:4]
+        if not self._computes_positions(inputs, height, width):
+            return self._convolve_on_backend(inputs, kernel)
+        kernel = ops.convert_to_tensor(kernel, dtype=self.compute_dtype)
+        if self._channels_last:
+            return _convolve_positions(
+                inputs, kernel, self.strides, self.pixels_padded, self.dilation_rate
+            )
+        outputs = _convolve_positions(
+            ops.transpose(inputs, (0, 2, 3, 1)),
+            kernel,
+            self.strides,
+            self.pixels_padded,
+            self.dilation_rate,
+        )
+        return ops.transpose(outputs, (0, 3, 1, 2))
+
+    def _computes_positions(self, inputs, height, width) -> bool:
+        form = self.form if self.form != "auto" else _forced_form
+        if form == "backend" or self.groups != 1 or height is None or width is None:
+            return False
+        if form == "positions":
+            return True
+        rows, columns = self._output_size((height, width))
+        limit = _MOST_POSITIONS.get(keras.backend.backend(), 0)
+        if self.kernel_size == (1, 1) and keras.backend.backend() == "jax":
+            # One tap: a single matrix product whatever the map's size.
+            return _runs_on_cpu(inputs)
+        return rows * columns <= limit and _runs_on_cpu(inputs)
+
+    def _convolve_on_backend(self, inputs, kernel):
+        rows, columns = self.pixels_padded
+        keeps_size = self.strides == (1, 1) and all(
+            2 * pixels == dilation * (size - 1)
+            for pixels, size, dilation in zip(
+                self.pixels_padded, self.kernel_size, self.dilation_rate, strict=True
+            )
+        )
+        if not keeps_size and (rows or columns):
+            around = [(rows, rows), (columns, columns)]
+            pads = (
+                [(0, 0), *around, (0, 0)]
+                if self._channels_last
+                else [(0, 0), (0, 0), *around]
+            )
+            inputs = ops.pad(inputs, pads)
+        return ops.conv(
+            inputs,
+            kernel,
+            strides=list(self.strides),
+            # At stride 1 an odd kernel's "same" is symmetric, and pads for free.
+            padding="same" if keeps_size else "valid",
+            dilation_rate=self.dilation_rate,
+            data_format=self.data_format,
+        )
+
+    def _output_size(self, size):
+        return tuple(
+            None
+            if pixels is None
+            else (pixels + 2 * padded - dilation * (kernel - 1) - 1) // stride + 1
+            for pixels, padded, dilation, kernel, stride in zip(
+                size,
+                self.pixels_padded,
+                self.dilation_rate,
+                self.kernel_size,
+                self.strides,
+                strict=True,
+            )
+        )
+
+    def compute_output_shape(self, input_shape):
+        size = input_shape[1:3] if self._channels_last else input_shape[2:4]
+        rows, columns = self._output_size(size)
+        if any(pixels is not None and pixels < 1 for pixels in (rows, columns)):
+            raise ValueError(
+                f"The map is too small for kernel_size={self.kernel_size}, "
+                f"strides={self.strides}, padding={self.pixels_padded}. "
+                f"Received: input_shape={input_shape}"
+            )
+        if self._channels_last:
+            return (input_shape[0], rows, columns, self.filters)
+        return (input_shape[0], self.filters, rows, columns)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "padding": self.pixels_padded,
+            "form": self.form,
+        }
+
+
+def _valid_taps(position, stride, padded, dilation, kernel, size):
+    """Kernel taps, first to last, that meet the map at one output position."""
+    start = position * stride - padded
+    taps = [t for t in range(kernel) if 0 <= start + t * dilation < size]
+    return (taps[0], taps[-1] + 1) if taps else (0, 0)
+
+
+def _convolve_positions(inputs, kernel, strides, padding, dilation):
+    """Convolve a small channels-last map position by position.
+
+    Positions that meet the same kernel taps share one matrix product, so the kernel is
+    sliced once for them.
+
+    Args:
+        inputs: `(batch, height, width, channels)`, height and width static.
+        kernel: `(kernel height, kernel width, channels, filters)`.
+        strides, padding, dilation: Pairs, pixels.
+
+    Returns:
+        `(batch, rows, columns, filters)`.
+    """
+    _, height, width, channels = inputs.shape
+    filters = kernel.shape[-1]
+    sizes = (height, width)
+    counts = [
+        (
+            sizes[axis]
+            + 2 * padding[axis]
+            - dilation[axis] * (kernel.shape[axis] - 1)
+            - 1
+        )
+        // strides[axis]
+        + 1
+        for axis in (0, 1)
+    ]
+    taps = [
+        [
+            _valid_taps(
+                position,
+                strides[axis],
+                padding[axis],
+                dilation[axis],
+                kernel.shape[axis],
+                sizes[axis],
+            )
+            for position in range(counts[axis])
+        ]
+        for axis in (0, 1)
+    ]
+    sharing = {}
+    for row, column in itertools.product(range(counts[0]), range(counts[1])):
+        sharing.setdefault((taps[0][row], taps[1][column]), []).append((row, column))
+
+    outputs = {}
+    for ((top, bottom), (left, right)), positions in sharing.items():
+        values = (bottom - top) * (right - left) * channels
+        patches = []
+        for row, column in positions:
+            first_row = row * strides[0] - padding[0] + top * dilation[0]
+            first_column = column * strides[1] - padding[1] + left * dilation[1]
+            patch = inputs[
+                :,
+                first_row : first_row + (bottom - top - 1) * dilation[0] + 1 : dilation[
+                    0
+                ],
+                first_column : first_column
+                + (right - left - 1) * dilation[1]
+                + 1 : dilation[1],
+                :,
+            ]
+            patches.append(ops.reshape(patch, (-1, values)))
+        matrix = ops.reshape(kernel[top:bottom, left:right], (values, filters))
+        product = ops.matmul(ops.stack(patches, axis=1), matrix)
+        for index, position in enumerate(positions):
+            outputs[position] = product[:, index]
+    ordered = [
+        outputs[p] for p in itertools.product(range(counts[0]), range(counts[1]))
+    ]
+    return ops.reshape(ops.stack(ordered, axis=1), (-1, *counts, filters))

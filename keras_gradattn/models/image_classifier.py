@@ -1,0 +1,235 @@
+"""What all networks share: arguments, normalisation in front, names for their parts."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import keras
+import numpy as np
+
+from keras_gradattn.models.trunk import check_trunk_arguments
+
+
+class ImageClassifier(keras.Model):
+    """A Functional image classifier that gives its arguments back.
+
+    Networks derive from it; it is not built by itself. What it takes beyond a
+    network's own arguments is described there.
+    """
+
+    def _finish(self, inputs, outputs, features, name, arguments) -> None:
+        """Become the Functional model, and remember what it was made from."""
+        super().__init__(inputs=inputs, outputs=outputs, name=name)
+        self._arguments = arguments
+        self._stage_names = tuple(features)
+
+    @property
+    def stage_features(self) -> dict[str, Any]:
+        """Symbolic feature maps by depth: `stem`, `stage1`, ..., to tap or attach to."""
+        return {name: self.get_layer(name).output for name in self._stage_names}
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """Names of the classes in the order of the outputs, if they were given."""
+        return self._arguments["class_names"]
+
+    def depth_groups(self) -> dict[str, str]:
+        """Group by depth of every layer that has weights.
+
+        Returns:
+            Layer names to `stem`, `stage1`, ..., `head`, shallow to deep.
+        """
+        return {
+            layer.name: layer.name.split("_")[0]
+            if layer.name.split("_")[0] in self._stage_names
+            else "head"
+            for layer in self.layers
+            if layer.weights
+        }
+
+    def for_raw_images(
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        class_names: Sequence[str] | None = None,
+    ) -> Self:
+        """A copy that takes raw 0-255 images and knows its classes' names.
+
+        For a network trained on normalised images: the copy normalises by itself, so
+        that it can be saved, loaded and used without the training code.
+
+        Args:
+            mean: Mean of each channel, in units of 0 to 1.
+            std: Standard deviation of each channel, likewise.
+            class_names: Names in the order of the outputs; `None` keeps the present.
+
+        Returns:
+            A new model with the same weights.
+
+        Example:
+
+        >>> model = keras_gradattn.GradAttnV2(num_classes=2)
+        >>> usable = model.for_raw_images([0.5] * 3, [0.25] * 3, ["cat", "dog"])
+        """
+        config = self.get_config()
+        config["normalization"] = (tuple(mean), tuple(std))
+        if class_names is not None:
+            config["class_names"] = list(class_names)
+        copy = type(self).from_config(config)
+        copy.set_weights(self.get_weights())
+        return copy
+
+    def get_config(self) -> dict[str, Any]:
+        """All constructor arguments, ready for `from_config` and for saving."""
+        return dict(self._arguments)
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """A new network, freshly initialised, with these arguments."""
+        return cls(**config)
+
+
+def standard_arguments(
+    *,
+    num_classes: int,
+    input_shape: Sequence[int | None] | None,
+    stage_filters: Sequence[int],
+    stage_blocks: Sequence[int],
+    stem: str,
+    classifier_activation: Any,
+    normalization: tuple[Sequence[float], Sequence[float]] | None,
+    class_names: Sequence[str] | None,
+    data_format: str | None,
+    dtype: Any,
+    name: str | None,
+) -> dict[str, Any]:
+    """Check the arguments that all networks take and put them in one form.
+
+    Returns:
+        The same arguments, plain and serialisable, with every default filled in.
+
+    Raises:
+        ValueError: Saying what was received and what is allowed.
+    """
+    data_format = data_format or keras.config.image_data_format()
+    if input_shape is None:
+        any_size = (None, None)
+        input_shape = (
+            (3, *any_size) if data_format == "channels_first" else (*any_size, 3)
+        )
+    check_trunk_arguments(
+        num_classes=num_classes,
+        input_shape=input_shape,
+        stage_filters=stage_filters,
+        stage_blocks=stage_blocks,
+        stem=stem,
+        data_format=data_format,
+    )
+    channels = input_shape[-1 if data_format == "channels_last" else 0]
+    return {
+        "num_classes": num_classes,
+        "input_shape": tuple(input_shape),
+        "stage_filters": tuple(stage_filters),
+        "stage_blocks": tuple(stage_blocks),
+        "stem": stem,
+        "classifier_activation": keras.activations.serialize(
+            keras.activations.get(classifier_activation)
+        )
+        if classifier_activation is not None
+        else None,
+        "normalization": _checked_normalization(normalization, channels),
+        "class_names": _checked_class_names(class_names, num_classes),
+        "data_format": data_format,
+        "dtype": keras.dtype_policies.serialize(keras.dtype_policies.get(dtype)),
+        "name": name,
+    }
+
+
+def _checked_normalization(normalization, channels):
+    if normalization is None:
+        return None
+    if len(normalization) != 2 or any(len(part) != channels for part in normalization):
+        raise ValueError(
+            f"`normalization` must be (mean, std), {channels} values each, in units of "
+            f"0 to 1. Received: normalization={normalization}"
+        )
+    mean, std = (tuple(float(value) for value in part) for part in normalization)
+    if min(std) <= 0:
+        raise ValueError(
+            "The standard deviations of `normalization` must be positive. "
+            f"Received: normalization={normalization}"
+        )
+    return (mean, std)
+
+
+def _checked_class_names(class_names, num_classes):
+    if class_names is None:
+        return None
+    if len(class_names) != num_classes or not all(
+        isinstance(name, str) for name in class_names
+    ):
+        raise ValueError(
+            f"`class_names` must be {num_classes} strings. "
+            f"Received: class_names={class_names}"
+        )
+    return list(class_names)
+
+
+def image_input(arguments: dict[str, Any]):
+    """Image input of a network, and the tensor its trunk starts from.
+
+    Args:
+        arguments: As `standard_arguments` returns them.
+
+    Returns:
+        The symbolic input, and the same or its normalised form.
+    """
+    inputs = keras.Input(arguments["input_shape"], name="images")
+    if arguments["normalization"] is None:
+        return inputs, inputs
+    mean, std = arguments["normalization"]
+    normalization = keras.layers.Normalization(
+        axis=-1 if arguments["data_format"] == "channels_last" else 1,
+        mean=[255 * value for value in mean],
+        variance=[(255 * value) ** 2 for value in std],
+        dtype=arguments["dtype"],
+        name="normalization",
+    )
+    return inputs, normalization(inputs)
+
+
+def predict_labels(
+    model: keras.Model,
+    images: Any,
+    class_names: Sequence[str] | None = None,
+    batch_size: int = 32,
+) -> list[str]:
+    """Name of the most probable class of each image.
+
+    Args:
+        model: Any classifier; one of this package's may carry its class names.
+        images: `(batch, height, width, channels)`, whatever `model.predict` takes; with
+            `for_raw_images` that is raw 0-255 pixels.
+        class_names: Names in the order of the outputs. `None` (the default) takes the
+            model's.
+        batch_size: Images at a time. Defaults to 32.
+
+    Returns:
+        One name per image.
+
+    Raises:
+        ValueError: If neither the model nor the call has class names.
+
+    Example:
+
+    >>> model = keras_gradattn.GradAttnV2(2, class_names=["cat", "dog"])
+    >>> keras_gradattn.predict_labels(model, np.zeros((1, 32, 32, 3)))  # doctest: +SKIP
+    ['cat']
+    """
+    class_names = class_names or getattr(model, "class_names", None)
+    if class_names is None:
+        raise ValueError(
+            "`predict_labels` needs class names: from the model, made with "
+            "`class_names=`, or given in the call. Received: class_names=None"
+        )
+    scores = model.predict(images, batch_size=batch_size, verbose=0)
+    return [class_names[index] for index in np.argmax(scores, axis=-1)]

@@ -1,0 +1,90 @@
+"""The networks compute what the released PyTorch networks compute."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_gradattn.models.pytorch_weights import released_tensors
+from tests.backend_gradients import loss_and_gradients
+from tests.reference_numbers import (
+    CASES,
+    NETWORKS,
+    PARAMETERS,
+    REFERENCE,
+    images_and_labels,
+    network_with_released_weights,
+)
+
+# Plain float32 PyTorch is itself 3e-3 off in its gradients.
+TOLERANCE = {
+    "float64": {"logits": 1e-6, "loss": 1e-6, "gradients": 1e-6},
+    "float32": {"logits": 1e-4, "loss": 1e-4, "gradients": 1e-2},
+}
+
+
+def cross_entropy(labels, logits):
+    return keras.ops.mean(
+        keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    )
+
+
+def relative_error(actual, expected):
+    """Largest error, relative to the largest reference value."""
+    return np.max(np.abs(actual - expected)) / np.max(np.abs(expected))
+
+
+def gradient_norms(network, model, gradients):
+    """Norm of each released parameter's gradient, in the released order."""
+    by_variable = {
+        id(variable): gradient
+        for variable, gradient in zip(model.trainable_variables, gradients, strict=True)
+    }
+    slots = released_tensors(model)
+    return np.array(
+        [
+            np.sqrt(sum(np.sum(by_variable[id(v)] ** 2) for v in slots[name].variables))
+            for name, _ in PARAMETERS[network]["parameters"]
+        ]
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_numbers_of_the_released_network(network, case, dtype, double_precision):
+    model = network_with_released_weights(network, case, dtype=dtype)
+    images, labels = images_and_labels(case)
+    reference = {
+        key: REFERENCE[f"{network}/{case}/{key}"]
+        for key in ("eval_logits", "train_logits", "train_loss", "param_grad_norms")
+    }
+    tolerance = TOLERANCE[dtype]
+
+    images = images.astype(dtype)
+    logits = keras.ops.convert_to_numpy(model(images, training=False))
+    assert logits.dtype == dtype
+    loss, train_logits, gradients = loss_and_gradients(
+        model, images, labels, cross_entropy
+    )
+    norms = gradient_norms(network, model, gradients)
+
+    assert relative_error(logits, reference["eval_logits"]) < tolerance["logits"]
+    assert relative_error(train_logits, reference["train_logits"]) < tolerance["logits"]
+    assert relative_error(loss, reference["train_loss"]) < tolerance["loss"]
+    assert relative_error(norms, reference["param_grad_norms"]) < tolerance["gradients"]
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_number_of_parameters(network):
+    model = NETWORKS[network](num_classes=10)
+
+    trainable = sum(np.prod(v.shape) for v in model.trainable_variables)
+
+    assert trainable == PARAMETERS[network]["num_parameters"]
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_published_modules_are_those_of_the_released_analysis(network):
+    modules = NETWORKS[network](num_classes=10).published_modules()
+
+    assert list(modules) == PARAMETERS[network]["activation_grad_modules"]
