@@ -1,0 +1,1 @@
+"""What happens to the gradient: recorder, layer-output taps, analysis, pictures."""

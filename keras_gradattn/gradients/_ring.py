@@ -1,0 +1,274 @@
+"""The ring of rows that the compiled training step writes its norms into."""
+
+import dataclasses
+
+import keras
+import numpy as np
+
+from keras_gradattn.gradients import _norms
+
+# Two float32 columns hold the iteration exactly: float32 itself stops at 2**24.
+_ITERATION_BASE = 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Rows read back from the ring, oldest first.
+
+    Attributes:
+        number: (rows,) running number of each row since installation.
+        iteration: (rows,) `optimizer._iterations` before that step's update.
+        norms: (rows, variables) gradient L2 norms.
+        weight_norms: (rows, variables) weight L2 norms, NaN where not measured.
+        zero_shares: (rows, variables) share of exact zeros, NaN where not measured.
+        taps: (rows, tap values) statistics of layer-output gradients.
+        lost: Rows that were overwritten before they could be read.
+    """
+
+    number: np.ndarray
+    iteration: np.ndarray
+    norms: np.ndarray
+    weight_norms: np.ndarray
+    zero_shares: np.ndarray
+    taps: np.ndarray
+    lost: int
+
+
+class Ring:
+    """A `(capacity, columns)` variable and a counter, written once per step.
+
+    Args:
+        variables: Trainable `keras.Variable`s, one norm column each.
+        tap_variables: Variables whose "gradient" is a vector of tap statistics.
+        capacity: Rows held before the oldest is overwritten.
+        detail_every: Every how many rows weight norms and zero shares are taken.
+        barrier: Whether the step is compiled by XLA (see `_fence`).
+        strategy: TensorFlow distribution strategy, or `None`.
+    """
+
+    def __init__(
+        self,
+        variables: list,
+        tap_variables: list,
+        *,
+        capacity: int,
+        detail_every: int,
+        barrier: bool,
+        strategy: object = None,
+    ):
+        self.variables = list(variables)
+        self.tap_variables = list(tap_variables)
+        self.capacity = capacity
+        self.detail_every = detail_every
+        self._barrier = barrier
+        self._strategy = strategy
+        self._read = 0
+        self._column = {id(v): i for i, v in enumerate(self.variables)}
+        self._tap_column = {id(v): i for i, v in enumerate(self.tap_variables)}
+        self._tap_width = sum(int(np.prod(v.shape)) for v in self.tap_variables)
+        self.without_gradient: set[int] = set()
+        width = 2 + 3 * len(self.variables) + self._tap_width
+        dtype = "float32"
+        if any(v.dtype == "float64" for v in self.variables):
+            dtype = "float64"
+        self._dtype = dtype
+        self.rows = keras.Variable(
+            np.zeros((capacity, width), dtype),
+            dtype=dtype,
+            trainable=False,
+            aggregation="only_first_replica",
+            name="gradient_norm_rows",
+        )
+        self.count = keras.Variable(
+            np.zeros((), "int32"),
+            dtype="int",
+            trainable=False,
+            aggregation="only_first_replica",
+            name="gradient_norm_count",
+        )
+        # PyTorch runs eagerly: a counter on the host spares reading the device.
+        self._host_count = 0
+        self._eager_write = None
+
+    def write(
+        self, gradients: list, variables: list, iteration: object, scale: float | None
+    ) -> None:
+        """Write one row. Called inside the training step, traced or eager."""
+        backend = keras.backend.backend()
+        if backend == "torch" and self._eager_write is None:
+            self._eager_write = _torch_eagerly(self._write)
+        write = self._eager_write or self._write
+        write(gradients, variables, iteration, scale)
+
+    def _write(self, gradients, variables, iteration, scale):
+        found = {
+            id(v): g
+            for v, g in zip(variables, gradients, strict=True)
+            if g is not None
+        }
+        self.without_gradient = {
+            i for i, v in enumerate(self.variables) if id(v) not in found
+        }
+        present = [v for v in self.variables if id(v) in found]
+        taps = [v for v in self.tap_variables if id(v) in found]
+        measured = [found[id(v)] for v in (*present, *taps)]
+        if scale is not None:
+            measured = [g / scale for g in measured]
+        weights = [v.value for v in present]
+        measured, weights = self._fence(measured, weights)
+        dense = [_norms.dense(g) for g in self._sum_replicas(measured[: len(present)])]
+        weights = [_norms.dense(w) for w in weights]
+        norms = self._spread(_norms.gradient_norms(dense), present)
+        detail = _conditional(
+            self._is_detail_step(),
+            lambda: keras.ops.concatenate(
+                [
+                    self._spread(_norms.gradient_norms(weights), present),
+                    self._spread(_norms.zero_shares(dense), present),
+                ]
+            ),
+            lambda: keras.ops.full((2 * len(self.variables),), np.nan, self._dtype),
+        )
+        iteration = keras.ops.cast(iteration, "int32")
+        head = keras.ops.stack(
+            [
+                keras.ops.cast(iteration // _ITERATION_BASE, self._dtype),
+                keras.ops.cast(iteration % _ITERATION_BASE, self._dtype),
+            ]
+        )
+        row = [head, norms, detail]
+        values = dict(zip(map(id, taps), measured[len(present) :], strict=True))
+        for tap in self.tap_variables:
+            value = values.get(id(tap))
+            if value is None:
+                value = keras.ops.zeros(tap.shape, self._dtype)
+            row.append(keras.ops.reshape(keras.ops.cast(value, self._dtype), (-1,)))
+        self._put(keras.ops.concatenate(row))
+
+    def read(self, state: tuple | None = None) -> Rows:
+        """Rows written since the last call.
+
+        Args:
+            state: `(rows, count)` arrays that replace the variables' own values
+                (JAX keeps the current state outside of the variables).
+        """
+        rows, count = state or (self.rows.value, self.count.value)
+        if keras.backend.backend() == "torch":
+            count = self._host_count
+        count = int(np.array(_to_numpy(count)))
+        first = max(self._read, count - self.capacity)
+        lost = first - self._read
+        number = np.arange(first, count)
+        # A copy: the array may share memory with a buffer that the next step reuses.
+        table = np.array(_to_numpy(rows), copy=True)[number % self.capacity]
+        self._read = count
+        n = len(self.variables)
+        head, norms, weight_norms, zero_shares, taps = np.split(
+            table.astype("float64"), [2, 2 + n, 2 + 2 * n, 2 + 3 * n], axis=1
+        )
+        return Rows(
+            number=number,
+            iteration=(head[:, 0] * _ITERATION_BASE + head[:, 1]).astype("int64"),
+            norms=norms,
+            weight_norms=weight_norms,
+            zero_shares=zero_shares,
+            taps=taps,
+            lost=lost,
+        )
+
+    def _is_detail_step(self):
+        if keras.backend.backend() == "torch":
+            return self._host_count % self.detail_every == 0
+        return keras.ops.equal(self.count.value % self.detail_every, 0)
+
+    def _spread(self, values, present):
+        """Values of the present variables in the columns of all, zero elsewhere."""
+        values = keras.ops.cast(values, self._dtype)
+        if len(present) == len(self.variables):
+            return values
+        parts = dict(zip(map(id, present), range(len(present)), strict=True))
+        zero = keras.ops.zeros((), self._dtype)
+        return keras.ops.stack(
+            [
+                values[parts[id(v)]] if id(v) in parts else zero
+                for v in self.variables
+            ]
+        )
+
+    def _fence(self, gradients, weights):
+        """Keep XLA from fusing the norms with the update.
+
+        Fused, the update's last bits change (measured: 6e-5 after six Adam steps),
+        and recording must not change training.
+        """
+        if not self._barrier:
+            return gradients, weights
+        if keras.backend.backend() == "jax":
+            import jax
+
+            return jax.lax.optimization_barrier((gradients, weights))
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            gradients = [tf.convert_to_tensor(g) for g in gradients]
+            weights = [tf.convert_to_tensor(w) for w in weights]
+            fenced = tf.raw_ops.XlaOptimizationBarrier(input=[*gradients, *weights])
+            return fenced[: len(gradients)], fenced[len(gradients) :]
+        return gradients, weights
+
+    def _sum_replicas(self, gradients):
+        """What the optimizer applies under `MirroredStrategy`: the replicas' sum."""
+        if self._strategy is None:
+            return gradients
+        import tensorflow as tf
+
+        context = tf.distribute.get_replica_context()
+        return context.all_reduce(
+            tf.distribute.ReduceOp.SUM, [tf.convert_to_tensor(g) for g in gradients]
+        )
+
+    def _put(self, row):
+        backend = keras.backend.backend()
+        if backend == "torch":
+            self.rows.value[self._host_count % self.capacity] = row
+            self._host_count += 1
+            return
+        count = self.count.value
+        index = count % self.capacity
+        # A slice is replaced: blending by a one-hot mask would carry NaN into
+        # every other row (0 x NaN).
+        if backend == "jax":
+            import jax
+
+            updated = jax.lax.dynamic_update_slice(
+                self.rows.value, row[None], (index, 0)
+            )
+            self.rows.assign(updated)
+            self.count.assign(count + 1)
+        else:
+            import tensorflow as tf
+
+            self.rows.value.scatter_update(tf.IndexedSlices(row[None], index[None]))
+            self.count.value.assign(count + 1)
+
+
+def _conditional(predicate, if_true, if_false):
+    if isinstance(predicate, bool):
+        return if_true() if predicate else if_false()
+    return keras.ops.cond(predicate, if_true, if_false)
+
+
+def _torch_eagerly(function):
+    import torch
+
+    # A counter on the host would be compiled in as a constant and force a
+    # recompilation at every step.
+    return torch.no_grad()(torch.compiler.disable(function))
+
+
+def _to_numpy(value):
+    if hasattr(value, "detach"):  # PyTorch, on whichever device
+        return value.detach().cpu().numpy()
+    if hasattr(value, "numpy"):  # TensorFlow, mirrored variables too
+        return value.numpy()
+    return np.asarray(value)

@@ -1,0 +1,5 @@
+"""Text reports."""
+
+
+def training_report(record) -> str:
+    return ""

@@ -1,0 +1,106 @@
+"""Small models, and gradients computed without any of our code."""
+
+import keras
+import numpy as np
+import pytest
+
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def _loss(model, x, y):
+    return keras.ops.mean(LOSS(y, model(x, training=True)))
+
+
+def _jax(model, x, y):
+    import jax
+
+    def loss(trainable):
+        state = [v.value for v in model.non_trainable_variables]
+        logits, _ = model.stateless_call(trainable, state, x, training=True)
+        return LOSS(y, logits)
+
+    return jax.grad(loss)([v.value for v in model.trainable_variables])
+
+
+def _tensorflow(model, x, y):
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        loss = _loss(model, x, y)
+    return tape.gradient(loss, [v.value for v in model.trainable_variables])
+
+
+def _torch(model, x, y):
+    import torch
+
+    values = [v.value for v in model.trainable_variables]
+    return torch.autograd.grad(_loss(model, x, y), values)
+
+
+@pytest.fixture
+def gradients(backend):
+    """Function `(model, x, y) -> gradients` by the backend's own differentiation."""
+    return {"jax": _jax, "tensorflow": _tensorflow, "torch": _torch}[backend]
+
+
+@pytest.fixture
+def data():
+    """Five uneven batches of eight features and four classes."""
+    random = np.random.default_rng(3)
+    x = random.normal(size=(38, 8)).astype("float32")
+    y = random.integers(0, 4, size=38).astype("int32")
+    return x, y
+
+
+@pytest.fixture
+def make_model():
+    """Function that builds the same small model each time."""
+
+    def make(dtype=None, seed=7):
+        keras.utils.set_random_seed(seed)
+        inputs = keras.Input((8,))
+        x = keras.layers.Dense(12, activation="tanh", name="first", dtype=dtype)(inputs)
+        x = keras.layers.BatchNormalization(name="norm", dtype=dtype)(x)
+        shared = keras.layers.Dense(12, activation="gelu", name="shared", dtype=dtype)
+        x = shared(shared(x))
+        outputs = keras.layers.Dense(4, name="last", dtype=dtype)(x)
+        return keras.Model(inputs, outputs, name="small")
+
+    return make
+
+
+@pytest.fixture
+def expected_norms(gradients):
+    """Function: norms per step of a training loop written out by hand."""
+
+    def run(model, optimizer, x, y, *, batch_size=8, epochs=1):
+        optimizer.build(model.trainable_variables)
+        norms = []
+        for _ in range(epochs):
+            for start in range(0, len(x), batch_size):
+                batch = slice(start, start + batch_size)
+                xb = keras.ops.convert_to_tensor(x[batch])
+                yb = keras.ops.convert_to_tensor(y[batch])
+                values = gradients(model, xb, yb)
+                norms.append(
+                    [
+                        np.linalg.norm(
+                            keras.ops.convert_to_numpy(g).astype("float64")
+                        )
+                        for g in values
+                    ]
+                )
+                _apply(optimizer, values, model)
+        return np.array(norms)
+
+    return run
+
+
+def _apply(optimizer, values, model):
+    if keras.backend.backend() == "torch":
+        import torch
+
+        with torch.no_grad():
+            optimizer.apply(list(values), model.trainable_variables)
+    else:
+        optimizer.apply(list(values), model.trainable_variables)
