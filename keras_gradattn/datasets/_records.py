@@ -1,0 +1,121 @@
+"""Three ways of reading stored images: arrays, TFRecord, ArrayRecord."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+_CHUNK = 256
+
+
+class ArrayRecords:
+    """Images that are in memory already."""
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray):
+        self.images = images
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(self, rows: np.ndarray) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
+        for start in range(0, len(rows), _CHUNK):
+            chunk = rows[start : start + _CHUNK]
+            yield list(self.images[chunk]), self.labels[chunk]
+
+
+class TensorFlowRecords:
+    """One TFDS split, read in order through tf.data."""
+
+    def __init__(self, builder, split: str):
+        self._builder = builder
+        self._split = split
+        self._length: int | None = None
+
+    def _dataset(self, **decoders):
+        import tensorflow_datasets as tfds
+
+        # One file after the other, so that rows mean the same in every format.
+        return self._builder.as_dataset(
+            split=self._split,
+            shuffle_files=False,
+            decoders=decoders or None,
+            read_config=tfds.ReadConfig(
+                interleave_cycle_length=1, try_autocache=False, add_tfds_id=False
+            ),
+        )
+
+    def __len__(self) -> int:
+        if self._length is None:
+            import tensorflow_datasets as tfds
+
+            dataset = self._dataset(image=tfds.decode.SkipDecoding())
+            self._length = int(
+                dataset.reduce(np.int64(0), lambda count, _: count + 1).numpy()
+            )
+        return self._length
+
+    def groups(self, column: str) -> np.ndarray:
+        import tensorflow_datasets as tfds
+
+        dataset = self._dataset(image=tfds.decode.SkipDecoding())
+        column_values = dataset.map(lambda example: example[column])
+        return np.array(list(column_values.as_numpy_iterator()))
+
+    def read(self, rows: np.ndarray) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
+        import tensorflow as tf
+        import tensorflow_datasets as tfds
+
+        wanted = np.zeros(len(self), bool)
+        wanted[rows] = True
+        image_feature = self._builder.info.features["image"]
+        wanted_tensor = tf.constant(wanted)
+        dataset = self._dataset(image=tfds.decode.SkipDecoding()).enumerate()
+        dataset = dataset.filter(lambda row, _: wanted_tensor[row])
+        dataset = dataset.map(
+            lambda _, example: (
+                image_feature.decode_example(example["image"]),
+                example["label"],
+            ),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        if None in image_feature.shape:
+            chunks = ([example] for example in dataset.as_numpy_iterator())
+        else:
+            chunks = (
+                zip(*chunk, strict=True)
+                for chunk in dataset.batch(_CHUNK).prefetch(2).as_numpy_iterator()
+            )
+        for chunk in chunks:
+            images, labels = zip(*chunk, strict=True)
+            yield list(images), np.asarray(labels)
+
+
+class RandomAccessRecords:
+    """One TFDS split in ArrayRecord: read by position, without TensorFlow."""
+
+    def __init__(self, builder, split: str):
+        self._source = builder.as_data_source(split=split)
+        self._builder = builder
+        self._split = split
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def groups(self, column: str) -> np.ndarray:
+        import tensorflow_datasets as tfds
+
+        source = self._builder.as_data_source(
+            split=self._split, decoders={"image": tfds.decode.SkipDecoding()}
+        )
+        return np.array([source[row][column] for row in range(len(source))])
+
+    def read(self, rows: np.ndarray) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
+        for start in range(0, len(rows), _CHUNK):
+            chunk = rows[start : start + _CHUNK].tolist()
+            examples = self._source.__getitems__(chunk)
+            yield (
+                [example["image"] for example in examples],
+                np.asarray([example["label"] for example in examples]),
+            )

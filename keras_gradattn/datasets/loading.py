@@ -1,0 +1,329 @@
+"""Reads a data set by name and divides it as published."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+
+from keras_gradattn.datasets import _npz, _records
+from keras_gradattn.datasets.resize import resize
+from keras_gradattn.datasets.specs import DatasetSpec, spec
+from keras_gradattn.datasets.splits import NAMES, group_split, random_split
+
+# Larger parts are decoded into a memory-mapped temporary file.
+_LARGEST_IN_MEMORY = 4 * 2**30
+_LONG_WORK = 50_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """One part of a data set.
+
+    Args:
+        name: `"train"`, `"validation"` or `"test"`.
+        images: uint8 array (images, height, width, channels), at the network's
+            size but not normalised; memory-mapped where it is large.
+        labels: int32 array (images,), or (images, classes) of 0 and 1 for
+            multi-label data.
+        rows: Position of each image in its source.
+    """
+
+    name: str
+    images: np.ndarray
+    labels: np.ndarray
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetSplits:
+    """A data set and its three parts."""
+
+    spec: DatasetSpec
+    train: Split
+    validation: Split
+    test: Split
+
+
+class DatasetNotFoundError(FileNotFoundError):
+    """The data set is not in the folder; the message says how to get it."""
+
+
+def load(
+    name: str,
+    *,
+    data_dir: str | os.PathLike | None = None,
+    download: bool = False,
+    seed: int = 42,
+    group: str | None = None,
+    limit: int | None = None,
+    engine: str = "auto",
+    verify: bool = True,
+) -> DatasetSplits:
+    """Reads a data set by name and divides it as published.
+
+    Args:
+        name: Key in `SPECS`, such as `"fashion_mnist"`.
+        data_dir: Folder of prepared TFDS data, or with the MedMNIST file.
+            Default: TFDS' own (`~/tensorflow_datasets`).
+        download: Whether to download and prepare a missing data set with TFDS.
+        seed: Seed of the random division, and of the subset that `limit` takes.
+        group: Column that must not be in two parts, such as `"patient_id"` for
+            `pad_ufes_20`. Default: divide image by image, as published.
+        limit: At most so many images for each part, chosen at random.
+        engine: `"tf.data"` reads TFRecord (needs TensorFlow), `"pydataset"`
+            reads ArrayRecord (does not); `"auto"` takes what is there.
+        verify: Whether a MedMNIST file must have the published MD5 sum.
+
+    Returns:
+        A `DatasetSplits` with `spec`, `train`, `validation` and `test`.
+
+    Raises:
+        DatasetNotFoundError: If the data set is not there; says how to get it.
+        ValueError: If a name or argument is unknown, a file is damaged, labels
+            are out of range or images have the wrong shape.
+
+    Example:
+
+    >>> digits = load("digits")
+    >>> len(digits.train), digits.train.images.shape
+    (1257, (1257, 8, 8, 1))
+    """
+    description = spec(name)
+    check_engine(engine)
+    if limit is not None and limit < 1:
+        raise ValueError(f"`limit` should be positive. Received: limit={limit}")
+    if group is not None and group != description.source.group:
+        raise ValueError(
+            f"{description.title} cannot be divided by group. Received: group={group!r}"
+            if description.source.group is None
+            else f"{description.title} can be divided by "
+            f"group={description.source.group!r}. Received: group={group!r}"
+        )
+    parts = _open(description, data_dir, download, engine, verify)
+    rows = _divide(description, parts, seed, group)
+    if limit is not None:
+        random = np.random.default_rng(seed)
+        rows = {key: random.permutation(rows[key])[:limit] for key in NAMES}
+    # Ascending, so that every format is read from front to back.
+    rows = {key: np.sort(rows[key]) for key in NAMES}
+    splits = _read(description, parts, rows)
+    return DatasetSplits(description, **splits)
+
+
+def check_engine(engine: str) -> None:
+    """Raises ValueError unless the engine is known."""
+    if engine not in ("auto", "tf.data", "pydataset"):
+        raise ValueError(
+            "`engine` should be 'auto', 'tf.data' or 'pydataset'. "
+            f"Received: engine={engine!r}"
+        )
+
+
+def _open(description, data_dir, download, engine, verify) -> dict[str, object]:
+    source = description.source
+    if description.name == "digits":
+        return {"train": _digits(description)}
+    if source.npz is not None:
+        path = _find_npz(source.npz, data_dir)
+        if path is not None:
+            if source.md5 is not None and verify:
+                _verify(description, path)
+            return {
+                name: _records.ArrayRecords(images, labels)
+                for name, (images, labels) in _npz.read_npz(path).items()
+            }
+    if source.tfds is None:
+        raise _not_found(description, data_dir)
+    return _open_tfds(description, data_dir, download, engine)
+
+
+def _verify(description: DatasetSpec, path: pathlib.Path) -> None:
+    try:
+        _npz.verify_md5(path, description.source.md5)
+    except ValueError as error:
+        hint = (
+            " A file rebuilt from the PBC photographs is the data set 'pbc28'."
+            if description.name == "bloodmnist"
+            else ""
+        )
+        raise ValueError(f"{error}{hint}") from None
+
+
+def _find_npz(name: str, data_dir) -> pathlib.Path | None:
+    if data_dir is None:
+        return None
+    folder = pathlib.Path(data_dir)
+    candidates = (folder / name, folder / "medmnist" / name)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _digits(description: DatasetSpec) -> _records.ArrayRecords:
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise DatasetNotFoundError(
+            f"{description.title} comes with scikit-learn, which is not installed. "
+            f"Get it with: {description.how_to_get}"
+        ) from error
+    digits = load_digits()
+    images = np.rint(digits.images * (255 / 16)).astype("uint8")[..., None]
+    return _records.ArrayRecords(images, digits.target)
+
+
+def _open_tfds(description, data_dir, download, engine) -> dict[str, object]:
+    source = description.source
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise ImportError(
+            f"{description.title} is read with TensorFlow Datasets. Get it with: "
+            "pip install tensorflow-datasets array_record importlib_resources pillow"
+        ) from error
+    if source.module is not None:
+        importlib.import_module(source.module)
+    builder = tfds.builder(source.tfds, data_dir=data_dir, try_gcs=False)
+    if download:
+        builder.download_and_prepare()
+    wanted = source.merge or tuple(source.splits.values())
+    try:
+        records = _choose_records(description, builder, data_dir, engine)
+        parts = {split: records(builder, split) for split in wanted}
+        for part in parts.values():
+            len(part)
+    # What TFDS raises, by format, where the data set has not been prepared.
+    except (AssertionError, FileNotFoundError) as error:
+        raise _not_found(description, data_dir) from error
+    if source.merge:
+        return parts
+    return {name: parts[split] for name, split in source.splits.items()}
+
+
+def _choose_records(description, builder, data_dir, engine) -> type:
+    formats = {entry.value for entry in builder.info.available_file_formats()}
+    formats.add(builder.info.file_format.value)
+    has_tensorflow = importlib.util.find_spec("tensorflow") is not None
+    if "array_record" in formats and (
+        len(formats) == 1 or engine == "pydataset" or not has_tensorflow
+    ):
+        return _records.RandomAccessRecords
+    if has_tensorflow:
+        return _records.TensorFlowRecords
+    if not builder.is_prepared():
+        raise _not_found(description, data_dir)
+    raise ImportError(
+        f"{description.title} is stored as {builder.info.file_format.value}, which "
+        "only TensorFlow reads. Install tensorflow, or prepare the data as "
+        f"ArrayRecord: python -m keras_gradattn.datasets.prepare "
+        f"{description.source.tfds} --file_format array_record. "
+        f"Received: data_dir={str(data_dir)!r}"
+    )
+
+
+def _not_found(description: DatasetSpec, data_dir) -> DatasetNotFoundError:
+    return DatasetNotFoundError(
+        f"{description.title} is not there. Get it with: {description.how_to_get}. "
+        f"Received: data_dir={None if data_dir is None else str(data_dir)!r}"
+    )
+
+
+def _divide(description, parts, seed, group) -> dict[str, np.ndarray]:
+    if not description.source.merge:
+        return {name: np.arange(len(parts[name])) for name in NAMES}
+    if group is None:
+        return random_split(sum(len(part) for part in parts.values()), seed)
+    groups = np.concatenate([part.groups(group) for part in parts.values()])
+    return group_split(groups, seed)
+
+
+def _read(description, parts, rows) -> dict[str, Split]:
+    if not description.source.merge:
+        return {
+            name: _read_split(description, name, [parts[name]], rows[name])
+            for name in NAMES
+        }
+    merged = list(parts.values())
+    return {name: _read_split(description, name, merged, rows[name]) for name in NAMES}
+
+
+def _read_split(
+    description: DatasetSpec, name: str, parts: list, rows: np.ndarray
+) -> Split:
+    size = description.image_size
+    shape = (len(rows), size, size, description.source_channels)
+    images = _allocate(shape)
+    label_shape = (description.num_classes,) if description.multi_label else ()
+    labels = np.empty((len(rows), *label_shape), "int32")
+    progress = keras.utils.Progbar(len(rows)) if len(rows) >= _LONG_WORK else None
+    done = 0
+    first = 0
+    for part in parts:
+        inside = rows[(rows >= first) & (rows < first + len(part))] - first
+        first += len(part)
+        for chunk, chunk_labels in part.read(inside):
+            end = done + len(chunk)
+            images[done:end] = _same_size(description, chunk)
+            labels[done:end] = _checked_labels(description, chunk_labels)
+            done = end
+            if progress is not None:
+                progress.update(done)
+    if done != len(rows):
+        raise ValueError(
+            f"{description.title} holds fewer images than it says: the {name} part "
+            f"should have {len(rows)}. Received: {done}"
+        )
+    return Split(name, images, labels, rows)
+
+
+def _allocate(shape: tuple[int, ...]) -> np.ndarray:
+    if np.prod(shape, dtype=np.int64) <= _LARGEST_IN_MEMORY:
+        return np.empty(shape, "uint8")
+    with tempfile.TemporaryFile(prefix="keras_gradattn_") as stream:
+        return np.memmap(stream, "uint8", mode="w+", shape=shape)
+
+
+def _same_size(description: DatasetSpec, images: Iterable[np.ndarray]) -> np.ndarray:
+    images = list(images)
+    channels = description.source_channels
+    for image in images:
+        if image.ndim != 3 or image.shape[-1] != channels or image.dtype != np.uint8:
+            raise ValueError(
+                f"Images of {description.title} should be uint8 (height, width, "
+                f"{channels}). Received: {image.dtype} with shape {image.shape}"
+            )
+    if len({image.shape for image in images}) == 1:
+        return resize(np.stack(images), description.image_size)
+    return np.concatenate(
+        [resize(image[None], description.image_size) for image in images]
+    )
+
+
+def _checked_labels(description: DatasetSpec, labels: np.ndarray) -> np.ndarray:
+    labels = np.asarray(labels)
+    if description.multi_label:
+        if labels.shape[1:] != (description.num_classes,):
+            raise ValueError(
+                f"Labels of {description.title} should have shape (images, "
+                f"{description.num_classes}). Received: {labels.shape}"
+            )
+        limit = 2
+    else:
+        labels = labels.reshape(len(labels))
+        limit = description.num_classes
+    if labels.size and not (labels.min() >= 0 and labels.max() < limit):
+        wrong = labels[(labels < 0) | (labels >= limit)]
+        raise ValueError(
+            f"Labels of {description.title} should be 0 to {limit - 1}. "
+            f"Received: {int(wrong.flat[0])} ({wrong.size} labels out of range)"
+        )
+    return labels

@@ -1,0 +1,313 @@
+"""Batches for `model.fit`: shuffled, augmented, normalised."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_gradattn.datasets.augmentation import Augmenter
+from keras_gradattn.datasets.loading import Split, check_engine
+from keras_gradattn.datasets.pixels import break_pixels, normalize
+from keras_gradattn.datasets.specs import Augmentation, DatasetSpec
+
+# Streams of random numbers for one seed: order of images, augmentation.
+_ORDER, _AUGMENTATION = 0, 1
+
+
+def batches(
+    split: Split,
+    spec: DatasetSpec,
+    *,
+    batch_size: int | None = None,
+    training: bool,
+    seed: int = 0,
+    engine: str = "auto",
+    augmentation: Sequence[Augmentation] | None = None,
+    pixels: str = "correct",
+    initial_epoch: int = 0,
+    one_hot: bool | None = None,
+    drop_remainder: bool = False,
+    workers: int = 1,
+) -> Any:
+    """Batches of one part of a data set, for `fit`, `evaluate` and `predict`.
+
+    A batch is a function of (seed, epoch, batch) alone, on every backend and
+    with either engine. Each full pass moves on to the next epoch; `set_epoch`
+    of the returned object says explicitly which epoch the next pass is.
+
+    Args:
+        split: Part of a data set, from `load`.
+        spec: Its description.
+        batch_size: Images in a batch. Default: the published one.
+        training: Whether to shuffle and augment.
+        seed: Seed of order and augmentation.
+        engine: `"tf.data"` gives a `tf.data.Dataset`, `"pydataset"` a
+            `keras.utils.PyDataset` that needs no TensorFlow. `"auto"` takes
+            tf.data on the TensorFlow backend, where it costs no second framework.
+        augmentation: Table that takes the place of the data set's own; an
+            empty one switches augmentation off. Used in training only.
+        pixels: `"released"` gives the broken training pixels of the published
+            code on the data sets where it breaks them.
+        initial_epoch: Epoch of the first pass, for a resumed run.
+        one_hot: Whether labels are one-hot float32 instead of integers.
+            Default: only where the augmentation mixes labels.
+        drop_remainder: Whether to leave out a last, smaller batch.
+        workers: Threads that prepare batches ahead; 0 prepares on demand.
+
+    Returns:
+        A dataset of (float32 images (batch, height, width, channels), labels).
+
+    Raises:
+        ValueError: If an argument is unknown or the part has no batch.
+
+    Example:
+
+    >>> digits = load("digits")
+    >>> data = batches(digits.train, digits.spec, training=True, engine="pydataset")
+    >>> images, labels = data[0]
+    >>> images.shape, labels.shape
+    ((64, 8, 8, 1), (64,))
+    """
+    check_engine(engine)
+    source = BatchSource(
+        split,
+        spec,
+        batch_size=spec.batch_size if batch_size is None else batch_size,
+        training=training,
+        seed=seed,
+        augmentation=augmentation,
+        pixels=pixels,
+        one_hot=one_hot,
+        drop_remainder=drop_remainder,
+    )
+    epochs = _Epochs(initial_epoch)
+    if engine == "auto":
+        tensorflow = keras.backend.backend() == "tensorflow"
+        engine = "tf.data" if tensorflow else "pydataset"
+    if engine == "tf.data":
+        return _tf_dataset(source, epochs, workers)
+    return _PyBatches(source, epochs, workers)
+
+
+class BatchSource:
+    """Makes any batch of any epoch, in any order."""
+
+    def __init__(
+        self,
+        split: Split,
+        spec: DatasetSpec,
+        *,
+        batch_size: int,
+        training: bool,
+        seed: int,
+        augmentation: Iterable[Augmentation] | None,
+        pixels: str,
+        one_hot: bool | None,
+        drop_remainder: bool,
+    ):
+        if batch_size < 1:
+            raise ValueError(
+                f"`batch_size` should be positive. Received: batch_size={batch_size}"
+            )
+        if pixels not in ("correct", "released"):
+            raise ValueError(
+                "`pixels` should be 'correct' or 'released'. "
+                f"Received: pixels={pixels!r}"
+            )
+        entries = spec.augmentation if augmentation is None else tuple(augmentation)
+        self._augmenter = Augmenter(entries if training else ())
+        self._split = split
+        self._spec = spec
+        self._training = training
+        self._seed = seed
+        self._broken = training and pixels == "released" and spec.released_pixels_broken
+        self._one_hot = Augmenter(entries).mixes_labels if one_hot is None else one_hot
+        if self._augmenter.mixes_labels and not self._one_hot:
+            raise ValueError(
+                "An augmentation that mixes labels makes one-hot labels. "
+                f"Received: one_hot={one_hot}"
+            )
+        self.batch_size = batch_size
+        self.length = len(split) // batch_size
+        if not drop_remainder and len(split) % batch_size:
+            self.length += 1
+        if self.length == 0:
+            raise ValueError(
+                f"The {split.name} part has no batch of batch_size={batch_size}. "
+                f"Received: {len(split)} images"
+            )
+        self._order: tuple[int, np.ndarray] | None = None
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        """Shape of one label."""
+        if self._one_hot or self._spec.multi_label:
+            return (self._spec.num_classes,)
+        return ()
+
+    @property
+    def label_dtype(self) -> str:
+        """Type of the labels."""
+        return "float32" if self.label_shape else "int32"
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape of one image."""
+        return (*self._split.images.shape[1:3], self._spec.channels)
+
+    def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Batch `index` of `epoch`."""
+        first = index * self.batch_size
+        rows = self._rows(epoch)[first : first + self.batch_size]
+        images = self._split.images[rows]
+        labels = self._labels(self._split.labels[rows])
+        if self._broken:
+            images = break_pixels(images, self._spec.mean, self._spec.std)
+        if self._augmenter.operations:
+            random = np.random.default_rng([self._seed, epoch, _AUGMENTATION, index])
+            numbers = random.random((len(rows), self._augmenter.numbers), "float32")
+            images, labels = self._augmenter(images, labels, numbers)
+        return normalize(images, self._spec.mean, self._spec.std), labels
+
+    def _rows(self, epoch: int) -> np.ndarray:
+        if not self._training:
+            return np.arange(len(self._split))
+        order = self._order
+        if order is None or order[0] != epoch:
+            random = np.random.default_rng([self._seed, epoch, _ORDER])
+            order = (epoch, random.permutation(len(self._split)))
+            self._order = order
+        return order[1]
+
+    def _labels(self, labels: np.ndarray) -> np.ndarray:
+        if self._one_hot and labels.ndim == 1:
+            return np.eye(self._spec.num_classes, dtype="float32")[labels]
+        return labels.astype(self.label_dtype)
+
+
+class _Epochs:
+    """Which epoch the next pass is: one further after each full pass."""
+
+    def __init__(self, initial_epoch: int):
+        self._epoch = initial_epoch
+        self._complete = False
+
+    def set(self, epoch: int) -> None:
+        self._epoch = epoch
+        self._complete = False
+
+    def begin(self) -> int:
+        """A pass begins; one that was left half-way is begun again."""
+        if self._complete:
+            self.set(self._epoch + 1)
+        return self._epoch
+
+    def current(self) -> int:
+        return self._epoch
+
+    def finish(self) -> None:
+        """The last batch of the pass has been handed out."""
+        self._complete = True
+
+
+class _PyBatches(keras.utils.PyDataset):
+    """Batches without TensorFlow, prepared ahead by threads."""
+
+    def __init__(self, source: BatchSource, epochs: _Epochs, workers: int):
+        # Keras' own workers carry batches of one pass over into the next.
+        super().__init__(workers=1)
+        self._source = source
+        self._epochs = epochs
+        self._threads = workers
+        self._executor: concurrent.futures.Executor | None = None
+        self._ahead: collections.OrderedDict = collections.OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return self._source.length
+
+    def set_epoch(self, epoch: int) -> None:
+        """Says which epoch the next pass is."""
+        with self._lock:
+            self._epochs.set(epoch)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"There are {len(self)} batches. Received: {index}")
+        with self._lock:
+            epoch = self._epochs.begin() if index == 0 else self._epochs.current()
+            if index == len(self) - 1:
+                self._epochs.finish()
+            if self._threads < 1:
+                return self._source.batch(epoch, index)
+            future = self._ahead.pop((epoch, index), None)
+            self._prepare_ahead(epoch, index)
+        if future is None:
+            return self._source.batch(epoch, index)
+        return future.result()
+
+    def _prepare_ahead(self, epoch: int, index: int) -> None:
+        if self._executor is None:
+            self._executor = concurrent.futures.ThreadPoolExecutor(self._threads)
+        last = min(index + 2 * self._threads, len(self) - 1)
+        wanted = [(epoch, ahead) for ahead in range(index + 1, last + 1)]
+        for stale in set(self._ahead) - set(wanted):
+            self._ahead.pop(stale).cancel()
+        for key in wanted:
+            if key not in self._ahead:
+                self._ahead[key] = self._executor.submit(self._source.batch, *key)
+
+
+def _tf_dataset(source: BatchSource, epochs: _Epochs, workers: int):
+    import tensorflow as tf
+
+    if keras.backend.backend() != "tensorflow":
+        # TensorFlow only prepares batches here: it must not claim the accelerator.
+        tf.config.set_visible_devices([], "GPU")
+
+    def make_batch(epoch, index):
+        images, labels = tf.numpy_function(
+            lambda epoch, index: source.batch(int(epoch), int(index)),
+            (epoch, index),
+            (tf.float32, tf.as_dtype(source.label_dtype)),
+        )
+        images.set_shape((None, *source.image_shape))
+        labels.set_shape((None, *source.label_shape))
+        return index, images, labels
+
+    def one_pass(_):
+        epoch = tf.numpy_function(
+            lambda: np.int64(epochs.begin()), (), tf.int64, stateful=True
+        )
+        indices = tf.data.Dataset.range(source.length)
+        return indices.map(
+            lambda index: make_batch(epoch, index),
+            num_parallel_calls=tf.data.AUTOTUNE if workers else None,
+            deterministic=True,
+        )
+
+    def hand_out(index, images, labels):
+        tf.numpy_function(finish, (index,), (), stateful=True)
+        return images, labels
+
+    def finish(index):
+        if index == source.length - 1:
+            epochs.finish()
+
+    dataset = tf.data.Dataset.range(1).flat_map(one_pass)
+    if workers:
+        dataset = dataset.prefetch(tf.data.AUTOTUNE)
+    # After the prefetching, so that a pass counts when it has been handed out.
+    dataset = dataset.map(hand_out)
+    options = tf.data.Options()
+    options.experimental_optimization.inject_prefetch = False
+    dataset = dataset.with_options(options)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(source.length))
+    dataset.set_epoch = epochs.set
+    return dataset

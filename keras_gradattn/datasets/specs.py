@@ -1,0 +1,460 @@
+"""The data sets as plain data: splits, sizes, pixel statistics, augmentation."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Augmentation:
+    """One entry of an augmentation table: a name and its options, as plain data.
+
+    Args:
+        name: One of `keras_gradattn.datasets.augmentation.OPERATIONS`, such as
+            `"flip"`, `"crop"`, `"rotation"` or `"mixup"`.
+        **options: Options of that operation, such as `degrees=10`.
+
+    Example:
+
+    >>> Augmentation("rotation", degrees=10)
+    Augmentation('rotation', degrees=10)
+    """
+
+    __slots__ = ("name", "options")
+
+    def __init__(self, name: str, **options: Any):
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "options", MappingProxyType(dict(options)))
+
+    def __setattr__(self, attribute: str, value: Any) -> None:
+        raise AttributeError(f"Augmentation is read-only. Received: {attribute}=")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Augmentation) and self.to_dict() == other.to_dict()
+
+    def __hash__(self) -> int:
+        return hash((self.name, tuple(sorted(self.options.items()))))
+
+    def __repr__(self) -> str:
+        options = "".join(f", {key}={value!r}" for key, value in self.options.items())
+        return f"Augmentation({self.name!r}{options})"
+
+    def __reduce__(self):
+        return _augmentation_from_dict, (self.to_dict(),)
+
+    def __deepcopy__(self, memo: dict) -> Augmentation:
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry as a dictionary that JSON can hold."""
+        return {"name": self.name, **self.options}
+
+
+def _augmentation_from_dict(entry: Mapping[str, Any]) -> Augmentation:
+    return Augmentation(**entry)
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where a data set is read from.
+
+    Args:
+        tfds: Name for `tfds.builder`, with the configuration if it has several.
+        module: Module that registers the builder, where it is one of ours.
+        splits: TFDS split of each of ours (train, validation, test).
+        merge: TFDS splits that are merged and then divided at random
+            70/15/15; takes the place of `splits`.
+        npz: MedMNIST file that is read directly when the folder has it.
+        md5: MD5 sum that this file must have; None takes any.
+        group: Column that a group-wise split can use.
+    """
+
+    tfds: str | None = None
+    module: str | None = None
+    splits: Mapping[str, str] | None = None
+    merge: tuple[str, ...] = ()
+    npz: str | None = None
+    md5: str | None = None
+    group: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetSpec:
+    """What one data set is, and what the published protocol does with it.
+
+    Args:
+        name: Key in `SPECS`.
+        title: Name for tables and pictures.
+        num_classes: Number of classes.
+        class_names: Their names, in label order.
+        image_size: Side of the network's square input in pixels.
+        channels: Channels of the network's input (grey is repeated to 3 where
+            the source has one channel and this is 3).
+        mean: Mean of each channel, in units of 0 to 1.
+        std: Standard deviation of each channel, in units of 0 to 1.
+        split_sizes: Images in `train`, `validation` and `test`.
+        batch_size: Batch size of the published protocol.
+        augmentation: Training augmentation of the published protocol, in order.
+        source: Where the images come from.
+        citation: Whom to cite.
+        how_to_get: The one command or page that gets the data.
+        source_channels: Channels of the stored images.
+        multi_label: Whether an image has any number of labels.
+        released_pixels_broken: Whether the published code breaks the training
+            pixels of this data set (see `keras_gradattn.datasets.pixels`).
+    """
+
+    name: str
+    title: str
+    num_classes: int
+    class_names: tuple[str, ...]
+    image_size: int
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    split_sizes: Mapping[str, int]
+    batch_size: int
+    augmentation: tuple[Augmentation, ...]
+    source: Source
+    citation: str
+    how_to_get: str
+    source_channels: int
+    multi_label: bool = False
+    released_pixels_broken: bool = False
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Shape of one network input, (height, width, channels)."""
+        return (self.image_size, self.image_size, self.channels)
+
+
+def _sizes(train: int, validation: int, test: int) -> Mapping[str, int]:
+    return MappingProxyType({"train": train, "validation": validation, "test": test})
+
+
+_AS_GIVEN = MappingProxyType({name: name for name in ("train", "validation", "test")})
+
+_MED_MNIST_AUGMENTATION = (
+    Augmentation("rotation", degrees=10),
+    Augmentation("flip"),
+    Augmentation("brightness", amount=0.1),
+    Augmentation("contrast", amount=0.1),
+)
+
+_BLOOD_CELLS = (
+    "basophil",
+    "eosinophil",
+    "erythroblast",
+    "immature granulocytes(myelocytes, metamyelocytes and promyelocytes)",
+    "lymphocyte",
+    "monocyte",
+    "neutrophil",
+    "platelet",
+)
+
+_MED_MNIST_CITATION = (
+    "Yang et al. (2023), MedMNIST v2: a large-scale lightweight benchmark for 2D and "
+    "3D biomedical image classification. Scientific Data 10, 41"
+)
+
+
+def _prepare(builder: str) -> str:
+    return f"python -m keras_gradattn.datasets.prepare {builder}"
+
+
+_ALL = (
+    DatasetSpec(
+        name="tiny_imagenet",
+        title="Tiny ImageNet",
+        num_classes=200,
+        class_names=tuple(f"class {index}" for index in range(200)),
+        image_size=64,
+        channels=3,
+        source_channels=3,
+        mean=_IMAGENET_MEAN,
+        std=_IMAGENET_STD,
+        split_sizes=_sizes(77_000, 16_500, 16_500),
+        batch_size=128,
+        augmentation=(),
+        source=Source(
+            tfds="tiny_imagenet",
+            module="keras_gradattn.datasets.tiny_imagenet",
+            merge=("train", "validation"),
+        ),
+        citation="Le and Yang (2015), Tiny ImageNet visual recognition challenge",
+        how_to_get=_prepare("tiny_imagenet"),
+    ),
+    DatasetSpec(
+        name="cifar10",
+        title="CIFAR-10",
+        num_classes=10,
+        class_names=(
+            "airplane",
+            "automobile",
+            "bird",
+            "cat",
+            "deer",
+            "dog",
+            "frog",
+            "horse",
+            "ship",
+            "truck",
+        ),
+        image_size=32,
+        channels=3,
+        source_channels=3,
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2023, 0.1994, 0.2010),
+        split_sizes=_sizes(42_000, 9_000, 9_000),
+        batch_size=128,
+        augmentation=(Augmentation("flip"), Augmentation("crop", padding=4)),
+        source=Source(tfds="cifar10", merge=("train", "test")),
+        citation=(
+            "Krizhevsky (2009), Learning multiple layers of features from tiny images"
+        ),
+        how_to_get=_prepare("cifar10"),
+        released_pixels_broken=True,
+    ),
+    DatasetSpec(
+        name="svhn",
+        title="SVHN",
+        num_classes=10,
+        class_names=tuple(str(digit) for digit in range(10)),
+        image_size=32,
+        channels=3,
+        source_channels=3,
+        mean=(0.4377, 0.4438, 0.4728),
+        std=(0.1980, 0.2010, 0.1970),
+        split_sizes=_sizes(441_294, 94_563, 94_563),
+        batch_size=128,
+        augmentation=(),
+        source=Source(tfds="svhn_cropped", merge=("train", "test", "extra")),
+        citation=(
+            "Netzer et al. (2011), Reading digits in natural images with unsupervised "
+            "feature learning"
+        ),
+        how_to_get=_prepare("svhn_cropped"),
+    ),
+    DatasetSpec(
+        name="fashion_mnist",
+        title="Fashion-MNIST",
+        num_classes=10,
+        class_names=(
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
+        ),
+        image_size=28,
+        channels=1,
+        source_channels=1,
+        mean=(0.2860,),
+        std=(0.3530,),
+        split_sizes=_sizes(49_000, 10_500, 10_500),
+        batch_size=128,
+        augmentation=(
+            Augmentation("flip"),
+            Augmentation("rotation", degrees=10),
+            Augmentation("translation", fraction=0.1),
+        ),
+        source=Source(tfds="fashion_mnist", merge=("train", "test")),
+        citation=(
+            "Xiao et al. (2017), Fashion-MNIST: a novel image dataset for benchmarking "
+            "machine learning algorithms. arXiv:1708.07747"
+        ),
+        how_to_get=_prepare("fashion_mnist"),
+        released_pixels_broken=True,
+    ),
+    DatasetSpec(
+        name="tissuemnist",
+        title="TissueMNIST",
+        num_classes=8,
+        class_names=(
+            "Collecting Duct, Connecting Tubule",
+            "Distal Convoluted Tubule",
+            "Glomerular endothelial cells",
+            "Interstitial endothelial cells",
+            "Leukocytes",
+            "Podocytes",
+            "Proximal Tubule Segments",
+            "Thick Ascending Limb",
+        ),
+        image_size=64,
+        channels=3,
+        source_channels=1,
+        mean=_IMAGENET_MEAN,
+        std=_IMAGENET_STD,
+        split_sizes=_sizes(165_466, 23_640, 47_280),
+        batch_size=128,
+        augmentation=_MED_MNIST_AUGMENTATION,
+        source=Source(
+            tfds="med_mnist/tissuemnist_28",
+            module="keras_gradattn.datasets.med_mnist",
+            splits=_AS_GIVEN,
+            npz="tissuemnist.npz",
+            md5="ebe78ee8b05294063de985d821c1c34b",
+        ),
+        citation=_MED_MNIST_CITATION,
+        how_to_get=_prepare("med_mnist/tissuemnist_28"),
+    ),
+    DatasetSpec(
+        name="bloodmnist",
+        title="BloodMNIST",
+        num_classes=8,
+        class_names=_BLOOD_CELLS,
+        image_size=64,
+        channels=3,
+        source_channels=3,
+        mean=_IMAGENET_MEAN,
+        std=_IMAGENET_STD,
+        split_sizes=_sizes(11_959, 1_712, 3_421),
+        batch_size=128,
+        augmentation=_MED_MNIST_AUGMENTATION,
+        source=Source(
+            tfds="med_mnist/bloodmnist_28",
+            module="keras_gradattn.datasets.med_mnist",
+            splits=_AS_GIVEN,
+            npz="bloodmnist.npz",
+            md5="7053d0359d879ad8a5505303e11de1dc",
+        ),
+        citation=_MED_MNIST_CITATION,
+        how_to_get=_prepare("med_mnist/bloodmnist_28"),
+    ),
+    DatasetSpec(
+        name="pbc28",
+        title="PBC-28",
+        num_classes=8,
+        class_names=_BLOOD_CELLS,
+        image_size=64,
+        channels=3,
+        source_channels=3,
+        mean=_IMAGENET_MEAN,
+        std=_IMAGENET_STD,
+        split_sizes=_sizes(11_965, 1_708, 3_419),
+        batch_size=128,
+        augmentation=_MED_MNIST_AUGMENTATION,
+        source=Source(splits=_AS_GIVEN, npz="bloodmnist.npz"),
+        citation=(
+            "Acevedo et al. (2020), A dataset of microscopic peripheral blood cell "
+            "images for development of automatic recognition systems. Data in Brief 30"
+        ),
+        how_to_get=(
+            "the photographs of https://doi.org/10.17632/snkd93bnjr.1, centre crop 200, "
+            "resized to 28, in the MedMNIST file layout as bloodmnist.npz"
+        ),
+    ),
+    DatasetSpec(
+        name="pcam",
+        title="PCam",
+        num_classes=2,
+        class_names=("normal", "tumor"),
+        image_size=96,
+        channels=3,
+        source_channels=3,
+        mean=_IMAGENET_MEAN,
+        std=_IMAGENET_STD,
+        split_sizes=_sizes(262_144, 32_768, 32_768),
+        batch_size=128,
+        augmentation=(),
+        source=Source(tfds="patch_camelyon", splits=_AS_GIVEN),
+        citation=(
+            "Veeling et al. (2018), Rotation equivariant CNNs for digital pathology. "
+            "arXiv:1806.03962"
+        ),
+        how_to_get=_prepare("patch_camelyon"),
+    ),
+    DatasetSpec(
+        name="pad_ufes_20",
+        title="PAD-UFES-20",
+        num_classes=6,
+        class_names=("ACK", "BCC", "MEL", "NEV", "SCC", "SEK"),
+        image_size=224,
+        channels=3,
+        source_channels=3,
+        mean=_IMAGENET_MEAN,
+        std=_IMAGENET_STD,
+        split_sizes=_sizes(1_608, 344, 346),
+        batch_size=64,
+        augmentation=(
+            Augmentation("flip"),
+            Augmentation("rotation", degrees=10),
+            Augmentation(
+                "color_jitter", brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1
+            ),
+            Augmentation("random_resized_crop", scale=(0.8, 1.0)),
+        ),
+        source=Source(
+            tfds="pad_ufes_20",
+            module="keras_gradattn.datasets.pad_ufes_20",
+            merge=("train",),
+            group="patient_id",
+        ),
+        citation=(
+            "Pacheco et al. (2020), PAD-UFES-20: a skin lesion dataset composed of "
+            "patient data and clinical images collected from smartphones. Data in "
+            "Brief 32"
+        ),
+        how_to_get=(
+            "https://data.mendeley.com/datasets/zr7vgbcyr2/1, unpacked into "
+            "<data_dir>/downloads/manual/pad_ufes_20; then " + _prepare("pad_ufes_20")
+        ),
+    ),
+    DatasetSpec(
+        name="digits",
+        title="Digits",
+        num_classes=10,
+        class_names=tuple(str(digit) for digit in range(10)),
+        image_size=8,
+        channels=1,
+        source_channels=1,
+        mean=(0.3053,),
+        std=(0.3760,),
+        split_sizes=_sizes(1_257, 269, 271),
+        batch_size=64,
+        augmentation=(Augmentation("translation", fraction=0.1),),
+        source=Source(merge=("train",)),
+        citation="Alpaydin and Kaynak (1998), Optical recognition of handwritten digits",
+        how_to_get="pip install scikit-learn",
+    ),
+)
+
+SPECS: dict[str, DatasetSpec] = {entry.name: entry for entry in _ALL}
+
+
+def spec(name: str) -> DatasetSpec:
+    """The data set called `name`.
+
+    Args:
+        name: Key in `SPECS`.
+
+    Returns:
+        Its `DatasetSpec`.
+
+    Raises:
+        ValueError: If there is no such data set; the message names the nearest.
+
+    Example:
+
+    >>> spec("cifar10").split_sizes["train"]
+    42000
+    """
+    if name in SPECS:
+        return SPECS[name]
+    nearest = difflib.get_close_matches(str(name).lower(), SPECS, n=1, cutoff=0.4)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    raise ValueError(
+        f"There is no such data set.{hint} Known: {', '.join(SPECS)}. "
+        f"Received: name={name!r}"
+    )
