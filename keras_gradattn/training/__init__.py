@@ -1,0 +1,36 @@
+"""Protocols as data, their optimizer, the evaluation, and one call per experiment."""
+
+from keras_gradattn.training.comparison import compare, published
+from keras_gradattn.training.coupled_adam import CoupledAdam
+from keras_gradattn.training.evaluation import (
+    Evaluation,
+    evaluate,
+    expected_calibration_error,
+    fit_temperature,
+)
+from keras_gradattn.training.experiment import (
+    MODELS,
+    balanced_class_weights,
+    build_model,
+    build_optimizer,
+    run,
+)
+from keras_gradattn.training.recipe import RECIPES, Recipe, recipe
+
+__all__ = [
+    "MODELS",
+    "RECIPES",
+    "CoupledAdam",
+    "Evaluation",
+    "Recipe",
+    "balanced_class_weights",
+    "build_model",
+    "build_optimizer",
+    "compare",
+    "evaluate",
+    "expected_calibration_error",
+    "fit_temperature",
+    "published",
+    "recipe",
+    "run",
+]

@@ -1,0 +1,62 @@
+"""Files that are either whole or not there."""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+
+def replace_file(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Write a file that a reader sees complete or not at all.
+
+    A kill at any moment leaves the old content (or nothing) under `path`: the new
+    one is written beside it, flushed to the disk and moved into place.
+    """
+    handle, temporary = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.name}.", suffix=".partial"
+    )
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes the file private; a result is for everybody.
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(temporary)
+        raise
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` as readable JSON, whole or not at all."""
+    text = json.dumps(content, indent=1, allow_nan=False)
+    replace_file(path, lambda file: file.write((text + "\n").encode()))
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON, naming the file where it is damaged."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is not a result file ({error}). Move it away to run this "
+            "experiment again."
+        ) from None
+
+
+def check_writable(folder: Path) -> None:
+    """Find out before training, not after it, that a folder takes no files."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"The results folder cannot be written to ({error.strerror}). "
+            f"Nothing was trained. Received: results={folder}"
+        ) from error

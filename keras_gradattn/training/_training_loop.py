@@ -1,0 +1,197 @@
+"""The callback that applies a recipe epoch by epoch and can go on after a kill."""
+
+import dataclasses
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_gradattn.training import _checkpoint
+from keras_gradattn.training._validation_rules import BestEpoch, PlateauRule
+from keras_gradattn.training.recipe import Recipe
+
+
+class TrainingLoop(keras.callbacks.Callback):
+    """Plateau schedule, early stopping, best weights, averaged weights, checkpoint.
+
+    Keras has a callback for each; together they cannot be resumed, since
+    `BackupAndRestore` keeps weights and optimizer only.
+
+    Args:
+        model: The compiled model that `fit` gets.
+        recipe: The protocol, for one data set.
+        seed: Seed of the run.
+        path: Checkpoint file.
+        companions: Objects whose `state()` is saved and given back to `restore()`.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        recipe: Recipe,
+        seed: int,
+        path: Path,
+        companions: dict[str, Any] | None = None,
+    ):
+        super().__init__()
+        self._recipe = recipe
+        self._seed = seed
+        self._path = path
+        self._companions = companions or {}
+        self._variables = _checkpoint.training_variables(model)
+        self._model_variables = list(model.variables)
+        self._averages = _moving_averages(model) if recipe.ema_momentum else None
+        self._plateau = PlateauRule(
+            recipe.plateau_factor, recipe.plateau_patience, recipe.minimum_learning_rate
+        )
+        self._best_epoch = BestEpoch(recipe.early_stopping_patience)
+        self._best_weights: list[np.ndarray] = []
+        self._epoch_start = 0.0
+        self.history: list[dict[str, float]] = []
+        self.steps = 0
+        self.finished = False
+        self.stopped_early = False
+
+    @property
+    def epochs_run(self) -> int:
+        return len(self.history)
+
+    @property
+    def best_epoch(self) -> int:
+        """Epoch with the highest validation accuracy, counted from 1."""
+        return self._best_epoch.epoch
+
+    def resume(self) -> bool:
+        """Go to the end of the last finished epoch; whether there was one."""
+        if not self._path.exists():
+            return False
+        groups, state = _checkpoint.load(self._path)
+        if state["backend"] != keras.backend.backend():
+            raise ValueError(
+                f"{self._path} was written on the {state['backend']} backend and does "
+                f"not continue on {keras.backend.backend()} to the same result. Resume "
+                f"it with KERAS_BACKEND={state['backend']}, or delete its folder."
+            )
+        _checkpoint.assign(self._variables, groups["training"])
+        self._best_weights = groups.get("best", [])
+        self._plateau = PlateauRule(**state["plateau"])
+        self._best_epoch = BestEpoch(**state["best_epoch"])
+        self.history = state["history"]
+        self.steps = state["steps"]
+        self.finished = state["finished"]
+        self.stopped_early = state["stopped_early"]
+        for name, companion in self._companions.items():
+            companion.restore(state["companions"][name])
+        return True
+
+    def put_final_weights(self) -> None:
+        """Give the model the weights that the recipe tests."""
+        if self._recipe.restore_best_weights:
+            _checkpoint.assign(self._model_variables, self._best_weights)
+        elif self._averages:
+            for variable, average in self._averages:
+                variable.assign(average)
+
+    # === Callback ===
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._epoch_start = time.monotonic()
+        _seed_generators_of_libraries(self._seed, epoch)
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self.steps += 1
+        if self._recipe.max_steps and self.steps >= self._recipe.max_steps:
+            self.finished = True
+            self.model.stop_training = True
+
+    def on_test_begin(self, logs: dict | None = None) -> None:
+        self._swap_averages()
+
+    def on_test_end(self, logs: dict | None = None) -> None:
+        self._swap_averages()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        rate = float(self.model.optimizer.learning_rate)
+        record = {name: float(value) for name, value in (logs or {}).items()}
+        record |= {"learning_rate": rate, "epoch": epoch + 1, "steps": self.steps}
+        record["seconds"] = time.monotonic() - self._epoch_start
+        self.history.append(record)
+
+        accuracy = record["val_accuracy"]
+        if self._recipe.schedule == "plateau":
+            lower = self._plateau.next_rate(accuracy, rate)
+            # Assigned only when it differs: float32 -> float64 -> float32 is exact,
+            # but a rate that nobody changed should not be touched at all.
+            if lower < rate:
+                self.model.optimizer.learning_rate = lower
+        if self._best_epoch.is_best(epoch + 1, accuracy):
+            self._best_weights = self._tested_weights()
+        if self._best_epoch.patience_is_over:
+            self.finished = self.stopped_early = True
+        if epoch + 1 == self.params["epochs"]:
+            self.finished = True
+        if self.finished:
+            self.model.stop_training = True
+        self._save()
+
+    def _save(self) -> None:
+        groups = {"training": _checkpoint.values(self._variables)}
+        if self._recipe.restore_best_weights:
+            groups["best"] = self._best_weights
+        state = {
+            "backend": keras.backend.backend(),
+            "plateau": dataclasses.asdict(self._plateau),
+            "best_epoch": dataclasses.asdict(self._best_epoch),
+            "history": self.history,
+            "steps": self.steps,
+            "finished": self.finished,
+            "stopped_early": self.stopped_early,
+            "companions": {k: c.state() for k, c in self._companions.items()},
+        }
+        _checkpoint.save(self._path, groups, state)
+
+    def _tested_weights(self) -> list[np.ndarray]:
+        self._swap_averages()
+        weights = _checkpoint.values(self._model_variables)
+        self._swap_averages()
+        return weights
+
+    def _swap_averages(self) -> None:
+        # Keras' SwapEMAWeights swaps by adding and subtracting on TensorFlow, which
+        # rounds: this one gives back the same bits.
+        for variable, average in self._averages or ():
+            raw = np.array(keras.ops.convert_to_numpy(variable))
+            variable.assign(average)
+            average.assign(raw)
+
+
+def _moving_averages(
+    model: keras.Model,
+) -> list[tuple[keras.Variable, keras.Variable]]:
+    # Keras has no public name for the averages that its optimizers keep.
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    return list(
+        zip(
+            optimizer._trainable_variables,
+            optimizer._model_variables_moving_average,
+            strict=True,
+        )
+    )
+
+
+def _seed_generators_of_libraries(seed: int, epoch: int) -> None:
+    """Make every library's global random state a function of seed and epoch.
+
+    Keras' own generators are variables and stand in the checkpoint; PyTorch's
+    unseeded dropout draws from PyTorch's global state, which does not.
+    """
+    value = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+    random.seed(value)
+    np.random.seed(value)
+    if keras.backend.backend() == "torch":
+        import torch
+
+        torch.manual_seed(value)
