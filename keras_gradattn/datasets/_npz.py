@@ -5,11 +5,19 @@ from __future__ import annotations
 import hashlib
 import pathlib
 import zipfile
+import zlib
 
 import numpy as np
 
 _PARTS = {"train": "train", "validation": "val", "test": "test"}
-_READ_ERRORS = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile)
+_READ_ERRORS = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def verify_md5(path: pathlib.Path, md5: str) -> None:
@@ -40,7 +48,10 @@ def read_npz(path: pathlib.Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """
     result = {}
     try:
-        with np.load(open(path, "rb"), allow_pickle=False) as arrays:
+        with (
+            open(path, "rb") as stream,
+            np.load(stream, allow_pickle=False) as arrays,
+        ):
             for name, prefix in _PARTS.items():
                 images = arrays[f"{prefix}_images"]
                 result[name] = (images, arrays[f"{prefix}_labels"])

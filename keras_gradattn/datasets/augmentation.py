@@ -47,7 +47,7 @@ def _luma(xp: ModuleType, images: Array) -> Array:
     """Grey level of each pixel, shape (batch, height, width, 1)."""
     if images.shape[-1] == 1:
         return images
-    return xp.sum(images * _LUMA, axis=-1, keepdims=True)
+    return xp.matmul(images, _LUMA[:, None])
 
 
 def _blend(xp: ModuleType, images: Array, base: Array, factor: Array) -> Array:
@@ -222,7 +222,11 @@ class Contrast(Photometric):
 
 
 def _mean_luma(xp, images):
-    return xp.mean(_luma(xp, images), axis=(1, 2, 3), keepdims=True)
+    _, height, width, channels = images.shape
+    # As a matrix product: summing short channel rows one by one is slow.
+    average = np.full((1, height * width), 1 / (height * width), "float32")
+    mean = xp.matmul(average, xp.reshape(images, (-1, height * width, channels)))
+    return _luma(xp, mean)[..., None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -706,10 +710,11 @@ def _move(xp: ModuleType, images: Array, moving: list) -> Array:
     size = tuple(images.shape[1:3])
     rows, columns = _grid(size)
     # From the result back to the source: the last operation is undone first.
-    for step, numbers in reversed(moving):
+    for turn, (step, numbers) in enumerate(reversed(moving)):
+        if turn:
+            rows = _leave(xp, rows, size[0])
+            columns = _leave(xp, columns, size[1])
         rows, columns = step.coordinates(xp, rows, columns, size, numbers)
-        rows = _leave(xp, rows, size[0])
-        columns = _leave(xp, columns, size[1])
     return _look_up(xp, images, rows, columns)
 
 
@@ -724,17 +729,16 @@ def _look_up(xp: ModuleType, images: Array, rows: Array, columns: Array) -> Arra
     batch = images.shape[0] if xp is np else xp.shape(images)[0]
     in_rows = xp.logical_and(rows >= 0, rows < height)
     in_columns = xp.logical_and(columns >= 0, columns < width)
-    inside = xp.logical_and(in_rows, in_columns)[..., None]
-    rows = _cast(xp, xp.clip(rows, 0, height - 1), "int32")
-    columns = _cast(xp, xp.clip(columns, 0, width - 1), "int32")
-    start = xp.arange(batch, dtype="int32")[:, None, None] * (height * width)
-    index = start + rows * width + columns
+    inside = xp.logical_and(in_rows, in_columns)
+    # Pixel 0 is black; the batch's own pixels follow.
+    start = xp.arange(batch, dtype="int32")[:, None, None] * (height * width) + 1
+    place = _cast(xp, xp.where(inside, rows * float(width) + columns, 0.0), "int32")
+    index = xp.where(inside, place + start, 0)
     pixels = xp.reshape(images, (-1, channels))
+    pixels = xp.concatenate([xp.zeros_like(pixels[:1]), pixels])
     if channels == 1:
-        pixels = xp.take(xp.reshape(images, (-1,)), index)[..., None]
-    else:
-        pixels = xp.take(pixels, index, axis=0)
-    return pixels * _cast(xp, inside, str(images.dtype) if xp is np else images.dtype)
+        return xp.take(pixels[:, 0], index)[..., None]
+    return xp.take(pixels, index, axis=0)
 
 
 class RandomAugmentation(keras.layers.Layer):

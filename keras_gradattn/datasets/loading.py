@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import importlib.util
 import os
 import pathlib
@@ -14,6 +13,7 @@ import keras
 import numpy as np
 
 from keras_gradattn.datasets import _npz, _records
+from keras_gradattn.datasets.prepare import tfds_builder
 from keras_gradattn.datasets.resize import resize
 from keras_gradattn.datasets.specs import DatasetSpec, spec
 from keras_gradattn.datasets.splits import NAMES, group_split, random_split
@@ -184,15 +184,12 @@ def _digits(description: DatasetSpec) -> _records.ArrayRecords:
 def _open_tfds(description, data_dir, download, engine) -> dict[str, object]:
     source = description.source
     try:
-        import tensorflow_datasets as tfds
+        builder = tfds_builder(description.name, data_dir)
     except ImportError as error:
         raise ImportError(
             f"{description.title} is read with TensorFlow Datasets. Get it with: "
-            "pip install tensorflow-datasets array_record importlib_resources pillow"
+            "pip install 'keras-gradattn[data]'"
         ) from error
-    if source.module is not None:
-        importlib.import_module(source.module)
-    builder = tfds.builder(source.tfds, data_dir=data_dir, try_gcs=False)
     if download:
         builder.download_and_prepare()
     wanted = source.merge or tuple(source.splits.values())
@@ -224,8 +221,8 @@ def _choose_records(description, builder, data_dir, engine) -> type:
     raise ImportError(
         f"{description.title} is stored as {builder.info.file_format.value}, which "
         "only TensorFlow reads. Install tensorflow, or prepare the data as "
-        f"ArrayRecord: python -m keras_gradattn.datasets.prepare "
-        f"{description.source.tfds} --file_format array_record. "
+        "ArrayRecord: python -m keras_gradattn.datasets.prepare "
+        f"{description.name} --file_format array_record. "
         f"Received: data_dir={str(data_dir)!r}"
     )
 
@@ -248,41 +245,55 @@ def _divide(description, parts, seed, group) -> dict[str, np.ndarray]:
 
 def _read(description, parts, rows) -> dict[str, Split]:
     if not description.source.merge:
-        return {
-            name: _read_split(description, name, [parts[name]], rows[name])
-            for name in NAMES
-        }
-    merged = list(parts.values())
-    return {name: _read_split(description, name, merged, rows[name]) for name in NAMES}
+        splits = {}
+        for name in NAMES:
+            part_rows = {name: rows[name]}
+            splits |= _read_parts(description, [parts[name]], part_rows)
+        return splits
+    return _read_parts(description, list(parts.values()), rows)
 
 
-def _read_split(
-    description: DatasetSpec, name: str, parts: list, rows: np.ndarray
-) -> Split:
-    size = description.image_size
-    shape = (len(rows), size, size, description.source_channels)
-    images = _allocate(shape)
-    label_shape = (description.num_classes,) if description.multi_label else ()
-    labels = np.empty((len(rows), *label_shape), "int32")
-    progress = keras.utils.Progbar(len(rows)) if len(rows) >= _LONG_WORK else None
-    done = 0
-    first = 0
+def _read_parts(
+    description: DatasetSpec, parts: list, rows: dict[str, np.ndarray]
+) -> dict[str, Split]:
+    """Reads the wanted rows of all parts in one pass, each into its split."""
+    wanted = np.sort(np.concatenate(list(rows.values())))
+    # Which split each wanted image belongs to, and where there it stands.
+    owner = np.empty(len(wanted), int)
+    place = np.empty(len(wanted), int)
+    splits = {}
+    for index, (name, split_rows) in enumerate(rows.items()):
+        found = np.searchsorted(wanted, split_rows)
+        owner[found], place[found] = index, np.arange(len(split_rows))
+        splits[name] = _empty_split(description, name, split_rows)
+    progress = keras.utils.Progbar(len(wanted)) if len(wanted) >= _LONG_WORK else None
+    done = first = 0
     for part in parts:
-        inside = rows[(rows >= first) & (rows < first + len(part))] - first
+        inside = wanted[(wanted >= first) & (wanted < first + len(part))] - first
         first += len(part)
-        for chunk, chunk_labels in part.read(inside):
-            end = done + len(chunk)
-            images[done:end] = _same_size(description, chunk)
-            labels[done:end] = _checked_labels(description, chunk_labels)
-            done = end
+        for images, labels in part.read(inside):
+            images = _same_size(description, images)
+            labels = _checked_labels(description, labels)
+            chunk = slice(done, done + len(images))
+            done += len(images)
+            for index, split in enumerate(splits.values()):
+                mine = owner[chunk] == index
+                split.images[place[chunk][mine]] = images[mine]
+                split.labels[place[chunk][mine]] = labels[mine]
             if progress is not None:
                 progress.update(done)
-    if done != len(rows):
+    if done != len(wanted):
         raise ValueError(
-            f"{description.title} holds fewer images than it says: the {name} part "
-            f"should have {len(rows)}. Received: {done}"
+            f"{description.title} should hold {len(wanted)} images. Received: {done}"
         )
-    return Split(name, images, labels, rows)
+    return splits
+
+
+def _empty_split(description: DatasetSpec, name: str, rows: np.ndarray) -> Split:
+    size = description.image_size
+    images = _allocate((len(rows), size, size, description.source_channels))
+    label_shape = (description.num_classes,) if description.multi_label else ()
+    return Split(name, images, np.empty((len(rows), *label_shape), "int32"), rows)
 
 
 def _allocate(shape: tuple[int, ...]) -> np.ndarray:

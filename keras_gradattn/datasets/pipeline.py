@@ -18,6 +18,7 @@ from keras_gradattn.datasets.specs import Augmentation, DatasetSpec
 
 # Streams of random numbers for one seed: order of images, augmentation.
 _ORDER, _AUGMENTATION = 0, 1
+_BLOCK = 2**17
 
 
 def batches(
@@ -167,13 +168,24 @@ class BatchSource:
         rows = self._rows(epoch)[first : first + self.batch_size]
         images = self._split.images[rows]
         labels = self._labels(self._split.labels[rows])
+        random = np.random.default_rng([self._seed, epoch, _AUGMENTATION, index])
+        numbers = random.random((len(rows), self._augmenter.numbers), "float32")
+        if self._augmenter.mixes_labels:
+            return self._pixels(images, labels, numbers)
+        result = np.empty((len(rows), *self.image_shape), "float32")
+        # A few images at a time stay in the processor's cache: twice as fast.
+        step = max(1, _BLOCK // result[0].size)
+        for start in range(0, len(rows), step):
+            block = slice(start, start + step)
+            result[block], _ = self._pixels(images[block], None, numbers[block])
+        return result, labels
+
+    def _pixels(self, images, labels, numbers):
+        mean, std = self._spec.mean, self._spec.std
         if self._broken:
-            images = break_pixels(images, self._spec.mean, self._spec.std)
-        if self._augmenter.operations:
-            random = np.random.default_rng([self._seed, epoch, _AUGMENTATION, index])
-            numbers = random.random((len(rows), self._augmenter.numbers), "float32")
-            images, labels = self._augmenter(images, labels, numbers)
-        return normalize(images, self._spec.mean, self._spec.std), labels
+            images = break_pixels(images, mean, std)
+        images, labels = self._augmenter(images, labels, numbers)
+        return normalize(images, mean, std), labels
 
     def _rows(self, epoch: int) -> np.ndarray:
         if not self._training:

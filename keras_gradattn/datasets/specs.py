@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from keras_gradattn.datasets.med_mnist.facts import FACTS
+
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -66,7 +68,6 @@ class Source:
 
     Args:
         tfds: Name for `tfds.builder`, with the configuration if it has several.
-        module: Module that registers the builder, where it is one of ours.
         splits: TFDS split of each of ours (train, validation, test).
         merge: TFDS splits that are merged and then divided at random
             70/15/15; takes the place of `splits`.
@@ -76,7 +77,6 @@ class Source:
     """
 
     tfds: str | None = None
-    module: str | None = None
     splits: Mapping[str, str] | None = None
     merge: tuple[str, ...] = ()
     npz: str | None = None
@@ -147,25 +147,14 @@ _MED_MNIST_AUGMENTATION = (
     Augmentation("contrast", amount=0.1),
 )
 
-_BLOOD_CELLS = (
-    "basophil",
-    "eosinophil",
-    "erythroblast",
-    "immature granulocytes(myelocytes, metamyelocytes and promyelocytes)",
-    "lymphocyte",
-    "monocyte",
-    "neutrophil",
-    "platelet",
-)
-
 _MED_MNIST_CITATION = (
     "Yang et al. (2023), MedMNIST v2: a large-scale lightweight benchmark for 2D and "
     "3D biomedical image classification. Scientific Data 10, 41"
 )
 
 
-def _prepare(builder: str) -> str:
-    return f"python -m keras_gradattn.datasets.prepare {builder}"
+def _prepare(name: str) -> str:
+    return f"python -m keras_gradattn.datasets.prepare {name}"
 
 
 _ALL = (
@@ -184,7 +173,6 @@ _ALL = (
         augmentation=(),
         source=Source(
             tfds="tiny_imagenet",
-            module="keras_gradattn.datasets.tiny_imagenet",
             merge=("train", "validation"),
         ),
         citation="Le and Yang (2015), Tiny ImageNet visual recognition challenge",
@@ -239,7 +227,7 @@ _ALL = (
             "Netzer et al. (2011), Reading digits in natural images with unsupervised "
             "feature learning"
         ),
-        how_to_get=_prepare("svhn_cropped"),
+        how_to_get=_prepare("svhn"),
     ),
     DatasetSpec(
         name="fashion_mnist",
@@ -281,16 +269,7 @@ _ALL = (
         name="tissuemnist",
         title="TissueMNIST",
         num_classes=8,
-        class_names=(
-            "Collecting Duct, Connecting Tubule",
-            "Distal Convoluted Tubule",
-            "Glomerular endothelial cells",
-            "Interstitial endothelial cells",
-            "Leukocytes",
-            "Podocytes",
-            "Proximal Tubule Segments",
-            "Thick Ascending Limb",
-        ),
+        class_names=FACTS["tissuemnist"].class_names,
         image_size=64,
         channels=3,
         source_channels=1,
@@ -301,19 +280,18 @@ _ALL = (
         augmentation=_MED_MNIST_AUGMENTATION,
         source=Source(
             tfds="med_mnist/tissuemnist_28",
-            module="keras_gradattn.datasets.med_mnist",
             splits=_AS_GIVEN,
             npz="tissuemnist.npz",
-            md5="ebe78ee8b05294063de985d821c1c34b",
+            md5=FACTS["tissuemnist"].md5[28],
         ),
         citation=_MED_MNIST_CITATION,
-        how_to_get=_prepare("med_mnist/tissuemnist_28"),
+        how_to_get=_prepare("tissuemnist"),
     ),
     DatasetSpec(
         name="bloodmnist",
         title="BloodMNIST",
         num_classes=8,
-        class_names=_BLOOD_CELLS,
+        class_names=FACTS["bloodmnist"].class_names,
         image_size=64,
         channels=3,
         source_channels=3,
@@ -324,19 +302,18 @@ _ALL = (
         augmentation=_MED_MNIST_AUGMENTATION,
         source=Source(
             tfds="med_mnist/bloodmnist_28",
-            module="keras_gradattn.datasets.med_mnist",
             splits=_AS_GIVEN,
             npz="bloodmnist.npz",
-            md5="7053d0359d879ad8a5505303e11de1dc",
+            md5=FACTS["bloodmnist"].md5[28],
         ),
         citation=_MED_MNIST_CITATION,
-        how_to_get=_prepare("med_mnist/bloodmnist_28"),
+        how_to_get=_prepare("bloodmnist"),
     ),
     DatasetSpec(
         name="pbc28",
         title="PBC-28",
         num_classes=8,
-        class_names=_BLOOD_CELLS,
+        class_names=FACTS["bloodmnist"].class_names,
         image_size=64,
         channels=3,
         source_channels=3,
@@ -351,8 +328,8 @@ _ALL = (
             "images for development of automatic recognition systems. Data in Brief 30"
         ),
         how_to_get=(
-            "the photographs of https://doi.org/10.17632/snkd93bnjr.1, centre crop 200, "
-            "resized to 28, in the MedMNIST file layout as bloodmnist.npz"
+            "https://doi.org/10.17632/snkd93bnjr.1, photographs cut to the middle "
+            "200 pixels and resized to 28, in the MedMNIST layout as bloodmnist.npz"
         ),
     ),
     DatasetSpec(
@@ -373,7 +350,7 @@ _ALL = (
             "Veeling et al. (2018), Rotation equivariant CNNs for digital pathology. "
             "arXiv:1806.03962"
         ),
-        how_to_get=_prepare("patch_camelyon"),
+        how_to_get=_prepare("pcam"),
     ),
     DatasetSpec(
         name="pad_ufes_20",
@@ -397,7 +374,6 @@ _ALL = (
         ),
         source=Source(
             tfds="pad_ufes_20",
-            module="keras_gradattn.datasets.pad_ufes_20",
             merge=("train",),
             group="patient_id",
         ),
@@ -407,8 +383,8 @@ _ALL = (
             "Brief 32"
         ),
         how_to_get=(
-            "https://data.mendeley.com/datasets/zr7vgbcyr2/1, unpacked into "
-            "<data_dir>/downloads/manual/pad_ufes_20; then " + _prepare("pad_ufes_20")
+            "https://data.mendeley.com/datasets/zr7vgbcyr2/1; then "
+            + _prepare("pad_ufes_20 --manual_dir <that folder>")
         ),
     ),
     DatasetSpec(
@@ -425,7 +401,9 @@ _ALL = (
         batch_size=64,
         augmentation=(Augmentation("translation", fraction=0.1),),
         source=Source(merge=("train",)),
-        citation="Alpaydin and Kaynak (1998), Optical recognition of handwritten digits",
+        citation=(
+            "Alpaydin and Kaynak (1998), Optical recognition of handwritten digits"
+        ),
         how_to_get="pip install scikit-learn",
     ),
 )

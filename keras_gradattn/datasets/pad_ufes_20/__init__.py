@@ -1,0 +1,1 @@
+"""TFDS builder for PAD-UFES-20."""

@@ -1,0 +1,81 @@
+"""Downloads and prepares a data set: `python -m keras_gradattn.datasets.prepare`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+
+from keras_gradattn.datasets.specs import SPECS, spec
+
+
+def tfds_builder(name: str, data_dir: str | os.PathLike | None = None):
+    """The TFDS builder of a data set.
+
+    Args:
+        name: Key in `SPECS`, or a name for `tfds.builder`: of a TFDS data set or
+            of one of ours, such as `"med_mnist/chestmnist_64"`.
+        data_dir: Folder of prepared data. Default: TFDS' own.
+    """
+    import tensorflow_datasets as tfds
+
+    full_name = (spec(name).source.tfds or name) if name in SPECS else name
+    module = full_name.split("/")[0]
+    if module in {"med_mnist", "tiny_imagenet", "pad_ufes_20"}:
+        # Importing the module is what makes the builder known to TFDS.
+        importlib.import_module(
+            f"keras_gradattn.datasets.{module}.{module}_dataset_builder"
+        )
+    return tfds.builder(full_name, data_dir=data_dir, try_gcs=False)
+
+
+def prepare(
+    name: str,
+    data_dir: str | os.PathLike | None = None,
+    *,
+    file_format: str | None = None,
+    manual_dir: str | os.PathLike | None = None,
+) -> str:
+    """Downloads a data set and prepares it with TFDS (needs TensorFlow).
+
+    Args:
+        name: Key in `SPECS`, or a name for `tfds.builder`.
+        data_dir: Folder to prepare in. Default: TFDS' own.
+        file_format: `"tfrecord"`, or `"array_record"` for data that is read
+            without TensorFlow. Default: TFDS' own, `"tfrecord"`.
+        manual_dir: Folder of files that the user has downloaded.
+
+    Returns:
+        The folder of the prepared data.
+    """
+    import tensorflow_datasets as tfds
+
+    builder = tfds_builder(name, data_dir)
+    config = tfds.download.DownloadConfig(
+        manual_dir=None if manual_dir is None else os.fspath(manual_dir)
+    )
+    builder.download_and_prepare(download_config=config, file_format=file_format)
+    return os.fspath(builder.data_path)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m keras_gradattn.datasets.prepare", description=__doc__
+    )
+    parser.add_argument("name", help=f"{', '.join(SPECS)}, or a name for tfds.builder")
+    parser.add_argument("--data_dir", help="folder to prepare in")
+    parser.add_argument("--file_format", choices=("tfrecord", "array_record"))
+    parser.add_argument("--manual_dir", help="folder of files downloaded by hand")
+    options = parser.parse_args(arguments)
+    folder = prepare(
+        options.name,
+        options.data_dir,
+        file_format=options.file_format,
+        manual_dir=options.manual_dir,
+    )
+    print(f"Prepared in {folder}")
+
+
+if __name__ == "__main__":
+    main()
