@@ -39,9 +39,9 @@ def released_tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
     if name == "positional_embedding":
         return z
     if len(shape) == 4:
-        return z * np.sqrt(2 / np.prod(shape[1:]))
+        return z * float(np.sqrt(2 / np.prod(shape[1:])))
     if len(shape) == 2:
-        return z * np.sqrt(1 / shape[1])
+        return z * float(np.sqrt(1 / shape[1]))
     if name.endswith("bias"):
         return 0.1 * z
     return 1 + 0.1 * z

@@ -1,6 +1,7 @@
 """Layers that the networks are made of, each usable alone in any Functional model."""
 
 from keras_gradattn.layers.attention import MultiHeadSelfAttention
+from keras_gradattn.layers.batch_normalization import BatchNormalization
 from keras_gradattn.layers.cbam import CBAM
 from keras_gradattn.layers.convolution import SymmetricConv2D, set_convolution_form
 from keras_gradattn.layers.depth_tokens import DepthTokens
@@ -13,6 +14,7 @@ from keras_gradattn.layers.squeeze_excite import SqueezeExcite
 
 __all__ = [
     "CBAM",
+    "BatchNormalization",
     "DepthTokens",
     "EncoderBlock",
     "GradAttnHead",

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_gradattn.layers.arguments import check_positive_integers
 from keras_gradattn.layers.linear import Linear
+from keras_gradattn.layers.precision import matmul
 
 
 @keras.saving.register_keras_serializable(package="keras_gradattn")
@@ -121,9 +122,9 @@ class MultiHeadSelfAttention(keras.layers.Layer):
             query = query * cosine + rotate_half(query) * sine
             key = key * cosine + rotate_half(key) * sine
 
-        scores = ops.matmul(query * head_width**-0.5, ops.transpose(key, (0, 1, 3, 2)))
+        scores = matmul(query * head_width**-0.5, ops.transpose(key, (0, 1, 3, 2)))
         attention = ops.softmax(scores, axis=-1)
-        mixed = ops.matmul(self.attention_dropout(attention, training=training), value)
+        mixed = matmul(self.attention_dropout(attention, training=training), value)
         mixed = ops.transpose(mixed, (0, 2, 1, 3))
         outputs = self.output_projection(ops.reshape(mixed, ops.shape(tokens)))
         return (outputs, attention) if return_attention else outputs

@@ -1,12 +1,12 @@
 """Two-dimensional convolution with PyTorch's symmetric padding, fast on small maps."""
 
-import itertools
 from typing import Any
 
 import keras
 from keras import ops
 
 from keras_gradattn.layers.linear import fan_in_uniform
+from keras_gradattn.layers.position_products import convolve_positions
 
 FORMS = ("auto", "backend", "positions")
 
@@ -56,7 +56,7 @@ def _pair(value: int | tuple[int, int], name: str) -> tuple[int, int]:
 
 
 def _runs_on_cpu(inputs) -> bool:
-    """Whether `inputs` will be computed on a CPU, which each backend says its own way."""
+    """Whether this is computed on a CPU, which each backend says its own way."""
     match keras.backend.backend():
         case "jax":
             import jax
@@ -162,17 +162,11 @@ class SymmetricConv2D(keras.layers.Conv2D):
         if not self._computes_positions(inputs, height, width):
             return self._convolve_on_backend(inputs, kernel)
         kernel = ops.convert_to_tensor(kernel, dtype=self.compute_dtype)
+        geometry = (self.strides, self.pixels_padded, self.dilation_rate)
         if self._channels_last:
-            return _convolve_positions(
-                inputs, kernel, self.strides, self.pixels_padded, self.dilation_rate
-            )
-        outputs = _convolve_positions(
-            ops.transpose(inputs, (0, 2, 3, 1)),
-            kernel,
-            self.strides,
-            self.pixels_padded,
-            self.dilation_rate,
-        )
+            return convolve_positions(inputs, kernel, *geometry)
+        channels_last = ops.transpose(inputs, (0, 2, 3, 1))
+        outputs = convolve_positions(channels_last, kernel, *geometry)
         return ops.transpose(outputs, (0, 3, 1, 2))
 
     def _computes_positions(self, inputs, height, width) -> bool:
@@ -248,84 +242,3 @@ class SymmetricConv2D(keras.layers.Conv2D):
             "padding": self.pixels_padded,
             "form": self.form,
         }
-
-
-def _valid_taps(position, stride, padded, dilation, kernel, size):
-    """Kernel taps, first to last, that meet the map at one output position."""
-    start = position * stride - padded
-    taps = [t for t in range(kernel) if 0 <= start + t * dilation < size]
-    return (taps[0], taps[-1] + 1) if taps else (0, 0)
-
-
-def _convolve_positions(inputs, kernel, strides, padding, dilation):
-    """Convolve a small channels-last map position by position.
-
-    Positions that meet the same kernel taps share one matrix product, so the kernel is
-    sliced once for them.
-
-    Args:
-        inputs: `(batch, height, width, channels)`, height and width static.
-        kernel: `(kernel height, kernel width, channels, filters)`.
-        strides, padding, dilation: Pairs, pixels.
-
-    Returns:
-        `(batch, rows, columns, filters)`.
-    """
-    _, height, width, channels = inputs.shape
-    filters = kernel.shape[-1]
-    sizes = (height, width)
-    counts = [
-        (
-            sizes[axis]
-            + 2 * padding[axis]
-            - dilation[axis] * (kernel.shape[axis] - 1)
-            - 1
-        )
-        // strides[axis]
-        + 1
-        for axis in (0, 1)
-    ]
-    taps = [
-        [
-            _valid_taps(
-                position,
-                strides[axis],
-                padding[axis],
-                dilation[axis],
-                kernel.shape[axis],
-                sizes[axis],
-            )
-            for position in range(counts[axis])
-        ]
-        for axis in (0, 1)
-    ]
-    sharing = {}
-    for row, column in itertools.product(range(counts[0]), range(counts[1])):
-        sharing.setdefault((taps[0][row], taps[1][column]), []).append((row, column))
-
-    outputs = {}
-    for ((top, bottom), (left, right)), positions in sharing.items():
-        values = (bottom - top) * (right - left) * channels
-        patches = []
-        for row, column in positions:
-            first_row = row * strides[0] - padding[0] + top * dilation[0]
-            first_column = column * strides[1] - padding[1] + left * dilation[1]
-            patch = inputs[
-                :,
-                first_row : first_row + (bottom - top - 1) * dilation[0] + 1 : dilation[
-                    0
-                ],
-                first_column : first_column
-                + (right - left - 1) * dilation[1]
-                + 1 : dilation[1],
-                :,
-            ]
-            patches.append(ops.reshape(patch, (-1, values)))
-        matrix = ops.reshape(kernel[top:bottom, left:right], (values, filters))
-        product = ops.matmul(ops.stack(patches, axis=1), matrix)
-        for index, position in enumerate(positions):
-            outputs[position] = product[:, index]
-    ordered = [
-        outputs[p] for p in itertools.product(range(counts[0]), range(counts[1]))
-    ]
-    return ops.reshape(ops.stack(ordered, axis=1), (-1, *counts, filters))

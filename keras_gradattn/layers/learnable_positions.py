@@ -34,8 +34,8 @@ class LearnablePositions(keras.layers.Layer):
     def build(self, input_shape):
         if len(input_shape) != 3 or None in input_shape[1:]:
             raise ValueError(
-                "`LearnablePositions` takes `(batch, tokens, width)` with static tokens "
-                f"and width. Received: input_shape={input_shape}"
+                "`LearnablePositions` takes `(batch, tokens, width)`, tokens and width "
+                f"static. Received: input_shape={input_shape}"
             )
         self.positions = self.add_weight(
             name="positions",

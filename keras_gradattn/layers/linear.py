@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from keras_gradattn.layers.precision import matmul
+
 
 def fan_in_uniform() -> keras.initializers.Initializer:
     """Kernel initialiser: uniform within `1 / sqrt(fan_in)`, PyTorch's default."""
@@ -49,6 +51,12 @@ class Linear(keras.layers.Dense):
             bias_initializer=bias_initializer,
             **kwargs,
         )
+
+    def call(self, inputs, training=None):
+        outputs = matmul(inputs, self.kernel)
+        if self.bias is not None:
+            outputs = outputs + self.bias
+        return outputs if self.activation is None else self.activation(outputs)
 
     def build(self, input_shape):
         given = self.bias_initializer

@@ -23,9 +23,9 @@ def attention_model(model: keras.Model) -> keras.Model:
     Example:
 
     >>> model = keras_gradattn.GradAttnV2(num_classes=10)
-    >>> outputs = keras_gradattn.attention_model(model).predict(images)  # doctest: +SKIP
-    >>> outputs["attention"][0].shape  # doctest: +SKIP
-    (32, 8, 5, 5)
+    >>> outputs = keras_gradattn.attention_model(model)(keras.ops.ones((1, 32, 32, 3)))
+    >>> outputs["attention"][0].shape
+    (1, 8, 5, 5)
     """
     head = next((x for x in model.layers if isinstance(x, GradAttnHead)), None)
     if head is None:

@@ -7,15 +7,12 @@ from typing import Any
 import keras
 
 from keras_gradattn.layers.arguments import check_positive_integers, is_positive_integer
+from keras_gradattn.layers.batch_normalization import BatchNormalization
 from keras_gradattn.layers.convolution import SymmetricConv2D
 from keras_gradattn.layers.pooling import SymmetricMaxPooling2D
 
 STEMS = ("imagenet", "cifar")
 SMALLEST_IMAGE = 8
-
-# PyTorch's batch normalisation: its momentum 0.1 is Keras' 0.9.
-_MOMENTUM = 0.9
-_EPSILON = 1e-5
 
 
 @dataclass(frozen=True)
@@ -40,13 +37,7 @@ class TrunkLayers:
         )
 
     def normalization(self, name):
-        return keras.layers.BatchNormalization(
-            axis=self.channel_axis,
-            momentum=_MOMENTUM,
-            epsilon=_EPSILON,
-            dtype=self.dtype,
-            name=name,
-        )
+        return BatchNormalization(axis=self.channel_axis, dtype=self.dtype, name=name)
 
     def relu(self, name):
         return keras.layers.ReLU(dtype=self.dtype, name=name)
