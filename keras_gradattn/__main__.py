@@ -74,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
         help="argument of the model, e.g. --model-option stage_filters=[8,16,32,64]",
     )
     run.add_argument("--tag", default="", help="appended to the result's file name")
+    run.add_argument(
+        "--save-model", action="store_true", help="keep the tested model as .keras"
+    )
     run.add_argument("--no-pictures", action="store_true")
     run.add_argument("--verbose", type=int, choices=(0, 1, 2), default=None)
 
@@ -133,6 +136,7 @@ def _run(options: argparse.Namespace) -> None:
             engine=options.engine,
             model_options=_assignments(options.model_option),
             tag=options.tag,
+            save_model=options.save_model,
             pictures=not options.no_pictures,
             verbose="auto" if options.verbose is None else options.verbose,
         )

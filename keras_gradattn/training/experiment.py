@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ def run(
     engine: str = "auto",
     model_options: Mapping[str, Any] | None = None,
     tag: str = "",
+    save_model: bool = False,
     pictures: bool = True,
     verbose: int | str = "auto",
 ) -> dict[str, Any]:
@@ -85,6 +86,7 @@ def run(
         engine: Input pipeline: `"auto"`, `"tf.data"` or `"pydataset"`.
         model_options: Further arguments of the model's constructor.
         tag: Appended to the file name, to keep variations of one recipe apart.
+        save_model: Whether to keep the tested model as `.keras` beside the JSON.
         pictures: Whether to draw the pictures (needs matplotlib).
         verbose: Keras' verbosity: `"auto"`, 0, 1 or 2.
 
@@ -157,8 +159,11 @@ def run(
             ),
             engine=engine,
             verbose=_verbosity(verbose),
-            draw=_drawing(folder / stem) if pictures else None,
+            save_to=folder / f"{stem}.keras" if save_model else None,
         )
+        if pictures:
+            _draw(content, folder / stem)
+        # Last: where the JSON stands, everything else stands too.
         write_json(path, content)
         shutil.rmtree(working)
     print(f"{path}: test accuracy {100 * content['metrics']['top1']:.2f} %")
@@ -293,7 +298,7 @@ def _run(
     splits: Any,
     engine: str,
     verbose: int,
-    draw: Callable[[dict[str, Any]], None] | None,
+    save_to: Path | None,
 ) -> dict[str, Any]:
     seed = configuration["seed"]
     keras.utils.set_random_seed(seed)
@@ -377,6 +382,10 @@ def _run(
         class_names=spec.class_names,
         from_logits=True,
     )
+    if save_to is not None:
+        saved = working / save_to.name
+        model.save(saved)
+        os.replace(saved, save_to)
     content = {
         "format": _FORMAT,
         "configuration": configuration,
@@ -400,10 +409,7 @@ def _run(
         "weight_norms": weight_norms.state(),
         "gradients": {"training": gradients.state()},
     }
-    content = _plain(content)
-    if draw is not None:
-        draw(content)
-    return content
+    return _plain(content)
 
 
 def _loss(recipe: Recipe) -> keras.losses.Loss:
@@ -542,11 +548,8 @@ def _hardware() -> dict[str, Any]:
     }
 
 
-def _drawing(stem: Path) -> Callable[[dict[str, Any]], None]:
-    def draw(content: dict[str, Any]) -> None:
-        from keras_gradattn.training._pictures import draw_gradients, draw_history
+def _draw(content: dict[str, Any], stem: Path) -> None:
+    from keras_gradattn.training._pictures import draw_gradients, draw_history
 
-        draw_history(content, stem.with_name(stem.name + "-history.png"))
-        draw_gradients(content, stem.with_name(stem.name + "-gradients.png"))
-
-    return draw
+    draw_history(content, stem.with_name(stem.name + "-history.png"))
+    draw_gradients(content, stem.with_name(stem.name + "-gradients.png"))
