@@ -583,7 +583,8 @@ def _autocontrast(xp, images, strength):
     low = xp.min(images, axis=(1, 2), keepdims=True)
     high = xp.max(images, axis=(1, 2), keepdims=True)
     spread = xp.maximum(high - low, 1.0)
-    return xp.where(high > low, (images - low) * (255.0 / spread), images)
+    stretched = _clip(xp, (images - low) * (255.0 / spread))
+    return xp.where(high > low, stretched, images)
 
 
 _CHOICES = (

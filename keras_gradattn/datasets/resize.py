@@ -32,7 +32,7 @@ def resize_matrix(source: int, target: int) -> np.ndarray:
 
 
 def resize(images: np.ndarray, size: int) -> np.ndarray:
-    """Resizes uint8 images to a square, rounding to the nearest level.
+    """Resizes uint8 images to a square, as Pillow's bilinear filter does.
 
     Args:
         images: uint8 array (batch, height, width, channels).
@@ -42,12 +42,17 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
         uint8 array (batch, size, size, channels).
     """
     batch, height, width, channels = images.shape
-    if (height, width) == (size, size):
-        return images
-    rows = resize_matrix(height, size) @ images.reshape(batch, height, -1).astype(
-        "float32"
-    )
-    rows = rows.reshape(batch * size, width, channels)
-    result = np.matmul(resize_matrix(width, size), rows)
-    result = np.rint(result.reshape(batch, size, size, channels))
-    return np.clip(result, 0, 255).astype("uint8")
+    if width != size:
+        rows = images.reshape(batch * height, width, channels)
+        images = _round(np.matmul(resize_matrix(width, size), rows.astype("float32")))
+    if height != size:
+        columns = images.reshape(batch, height, size * channels)
+        images = _round(
+            np.matmul(resize_matrix(height, size), columns.astype("float32"))
+        )
+    return images.reshape(batch, size, size, channels)
+
+
+def _round(images: np.ndarray) -> np.ndarray:
+    # Pillow rounds to 8 bits after each of its two passes, halves upward.
+    return np.clip(np.floor(images + np.float32(0.5)), 0, 255).astype("uint8")

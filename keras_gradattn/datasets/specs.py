@@ -32,7 +32,12 @@ class Augmentation:
 
     def __init__(self, name: str, **options: Any):
         object.__setattr__(self, "name", name)
-        object.__setattr__(self, "options", MappingProxyType(dict(options)))
+        # JSON has lists only: both ways of writing an entry are the same entry.
+        options = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in options.items()
+        }
+        object.__setattr__(self, "options", MappingProxyType(options))
 
     def __setattr__(self, attribute: str, value: Any) -> None:
         raise AttributeError(f"Augmentation is read-only. Received: {attribute}=")

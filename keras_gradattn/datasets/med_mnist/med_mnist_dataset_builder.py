@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from keras_gradattn.datasets import _npz
@@ -43,7 +44,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         facts = FACTS[self.builder_config.flag]
         size = self.builder_config.size
         label = (
-            tfds.features.Tensor(shape=(len(facts.class_names),), dtype="uint8")
+            tfds.features.Tensor(shape=(len(facts.class_names),), dtype=np.uint8)
             if facts.multi_label
             else tfds.features.ClassLabel(names=facts.class_names)
         )
