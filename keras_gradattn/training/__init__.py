@@ -15,7 +15,7 @@ from keras_gradattn.training.experiment import (
     build_optimizer,
     run,
 )
-from keras_gradattn.training.recipe import RECIPES, Recipe, recipe
+from keras_gradattn.training.recipes import RECIPES, Recipe, recipe
 
 __all__ = [
     "MODELS",

@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_gradattn.training import _checkpoint
 from keras_gradattn.training._validation_rules import BestEpoch, PlateauRule
-from keras_gradattn.training.recipe import Recipe
+from keras_gradattn.training.recipes import Recipe
 
 
 class TrainingLoop(keras.callbacks.Callback):

@@ -21,7 +21,7 @@ from keras_gradattn.training._training_loop import TrainingLoop
 from keras_gradattn.training._weight_norms import WeightNorms
 from keras_gradattn.training.coupled_adam import CoupledAdam
 from keras_gradattn.training.evaluation import evaluate
-from keras_gradattn.training.recipe import (
+from keras_gradattn.training.recipes import (
     RECIPES,
     RELEASED_INITIALIZATION_MODELS,
     Recipe,
@@ -240,8 +240,13 @@ def build_optimizer(
     else:
         optimizer = keras.optimizers.Adam(rate, epsilon=1e-8, **average)
     if recipe.weight_decay and not recipe.decay_norms_and_biases:
+        # By name as well: Keras' attention has biases of two dimensions.
         optimizer.exclude_from_weight_decay(
-            var_list=[v for v in model.trainable_variables if len(v.shape) < 2]
+            var_list=[
+                variable
+                for variable in model.trainable_variables
+                if len(variable.shape) < 2 or "bias" in variable.name
+            ]
         )
     return optimizer
 
