@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> None:
     from keras_gradattn.training import RECIPES, experiment
-    from keras_gradattn.training.recipe import look_up
+    from keras_gradattn.training.recipes import look_up
 
     recipe = look_up(options.recipe, RECIPES, "recipe")
     if options.set:
