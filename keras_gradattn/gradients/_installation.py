@@ -330,13 +330,14 @@ class Installation:
             arrays = self._jax_state or (self.ring.rows._value, self.ring.count._value)
             if any(array is None or array.is_deleted() for array in arrays):
                 self._jax_state = None
-                warnings.warn(
-                    "Training failed inside a compiled step, which took the ring of "
-                    f"gradient norms along: up to {self._pending + 1} steps before "
-                    "the failure are missing from the record.",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
+                if self._pending:
+                    warnings.warn(
+                        "Training failed inside a compiled step, which took the ring "
+                        f"of gradient norms along: the last {self._pending} steps "
+                        "before the failure are missing from the record.",
+                        RuntimeWarning,
+                        stacklevel=2,
+                    )
                 return
         self.read()
 

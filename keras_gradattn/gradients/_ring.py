@@ -102,9 +102,7 @@ class Ring:
 
     def _write(self, gradients, variables, iteration, scale):
         found = {
-            id(v): g
-            for v, g in zip(variables, gradients, strict=True)
-            if g is not None
+            id(v): g for v, g in zip(variables, gradients, strict=True) if g is not None
         }
         self.without_gradient = {
             i for i, v in enumerate(self.variables) if id(v) not in found
@@ -189,10 +187,7 @@ class Ring:
         parts = dict(zip(map(id, present), range(len(present)), strict=True))
         zero = keras.ops.zeros((), self._dtype)
         return keras.ops.stack(
-            [
-                values[parts[id(v)]] if id(v) in parts else zero
-                for v in self.variables
-            ]
+            [values[parts[id(v)]] if id(v) in parts else zero for v in self.variables]
         )
 
     def _fence(self, gradients, weights):
@@ -210,9 +205,12 @@ class Ring:
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
+            # Registered, but left out of `tf.raw_ops`.
+            from tensorflow.compiler.tf2xla.ops import gen_xla_ops
+
             gradients = [tf.convert_to_tensor(g) for g in gradients]
             weights = [tf.convert_to_tensor(w) for w in weights]
-            fenced = tf.raw_ops.XlaOptimizationBarrier(input=[*gradients, *weights])
+            fenced = gen_xla_ops.xla_optimization_barrier([*gradients, *weights])
             return fenced[: len(gradients)], fenced[len(gradients) :]
         return gradients, weights
 
@@ -240,8 +238,8 @@ class Ring:
         if backend == "jax":
             import jax
 
-            updated = jax.lax.dynamic_update_slice(
-                self.rows.value, row[None], (index, 0)
+            updated = jax.lax.dynamic_update_index_in_dim(
+                self.rows.value, row, index, axis=0
             )
             self.rows.assign(updated)
             self.count.assign(count + 1)
@@ -249,7 +247,9 @@ class Ring:
             import tensorflow as tf
 
             self.rows.value.scatter_update(tf.IndexedSlices(row[None], index[None]))
-            self.count.value.assign(count + 1)
+            # Without this, a step whose data fail to arrive would be counted.
+            with tf.control_dependencies([row]):
+                self.count.value.assign(count + 1)
 
 
 def _conditional(predicate, if_true, if_false):

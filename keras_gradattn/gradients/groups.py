@@ -167,3 +167,15 @@ def _unique(paths):
         seen[path] = seen.get(path, 0) + 1
         unique.append(path if seen[path] == 1 else f"{path}#{seen[path]}")
     return unique
+
+
+def group_of_layers(model: keras.Model) -> dict[int, str]:
+    """Per layer id, at any depth, the depth group of its top-level layer."""
+    model = inner_model(model)
+    depth_groups = _depth_groups(model)
+    groups: dict[int, str] = {}
+    for top in model._flatten_layers(include_self=False, recursive=False):
+        name = depth_groups.get(top.name, top.name)
+        for layer in top._flatten_layers():
+            groups.setdefault(id(layer), name)
+    return groups

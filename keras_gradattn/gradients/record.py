@@ -454,9 +454,7 @@ class GradientRecord:
             record.without_gradient = tuple(metadata["without_gradient"])
             for table in ("rows", "details", "epochs"):
                 target = getattr(record, f"_{table}")
-                target.chunks = [
-                    {key: file[f"{table}/{key}"] for key in target.shapes}
-                ]
+                target.chunks = [{key: file[f"{table}/{key}"] for key in target.shapes}]
         return record
 
 

@@ -163,7 +163,8 @@ class GradientNorms(keras.callbacks.Callback):
         taps = [
             (tap.layer, tap.group, tap.statistics)
             for tap in (
-                variable.gradient_tap for variable in _installation._tap_variables(model)
+                variable.gradient_tap
+                for variable in _installation._tap_variables(model)
             )
         ]
         if self.record is None:

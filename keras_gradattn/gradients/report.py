@@ -3,3 +3,7 @@
 
 def training_report(record) -> str:
     return ""
+
+
+def flow_report(flow) -> str:
+    return ""
