@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import concurrent.futures
 import threading
 from collections.abc import Iterable, Sequence
@@ -40,7 +39,9 @@ def batches(
 
     A batch is a function of (seed, epoch, batch) alone, on every backend and
     with either engine. Each full pass moves on to the next epoch; `set_epoch`
-    of the returned object says explicitly which epoch the next pass is.
+    of the returned object says explicitly which epoch the next pass is. Give
+    `shuffle=False` to `fit`: the batches are shuffled already, and Keras would
+    reorder those of a `PyDataset` once more, by Python's global random state.
 
     Args:
         split: Part of a data set, from `load`.
@@ -87,7 +88,7 @@ def batches(
         one_hot=one_hot,
         drop_remainder=drop_remainder,
     )
-    epochs = _Epochs(initial_epoch)
+    epochs = _Epochs(initial_epoch, source.length)
     if engine == "auto":
         tensorflow = keras.backend.backend() == "tensorflow"
         engine = "tf.data" if tensorflow else "pydataset"
@@ -206,26 +207,29 @@ class BatchSource:
 class _Epochs:
     """Which epoch the next pass is: one further after each full pass."""
 
-    def __init__(self, initial_epoch: int):
-        self._epoch = initial_epoch
-        self._complete = False
+    def __init__(self, initial_epoch: int, length: int):
+        self.epoch = initial_epoch
+        self._length = length
+        self._handed_out: set[int] = set()
 
     def set(self, epoch: int) -> None:
-        self._epoch = epoch
-        self._complete = False
+        """The next pass is `epoch`."""
+        self.epoch = epoch
+        self._handed_out.clear()
 
     def begin(self) -> int:
         """A pass begins; one that was left half-way is begun again."""
-        if self._complete:
-            self.set(self._epoch + 1)
-        return self._epoch
+        if len(self._handed_out) == self._length:
+            self.epoch += 1
+        self._handed_out.clear()
+        return self.epoch
 
-    def current(self) -> int:
-        return self._epoch
-
-    def finish(self) -> None:
-        """The last batch of the pass has been handed out."""
-        self._complete = True
+    def hand_out(self, index: int) -> int:
+        """The epoch of a batch that is handed out now."""
+        if len(self._handed_out) == self._length or index in self._handed_out:
+            self.begin()
+        self._handed_out.add(index)
+        return self.epoch
 
 
 class _PyBatches(keras.utils.PyDataset):
@@ -238,7 +242,8 @@ class _PyBatches(keras.utils.PyDataset):
         self._epochs = epochs
         self._threads = workers
         self._executor: concurrent.futures.Executor | None = None
-        self._ahead: collections.OrderedDict = collections.OrderedDict()
+        self._ahead: dict[tuple[int, int], concurrent.futures.Future] = {}
+        self._last = -1
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -249,17 +254,20 @@ class _PyBatches(keras.utils.PyDataset):
         with self._lock:
             self._epochs.set(epoch)
 
+    def on_epoch_begin(self) -> None:
+        with self._lock:
+            self._epochs.begin()
+
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         if not 0 <= index < len(self):
             raise IndexError(f"There are {len(self)} batches. Received: {index}")
         with self._lock:
-            epoch = self._epochs.begin() if index == 0 else self._epochs.current()
-            if index == len(self) - 1:
-                self._epochs.finish()
-            if self._threads < 1:
-                return self._source.batch(epoch, index)
+            epoch = self._epochs.hand_out(index)
             future = self._ahead.pop((epoch, index), None)
-            self._prepare_ahead(epoch, index)
+            # Whoever asks in another order would leave what is ahead unused.
+            if self._threads and index in (0, self._last + 1):
+                self._prepare_ahead(epoch, index)
+            self._last = index
         if future is None:
             return self._source.batch(epoch, index)
         return future.result()
@@ -305,12 +313,13 @@ def _tf_dataset(source: BatchSource, epochs: _Epochs, workers: int):
         )
 
     def hand_out(index, images, labels):
-        tf.numpy_function(finish, (index,), (), stateful=True)
+        tf.numpy_function(
+            lambda index: np.int64(epochs.hand_out(int(index))),
+            (index,),
+            tf.int64,
+            stateful=True,
+        )
         return images, labels
-
-    def finish(index):
-        if index == source.length - 1:
-            epochs.finish()
 
     dataset = tf.data.Dataset.range(1).flat_map(one_pass)
     if workers:
