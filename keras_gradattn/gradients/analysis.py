@@ -224,15 +224,14 @@ def analyze_gradient_flow(
         )
     loss_function = _loss_function(model, loss)
     chosen = default_layers(model) if layers is None else layers
-    tapped = TappedModel(model, chosen, ALL_STATISTICS)
-    measure = {
-        "jax": _jax_measure,
-        "tensorflow": _tensorflow_measure,
-        "torch": _torch_measure,
-    }[keras.backend.backend()](tapped, loss_function, training)
-    losses, gradients, forwards = [], [], []
-    state = [v.value for v in tapped.non_trainable_variables]
+    measure, losses, gradients, forwards = None, [], [], []
     for number, (x, y) in enumerate(_batches(data, batch_size, batches)):
+        if measure is None:
+            tapped = TappedModel(model, chosen, ALL_STATISTICS, example=x)
+            measure = _MEASURES[keras.backend.backend()](
+                tapped, loss_function, training
+            )
+            state = [v.value for v in tapped.non_trainable_variables]
         value, gradient, forward, state = measure(state, x, y)
         value = float(keras.ops.convert_to_numpy(value))
         if not np.isfinite(value):
@@ -248,9 +247,7 @@ def analyze_gradient_flow(
     gradient = np.asarray(gradients, "float64")
     forward = np.asarray(forwards, "float64")
     taps = [variable.gradient_tap for variable in tapped.taps]
-    kinds = {key[0]: None for key in tapped._taps}
-    for layer in tapped._chosen:
-        kinds[id(layer)] = type(layer).__name__
+    kinds = {id(layer): type(layer).__name__ for layer in tapped._chosen}
     return GradientFlow(
         name=name or model.name,
         layers=tuple(tap.layer for tap in taps),
@@ -426,6 +423,13 @@ def _torch_measure(tapped, loss_function, training):
         return value.detach(), gradient, [f.detach() for f in collected], state
 
     return measure
+
+
+_MEASURES = {
+    "jax": _jax_measure,
+    "tensorflow": _tensorflow_measure,
+    "torch": _torch_measure,
+}
 
 
 def _split(tapped):

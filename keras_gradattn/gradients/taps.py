@@ -19,6 +19,9 @@ from keras_gradattn.gradients.groups import group_of_layers, suggestion
 TRAINING_STATISTICS = ("norm", "rms", "product")
 ALL_STATISTICS = (*TRAINING_STATISTICS, "mean_abs", "std", "max_abs", "zero_share")
 
+# Divisible by what networks usually divide sizes by.
+_ANY_SIZE = 64
+
 # One model's `call` is exchanged while it is traced: two threads must not do so.
 _patching = threading.RLock()
 
@@ -49,6 +52,8 @@ def with_output_taps(
     over samples of |a_i| |g_i| (the one to compare across map sizes), `mean_abs`,
     `std` (n - 1), `max_abs` and `zero_share`.
 
+    Of a layer that returns several tensors the first one is tapped.
+
     Args:
         model: A built Keras model.
         layers: Layers of the model at any depth, or their names (or paths, where a
@@ -59,8 +64,8 @@ def with_output_taps(
         An uncompiled `keras.Model` that computes what `model` computes.
 
     Raises:
-        ValueError: For unknown layers, layers that are not called or return several
-            tensors, layers inside recurrent layers, and distributed models.
+        ValueError: For unknown layers, layers that are not called or return no float
+            tensor, layers inside recurrent layers, and distributed models.
 
     Example:
 
@@ -85,7 +90,7 @@ def with_output_taps(
 class TappedModel(keras.Model):
     """A model with taps on chosen layers. Made by `with_output_taps`."""
 
-    def __init__(self, model, layers, statistics=TRAINING_STATISTICS):
+    def __init__(self, model, layers, statistics=TRAINING_STATISTICS, example=None):
         super().__init__(name=f"{model.name}_tapped")
         _refuse(model, statistics)
         self.untapped = model
@@ -96,7 +101,7 @@ class TappedModel(keras.Model):
         chosen = find_layers(model, layers)
         # Held outside of Keras' tracking: they belong to the model already.
         object.__setattr__(self, "_chosen", tuple(chosen))
-        self._make_taps(self._call_order())
+        self._make_taps(self._call_order(example))
         self.built = True
 
     def _make_taps(self, order):
@@ -120,28 +125,36 @@ class TappedModel(keras.Model):
             weight.gradient_tap = GradientTap(name, groups[id(layer)], self._statistics)
             self._taps[(id(layer), call)] = weight
 
-    def _call_order(self):
+    def _call_order(self, example):
         """(layer, number of the call) in the order of the forward pass."""
-        inputs = getattr(self.untapped, "_inputs_struct", None)
-        if inputs is None:
-            inputs = getattr(self.untapped, "inputs", None)
-            if isinstance(inputs, list) and len(inputs) == 1:
-                inputs = inputs[0]
-        if inputs is None:
+        if example is None:
+            example = _example_of_inputs(self.untapped)
+        if example is None:
             return [(layer, 0) for layer in self._chosen]
-        order = []
+        order, problems = [], []
 
         def note(layer, call, outputs):
-            order.append((layer, call))
-            _check_output(layer, outputs)
+            # Shape inference may run the model more than once.
+            if (layer, call) not in order:
+                order.append((layer, call))
+            if not _is_float_tensor(_first(outputs)):
+                problems.append(layer.name)
             return outputs
 
         probe = _Probe(self.untapped, lambda: _outputs_seen_by(self._chosen, note))
         probe.compute_output_spec(
             keras.tree.map_structure(
-                lambda t: keras.KerasTensor(t.shape, t.dtype), inputs
+                lambda t: keras.KerasTensor(
+                    tuple(t.shape), keras.backend.standardize_dtype(t.dtype)
+                ),
+                example,
             )
         )
+        if problems:
+            raise ValueError(
+                "A tap needs a layer whose (first) output is a floating-point tensor. "
+                f"Received: layers={problems}"
+            )
         missing = [layer.name for layer in self._chosen if (layer, 0) not in order]
         if missing:
             raise ValueError(
@@ -163,10 +176,13 @@ class TappedModel(keras.Model):
                 f"Layer {layer.name!r} is called {call + 1} times in a forward pass, "
                 "more often than when the taps were made. Leave it out of `layers`."
             )
-        _check_output(layer, outputs)
+        first = _first(outputs)
         if self.on_output is not None:
-            self.on_output(weight.gradient_tap.layer, layer, outputs)
-        return _identity(outputs, keras.ops.convert_to_tensor(weight), self._statistics)
+            self.on_output(weight.gradient_tap.layer, layer, first)
+        first = _identity(first, keras.ops.convert_to_tensor(weight), self._statistics)
+        if isinstance(outputs, (list, tuple)):
+            return type(outputs)([first, *outputs[1:]])
+        return first
 
     @property
     def taps(self) -> list[keras.Variable]:
@@ -279,14 +295,33 @@ def _product(shape):
     return total
 
 
-def _check_output(layer, outputs):
-    if isinstance(outputs, (list, tuple, dict)) or not keras.backend.is_float_dtype(
-        keras.backend.standardize_dtype(outputs.dtype)
-    ):
-        raise ValueError(
-            "A tap needs a layer that returns one floating-point tensor. "
-            f"Received: layer={layer.name!r} returning {type(outputs).__name__}"
-        )
+def _example_of_inputs(model):
+    """Shapes and types to try the model with, `None` where it does not say."""
+    inputs = getattr(model, "_inputs_struct", None)
+    if inputs is None:
+        inputs = getattr(model, "inputs", None)
+        if isinstance(inputs, list) and len(inputs) == 1:
+            inputs = inputs[0]
+    if inputs is None:
+        return None
+    # Concrete sizes: layers may compare sizes, which unknown ones cannot be.
+    return keras.tree.map_structure(
+        lambda t: keras.KerasTensor(
+            [_ANY_SIZE if size is None else size for size in t.shape], t.dtype
+        ),
+        inputs,
+    )
+
+
+def _first(outputs):
+    # Attention layers return their scores beside the output where asked to.
+    return outputs[0] if isinstance(outputs, (list, tuple)) else outputs
+
+
+def _is_float_tensor(value):
+    return hasattr(value, "dtype") and keras.backend.is_float_dtype(
+        keras.backend.standardize_dtype(value.dtype)
+    )
 
 
 def _refuse(model, statistics):

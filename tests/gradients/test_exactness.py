@@ -261,7 +261,9 @@ def test_subclassed_model_that_is_not_built(data, make_model, expected_norms):
     model_norms = GradientNorms("variable")
     model.compile(SGD(0.0), cross_entropy)
     model.fit(*data, batch_size=8, shuffle=False, verbose=0, callbacks=[model_norms])
-    if all(np.array_equal(a, b) for a, b in zip(initial, model.get_weights())):
+    if all(
+        np.array_equal(a, b) for a, b in zip(initial, model.get_weights(), strict=True)
+    ):
         check(model_norms, expected)
     else:  # deferred building draws other initial values: take them over
         reference.set_weights(model.get_weights())

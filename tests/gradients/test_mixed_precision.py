@@ -1,0 +1,55 @@
+"""Loss scaling: unscaled values, and no row for a skipped step."""
+
+import keras
+import numpy as np
+
+from keras_gradattn.gradients.recorder import GradientNorms
+
+
+def make(initial_scale):
+    keras.utils.set_random_seed(4)
+    inputs = keras.Input((6,))
+    x = keras.layers.Dense(8, activation="tanh", dtype="mixed_float16")(inputs)
+    x = keras.layers.Dense(1, dtype="float32")(x)
+    model = keras.Model(inputs, x)
+    optimizer = keras.optimizers.LossScaleOptimizer(
+        keras.optimizers.SGD(0.0), initial_scale=initial_scale
+    )
+    model.compile(optimizer, "mse")
+    return model
+
+
+def record(initial_scale, steps=4):
+    random = np.random.default_rng(1)
+    x = random.normal(size=(8 * steps, 6)).astype("float32")
+    model, norms = make(initial_scale), GradientNorms("variable")
+    model.fit(x, x.sum(1), batch_size=8, shuffle=False, verbose=0, callbacks=[norms])
+    return model, norms, x
+
+
+def test_values_are_unscaled():
+    # A power of two scales float16 exactly; only rounding of tiny values differs.
+    _, small, _ = record(initial_scale=1.0)
+    _, large, _ = record(initial_scale=2.0**8)
+    np.testing.assert_allclose(small.record.norm, large.record.norm, rtol=2e-3)
+
+
+def test_values_equal_the_hand_written_gradient(gradients, monkeypatch):
+    _, norms, x = record(initial_scale=2.0**8, steps=1)
+    # The last layer is float32: its gradient can be written down exactly.
+    model = make(1.0)
+    hidden = keras.ops.convert_to_numpy(model.layers[1](x)).astype("float64")
+    kernel, bias = (w.astype("float64") for w in model.layers[2].get_weights())
+    error = (hidden @ kernel + bias)[:, 0] - x.sum(1)
+    expected = np.linalg.norm(2 / len(x) * hidden.T @ error)
+    np.testing.assert_allclose(norms.record.norm[0, 2], expected, rtol=1e-5)
+
+
+def test_skipped_steps_leave_no_row():
+    # Infinite in float16 until the scale has been halved often enough.
+    model, norms, _ = record(initial_scale=2.0**20, steps=12)
+    applied = int(model.optimizer.inner_optimizer.iterations)
+    assert 0 < applied < 12
+    assert len(norms.record) == applied
+    assert norms.record.step.tolist() == list(range(applied))
+    assert norms.record.finite.all()

@@ -1,0 +1,149 @@
+"""Checkpoints, resumed training, and files of the record."""
+
+import json
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+from keras_gradattn.gradients.record import GradientRecord
+from keras_gradattn.gradients.recorder import GradientNorms
+from tests.gradients.conftest import cross_entropy
+
+
+def compiled(make_model, optimizer=None):
+    model = make_model()
+    model.compile(optimizer or keras.optimizers.Adam(1e-2), cross_entropy)
+    return model
+
+
+ARGUMENTS = {"batch_size": 8, "shuffle": False, "verbose": 0}
+
+
+def multi():
+    return keras.optimizers.MultiOptimizer(
+        keras.optimizers.OptimizerMap(
+            keras.optimizers.Adam(1e-2), {"last/.*": keras.optimizers.SGD(0.1)}
+        )
+    )
+
+
+@pytest.mark.parametrize("save_freq", ["epoch", 2])
+@pytest.mark.parametrize("optimizer", [None, multi])
+def test_checkpoints_hold_the_optimizer(
+    make_model, data, tmp_path, save_freq, optimizer
+):
+    model = compiled(make_model, optimizer and optimizer())
+    path = tmp_path / "last.weights.h5"
+    checkpoint = keras.callbacks.ModelCheckpoint(
+        path, save_weights_only=True, save_freq=save_freq
+    )
+    norms = GradientNorms()
+    model.fit(*data, callbacks=[norms, checkpoint], **ARGUMENTS)
+    again = compiled(make_model, optimizer and optimizer())
+    again.optimizer.build(again.trainable_variables)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Keras warns where it drops the state
+        again.load_weights(path)
+    assert len(again.optimizer.variables) == len(model.optimizer.variables)
+    assert int(again.optimizer.iterations) == (5 if save_freq == "epoch" else 4)
+    assert len(norms.record) == 5
+
+
+def test_backup_and_restore_resumes_with_the_same_numbers(make_model, data, tmp_path):
+    whole, norms = compiled(make_model), GradientNorms("variable")
+    whole.fit(*data, epochs=3, callbacks=[norms], **ARGUMENTS)
+
+    class Fail(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise RuntimeError("power cut")
+
+    def backup():
+        return keras.callbacks.BackupAndRestore(tmp_path / "backup")
+
+    interrupted, first = compiled(make_model), GradientNorms("variable")
+    with pytest.raises(RuntimeError, match="power cut"):
+        interrupted.fit(
+            *data, epochs=3, callbacks=[first, backup(), Fail()], **ARGUMENTS
+        )
+    resumed, second = compiled(make_model), GradientNorms("variable")
+    resumed.fit(*data, epochs=3, callbacks=[second, backup()], **ARGUMENTS)
+
+    assert second.record.step.tolist() == [10, 11, 12, 13, 14]
+    assert second.record.epoch.tolist() == [2] * 5
+    together = np.concatenate([first.record.norm, second.record.norm])
+    np.testing.assert_allclose(together, norms.record.norm, rtol=1e-5, atol=1e-7)
+
+
+def test_whole_model_saved_during_training(make_model, data, tmp_path):
+    class Save(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 2:
+                self.model.save(tmp_path / "during.keras")
+
+    model = compiled(make_model, keras.optimizers.Adam(1e-2))
+    model.compile("adam", "sparse_categorical_crossentropy")
+    norms = GradientNorms()
+    model.fit(*data, callbacks=[norms, Save()], **ARGUMENTS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        loaded = keras.models.load_model(tmp_path / "during.keras")
+    assert int(loaded.optimizer.iterations) == 3
+    assert len(norms.record) == 5
+
+
+def test_record_survives_its_file(make_model, data, tmp_path):
+    model, norms = compiled(make_model), GradientNorms(name="run a", detail_every=2)
+    model.fit(*data, epochs=2, callbacks=[norms], **ARGUMENTS)
+    norms.save(tmp_path / "record.npz")
+    loaded = GradientNorms.load(tmp_path / "record.npz")
+    assert isinstance(loaded, GradientRecord)
+    assert loaded.name == "run a"
+    assert loaded.to_dict() == norms.to_dict()
+    assert loaded.report() == norms.report()
+    json.dumps(loaded.to_dict())
+    assert loaded.to_dataframe().equals(norms.to_dataframe())
+
+
+def test_other_files_are_refused(tmp_path):
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    with pytest.raises(ValueError, match="no record of gradient norms"):
+        GradientRecord.load(tmp_path / "other.npz")
+
+
+def test_dataframe_is_tidy(make_model, data):
+    model, norms = compiled(make_model), GradientNorms(detail_every=5)
+    model.fit(*data, epochs=2, callbacks=[norms], **ARGUMENTS)
+    frame = norms.to_dataframe()
+    assert len(frame) == 10 * 4
+    assert frame["ratio"].notna().sum() == 2 * 4
+    first = frame[(frame.step == 5) & (frame.group == "shared")].iloc[0]
+    np.testing.assert_allclose(
+        first["norm"] / first["weight_norm"], first["ratio"], rtol=1e-6
+    )
+    assert len(norms.to_dataframe("epochs")) == 2 * 4
+    with pytest.raises(ValueError, match="what='steps'"):
+        norms.to_dataframe("steps")
+
+
+def test_epoch_summaries_reach_other_callbacks(make_model, data, tmp_path):
+    model, norms = compiled(make_model), GradientNorms()
+    path = tmp_path / "log.csv"
+    history = model.fit(
+        *data, epochs=2, callbacks=[norms, keras.callbacks.CSVLogger(path)], **ARGUMENTS
+    )
+    header = path.read_text().splitlines()[0].split(",")
+    for key in (
+        "gradient_norm",
+        "gradient_norm_smallest_group",
+        "gradient_norm_largest_group",
+    ):
+        assert key in header
+        assert len(history.history[key]) == 2
+    np.testing.assert_allclose(
+        history.history["gradient_norm"],
+        norms.record.global_norm.reshape(2, 5).mean(1),
+        rtol=1e-6,
+    )
