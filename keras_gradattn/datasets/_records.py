@@ -12,6 +12,8 @@ _CHUNK = 256
 class ArrayRecords:
     """Images that are in memory already."""
 
+    class_names = None
+
     def __init__(self, images: np.ndarray, labels: np.ndarray):
         self.images = images
         self.labels = labels
@@ -25,12 +27,25 @@ class ArrayRecords:
             yield list(self.images[chunk]), self.labels[chunk]
 
 
-class TensorFlowRecords:
-    """One TFDS split, read in order through tf.data."""
+class _PreparedRecords:
+    """One split of a data set that TFDS has prepared."""
 
     def __init__(self, builder, split: str):
         self._builder = builder
         self._split = split
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        names = getattr(self._builder.info.features["label"], "names", None)
+        # Without names TFDS numbers the classes.
+        return None if not names or names[0] == "0" else tuple(names)
+
+
+class TensorFlowRecords(_PreparedRecords):
+    """Read in order through tf.data."""
+
+    def __init__(self, builder, split: str):
+        super().__init__(builder, split)
         self._length: int | None = None
 
     def _dataset(self, **decoders):
@@ -92,13 +107,12 @@ class TensorFlowRecords:
             yield list(images), np.asarray(labels)
 
 
-class RandomAccessRecords:
-    """One TFDS split in ArrayRecord: read by position, without TensorFlow."""
+class RandomAccessRecords(_PreparedRecords):
+    """ArrayRecord, read by position and without TensorFlow."""
 
     def __init__(self, builder, split: str):
+        super().__init__(builder, split)
         self._source = builder.as_data_source(split=split)
-        self._builder = builder
-        self._split = split
 
     def __len__(self) -> int:
         return len(self._source)

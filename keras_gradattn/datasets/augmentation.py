@@ -30,6 +30,12 @@ def _cast(xp: ModuleType, array: Array, dtype: str) -> Array:
     return array.astype(dtype) if xp is np else xp.cast(array, dtype)
 
 
+def _range(xp: ModuleType, count: int) -> Array:
+    numbers = np.arange(count, dtype="float32")
+    # A PyTorch tensor does not calculate with a NumPy array.
+    return numbers if xp is np else xp.convert_to_tensor(numbers)
+
+
 def _per_image(numbers: Array, index: int) -> Array:
     """One number for each image, shape (batch, 1, 1)."""
     return numbers[:, index, None, None]
@@ -247,10 +253,8 @@ class ColorJitter(Photometric):
     numbers = 8
 
     def change(self, xp, images, numbers):
-        amounts = np.array(
-            [self.brightness, self.contrast, self.saturation, self.hue], "float32"
-        )
-        strength = _symmetric(numbers[:, :4]) * amounts
+        amounts = (self.brightness, self.contrast, self.saturation, self.hue)
+        strength = _symmetric(numbers[:, :4])
         order = numbers[:, 4:]
         # Rank of each random key: when that adjustment has its turn.
         turns = xp.sum(
@@ -264,7 +268,7 @@ class ColorJitter(Photometric):
                         turns[:, index] == turn,
                         adjust,
                         images,
-                        _per_image(strength, index),
+                        amounts[index] * _per_image(strength, index),
                     )
         return images
 
@@ -286,8 +290,8 @@ def _adjust_hue(xp, images, strength):
     if images.shape[-1] == 1:
         return images
     red, green, blue = images[..., 0], images[..., 1], images[..., 2]
-    value = xp.max(images, axis=-1)
-    chroma = value - xp.min(images, axis=-1)
+    value = xp.maximum(xp.maximum(red, green), blue)
+    chroma = value - xp.minimum(xp.minimum(red, green), blue)
     safe = xp.where(chroma > 0, chroma, xp.ones_like(chroma))
     sector = xp.where(
         value == red,
@@ -297,7 +301,9 @@ def _adjust_hue(xp, images, strength):
     sector = sector + 6.0 * strength
     channels = []
     for shift in (5.0, 3.0, 1.0):
-        place = (sector + shift) % 6.0
+        # Not `%`, which is many times slower on NumPy floats.
+        place = sector + shift
+        place = place - 6.0 * xp.floor(place * (1 / 6))
         share = xp.clip(xp.minimum(place, 4.0 - place), 0.0, 1.0)
         channels.append(value - chroma * share)
     return xp.stack(channels, axis=-1)
@@ -365,7 +371,7 @@ def _sample_box(xp, images, top, left, box_height, box_width):
 
 def _crop_matrix(xp, start, length, size):
     """Weights (batch, size, size) that enlarge `length` pixels to `size`."""
-    grid = np.arange(size, dtype="float32")
+    grid = _range(xp, size)
     place = (grid + 0.5) * (length / size)[:, None] - 0.5
     # Only the crop is enlarged: what lies beyond its border is not looked at.
     place = xp.clip(place, 0.0, (length - 1.0)[:, None]) + start[:, None]
@@ -404,8 +410,7 @@ class RandomErasing(Photometric):
 
 def _box(xp, size, top, left, height, width):
     """Which pixel centres lie in each image's box, (batch, height, width)."""
-    rows = np.arange(size[0], dtype="float32")[:, None] + np.float32(0.5)
-    columns = np.arange(size[1], dtype="float32")[None, :] + np.float32(0.5)
+    rows, columns = (places + 0.5 for places in _grid(xp, size))
     top, left = top[:, None, None], left[:, None, None]
     height, width = height[:, None, None], width[:, None, None]
     in_rows = xp.logical_and(rows >= top, rows < top + height)
@@ -535,7 +540,7 @@ class RandomAugment(Photometric):
 
 def _affine(xp, images, matrix, shift):
     size = tuple(images.shape[1:3])
-    rows, columns = _grid(size)
+    rows, columns = _grid(xp, size)
     down = rows + (0.5 - size[0] / 2)
     right = columns + (0.5 - size[1] / 2)
     (across, along), (rise, keep) = matrix
@@ -699,17 +704,15 @@ class Augmenter:
         return _move(xp, images, moving), labels
 
 
-def _grid(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    rows = np.arange(size[0], dtype="float32")[None, :, None]
-    columns = np.arange(size[1], dtype="float32")[None, None, :]
-    return rows, columns
+def _grid(xp: ModuleType, size: tuple[int, int]) -> tuple[Array, Array]:
+    return _range(xp, size[0])[None, :, None], _range(xp, size[1])[None, None, :]
 
 
 def _move(xp: ModuleType, images: Array, moving: list) -> Array:
     if not moving:
         return images
     size = tuple(images.shape[1:3])
-    rows, columns = _grid(size)
+    rows, columns = _grid(xp, size)
     # From the result back to the source: the last operation is undone first.
     for turn, (step, numbers) in enumerate(reversed(moving)):
         if turn:
@@ -768,7 +771,8 @@ class RandomAugmentation(keras.layers.Layer):
         seed: int | None = None,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        # Half precision would round the levels before they are augmented.
+        super().__init__(autocast=False, **kwargs)
         self.augmentation = tuple(
             entry if isinstance(entry, Augmentation) else Augmentation(**entry)
             for entry in augmentation

@@ -47,7 +47,14 @@ class Split:
 
 @dataclasses.dataclass(frozen=True)
 class DatasetSplits:
-    """A data set and its three parts."""
+    """A data set and its three parts.
+
+    Args:
+        spec: Its description, with the class names that the source gives.
+        train: For training.
+        validation: For choosing the best epoch.
+        test: For the final evaluation.
+    """
 
     spec: DatasetSpec
     train: Split
@@ -118,6 +125,9 @@ def load(
     # Ascending, so that every format is read from front to back.
     rows = {key: np.sort(rows[key]) for key in NAMES}
     splits = _read(description, parts, rows)
+    class_names = next(iter(parts.values())).class_names
+    if class_names is not None and len(class_names) == description.num_classes:
+        description = dataclasses.replace(description, class_names=class_names)
     return DatasetSplits(description, **splits)
 
 
@@ -190,15 +200,16 @@ def _open_tfds(description, data_dir, download, engine) -> dict[str, object]:
             f"{description.title} is read with TensorFlow Datasets. Get it with: "
             "pip install 'keras-gradattn[data]'"
         ) from error
-    if download:
-        builder.download_and_prepare()
     wanted = source.merge or tuple(source.splits.values())
     try:
+        if download:
+            builder.download_and_prepare()
         records = _choose_records(description, builder, data_dir, engine)
         parts = {split: records(builder, split) for split in wanted}
         for part in parts.values():
             len(part)
-    # What TFDS raises, by format, where the data set has not been prepared.
+    # What TFDS raises where the data set, or the files that its user has to
+    # download by hand, are not there.
     except (AssertionError, FileNotFoundError) as error:
         raise _not_found(description, data_dir) from error
     if source.merge:

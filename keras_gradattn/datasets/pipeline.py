@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
 import threading
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -33,7 +34,7 @@ def batches(
     initial_epoch: int = 0,
     one_hot: bool | None = None,
     drop_remainder: bool = False,
-    workers: int = 1,
+    workers: int | None = None,
 ) -> Any:
     """Batches of one part of a data set, for `fit`, `evaluate` and `predict`.
 
@@ -61,6 +62,7 @@ def batches(
             Default: only where the augmentation mixes labels.
         drop_remainder: Whether to leave out a last, smaller batch.
         workers: Threads that prepare batches ahead; 0 prepares on demand.
+            Default: half of the processor's cores, eight at most.
 
     Returns:
         A dataset of (float32 images (batch, height, width, channels), labels).
@@ -89,6 +91,8 @@ def batches(
         drop_remainder=drop_remainder,
     )
     epochs = _Epochs(initial_epoch, source.length)
+    if workers is None:
+        workers = min(8, max(1, (os.cpu_count() or 1) // 2))
     if engine == "auto":
         tensorflow = keras.backend.backend() == "tensorflow"
         engine = "tf.data" if tensorflow else "pydataset"
