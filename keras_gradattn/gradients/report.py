@@ -1,9 +1,170 @@
-"""Text reports."""
+"""Reports in words and one table each."""
+
+import numpy as np
 
 
 def training_report(record) -> str:
-    return ""
+    """Report of a `GradientRecord`."""
+    if not len(record):
+        return f"Gradient norms of {record.name!r}: no step recorded."
+    finite = np.isfinite(record.norm)
+    norm = np.where(finite, record.norm, np.nan)
+    epochs, detail = record.epochs, record.detail
+    lines = [
+        f"Gradient norms of {record.name!r} ({record.backend}), before clipping",
+        f"steps {record.step[0]} to {record.step[-1]}, "
+        f"{len(set(zip(record.fit, record.epoch, strict=True)))} epochs, "
+        f"every {_ordinal(record.kept_every)}step kept",
+        "",
+    ]
+    rows = []
+    for i, group in enumerate(record.groups):
+        first, last = (
+            (epochs["mean"][0, i], epochs["mean"][-1, i])
+            if len(epochs["epoch"])
+            else (np.nan, np.nan)
+        )
+        rows.append(
+            [
+                group,
+                f"{int(record.group_sizes[i]):,}",
+                _number(_median(norm[:, i])),
+                _number(_median(norm[:, i]) / np.sqrt(record.group_sizes[i])),
+                _number(first),
+                _number(last),
+                _number(_median(detail["ratio"][:, i])),
+                _percent(_median(detail["zero_share"][:, i])),
+                str(int((~finite[:, i]).sum())),
+            ]
+        )
+    lines += table(
+        [
+            "group", "elements", "median norm", "RMS", "first epoch", "last epoch",
+            "to weights", "exact zeros", "not finite",
+        ],
+        rows,
+    )  # fmt: skip
+    lines.append("")
+    lines += _training_remarks(record, norm, finite)
+    return "\n".join(lines)
+
+
+def _training_remarks(record, norm, finite):
+    remarks = []
+    rms = np.array([_median(norm[:, i]) for i in range(norm.shape[1])]) / np.sqrt(
+        record.group_sizes
+    )
+    if np.any(np.isfinite(rms)) and np.nanmin(rms) > 0:
+        small, large = int(np.nanargmin(rms)), int(np.nanargmax(rms))
+        remarks.append(
+            f"Per element the gradient is smallest in {record.groups[small]!r} and "
+            f"largest in {record.groups[large]!r}, {rms[large] / rms[small]:.3g} times."
+        )
+    dead = [g for i, g in enumerate(record.groups) if np.nanmax(norm[:, i]) == 0]
+    if dead:
+        remarks.append(f"Exactly zero at every step (dead): {', '.join(dead)}.")
+    if not finite.all():
+        row = int(np.argmax(~finite.all(axis=1)))
+        groups = [g for g, ok in zip(record.groups, finite[row], strict=True) if not ok]
+        remarks.append(
+            f"First non-finite at step {record.step[row]}, in {', '.join(groups)}."
+        )
+    if record.without_gradient:
+        remarks.append(
+            "The loss does not reach: " + ", ".join(record.without_gradient) + "."
+        )
+    if record.lost:
+        remarks.append(f"{record.lost} steps could not be read and are missing.")
+    return remarks
 
 
 def flow_report(flow) -> str:
-    return ""
+    """Report of a `GradientFlow`."""
+    means = {key: flow.mean(key) for key in (*flow.gradient, *flow.forward)}
+    rows = [
+        [
+            str(i),
+            layer,
+            flow.groups[i],
+            _number(means["norm"][i]),
+            _number(means["rms"][i]),
+            _number(means["product"][i]),
+            _number(means["mean_square"][i]),
+            _number(means["variance"][i]),
+            _percent(means["dead_relu_share"][i]),
+            "dead" if flow.dead[i] else "",
+        ]
+        for i, layer in enumerate(flow.layers)
+    ]
+    lines = [
+        f"Gradient flow of {flow.name!r}, {len(flow.losses)} batches, "
+        f"mean loss {flow.losses.mean():.4g}",
+        "",
+        *table(
+            [
+                "depth", "layer", "group", "|g| batch", "RMS", "|a||g| sample",
+                "mean^2", "variance", "dead ReLU", "",
+            ],
+            rows,
+        ),
+        "",
+        f"Health (1e-6 < |g| < 10): {flow.health():.1%} of {len(flow.layers)} layers "
+        "that can receive a gradient.",
+        f"Decay per depth towards the input (geometric mean of |a||g|): "
+        f"{flow.decay_per_depth():.4g}; 1 keeps the gradient, below 1 loses it.",
+    ]  # fmt: skip
+    dead = [
+        layer for layer, is_dead in zip(flow.layers, flow.dead, strict=True) if is_dead
+    ]
+    weak = [
+        layer
+        for i, layer in enumerate(flow.layers)
+        if not flow.dead[i] and means["norm"][i] <= 1e-6
+    ]
+    lines.append(
+        f"Dead (exactly zero in every batch): {', '.join(dead) or 'none'}. "
+        f"Attenuated (|g| at most 1e-6): {', '.join(weak) or 'none'}."
+    )
+    return "\n".join(lines)
+
+
+def table(header: list[str], rows: list[list[str]]) -> list[str]:
+    """Lines of a plain-text table: words to the left, numbers to the right."""
+    widths = [max(len(line[i]) for line in [header, *rows]) for i in range(len(header))]
+    words = [
+        all(_is_word(row[i]) for row in rows) if rows else True
+        for i in range(len(header))
+    ]
+
+    def line(cells):
+        return "  ".join(
+            cell.ljust(width) if word else cell.rjust(width)
+            for cell, width, word in zip(cells, widths, words, strict=True)
+        ).rstrip()
+
+    return [line(header), line(["-" * w for w in widths]), *map(line, rows)]
+
+
+def _is_word(cell):
+    try:
+        float(cell.rstrip("%").replace(",", "") or "0")
+    except ValueError:
+        return cell != "-"
+    return False
+
+
+def _median(values):
+    values = values[np.isfinite(values)]
+    return float(np.median(values)) if len(values) else float("nan")
+
+
+def _number(value):
+    return "-" if not np.isfinite(value) else f"{value:.3g}"
+
+
+def _percent(value):
+    return "-" if not np.isfinite(value) else f"{100 * value:.3g}%"
+
+
+def _ordinal(number):
+    return "" if number == 1 else f"{number}th "
