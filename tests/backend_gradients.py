@@ -35,7 +35,8 @@ def _jax(model, images, labels, loss_function, training):
 
     trainable = [v.value for v in model.trainable_variables]
     non_trainable = [v.value for v in model.non_trainable_variables]
-    (loss, outputs), gradients = jax.jit(jax.value_and_grad(compute, has_aux=True))(
+    # Not jitted: operations compile one by one and are shared by all networks.
+    (loss, outputs), gradients = jax.value_and_grad(compute, has_aux=True)(
         trainable, non_trainable, images, labels
     )
     return loss, outputs, gradients

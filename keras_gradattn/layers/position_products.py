@@ -52,6 +52,13 @@ def convolve_positions(inputs, kernel, strides, padding, dilation):
     outputs = {}
     for (top, bottom, left, right), positions in sharing.items():
         values = (bottom - top) * (right - left) * channels
+        if not values:
+            # Nothing but padding in sight: an empty sum.
+            nothing = ops.zeros_like(inputs[:, 0, 0, :1]) * ops.zeros(
+                filters, dtype=inputs.dtype
+            )
+            outputs.update(dict.fromkeys(positions, nothing))
+            continue
         patches = [
             ops.reshape(
                 inputs[:, rows[row].pixels, columns[column].pixels, :], (-1, values)

@@ -5,6 +5,39 @@ import keras
 from keras_gradattn.layers.gradattn_head import GradAttnHead
 
 
+@keras.saving.register_keras_serializable(package="keras_gradattn")
+class _HeadWithAttention(keras.layers.Layer):
+    """A head that also returns its attention.
+
+    A layer of its own, because Keras takes every call of one layer to have as many
+    outputs as the first.
+    """
+
+    def __init__(self, head, **kwargs):
+        super().__init__(dtype=head.dtype_policy, **kwargs)
+        self.head = head
+
+    def build(self, input_shape):
+        if not self.head.built:
+            self.head.build(input_shape)
+        self.built = True
+
+    def call(self, features, training=None):
+        return self.head(features, training=training, return_attention=True)
+
+    def compute_output_spec(self, features, training=None):
+        return self.head.compute_output_spec(features, return_attention=True)
+
+    def get_config(self):
+        head = keras.saving.serialize_keras_object(self.head)
+        return {"name": self.name, "head": head}
+
+    @classmethod
+    def from_config(cls, config):
+        head = keras.saving.deserialize_keras_object(config["head"])
+        return cls(head, name=config["name"])
+
+
 def attention_model(model: keras.Model) -> keras.Model:
     """A model that shares the weights and also returns its attention over depth.
 
@@ -33,7 +66,8 @@ def attention_model(model: keras.Model) -> keras.Model:
             "`attention_model` needs a model with a GradAttnHead. "
             f"Received: {type(model).__name__} '{model.name}'"
         )
-    predictions, attention = head(head.input, return_attention=True)
+    probe = _HeadWithAttention(head, name="head_with_attention")
+    predictions, attention = probe(head.input)
     return keras.Model(
         model.inputs,
         {"predictions": predictions, "attention": attention},

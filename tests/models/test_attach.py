@@ -1,0 +1,120 @@
+"""The head on backbones that are not ours."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_gradattn
+from tests.narrow import HEAD, random_images
+
+
+def mobile_net():
+    return keras.applications.MobileNetV2(
+        (32, 32, 3), alpha=0.35, include_top=False, weights=None
+    )
+
+
+def kerashub_resnet():
+    from keras_hub.models import ResNetBackbone
+
+    return ResNetBackbone(
+        input_conv_filters=[8],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=[8, 16, 24],
+        stackwise_num_blocks=[1, 1, 1],
+        stackwise_num_strides=[1, 2, 2],
+        block_type="basic_block",
+        image_shape=(32, 32, 3),
+    )
+
+
+def kerascv_resnet():
+    from keras_cv.models import ResNetBackbone
+
+    return ResNetBackbone(
+        stackwise_filters=[8, 16, 24],
+        stackwise_blocks=[1, 1, 1],
+        stackwise_strides=[1, 2, 2],
+        block_type="basic_block",
+        include_rescaling=False,
+        input_shape=(32, 32, 3),
+    )
+
+
+BACKBONES = {
+    "keras.applications": (
+        mobile_net,
+        ["block_3_expand_relu", "block_6_expand_relu", "out_relu"],
+    ),
+    "KerasHub": (kerashub_resnet, None),
+    "KerasCV": (kerascv_resnet, ["P2", "P3", "P4"]),
+}
+
+
+@pytest.mark.parametrize("source", BACKBONES)
+def test_backbone_with_a_head_trains_and_shows_its_attention(source):
+    make, features = BACKBONES[source]
+    model = keras_gradattn.attach(make(), features, num_classes=3, **HEAD)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    images = random_images(4, 32, 32, 3)
+    before = model.get_layer("head").get_weights()
+
+    model.fit(images, np.arange(4) % 3, verbose=0)
+    outputs = keras_gradattn.attention_model(model).predict(images, verbose=0)
+
+    assert model.output_shape == (None, 3)
+    depths = len(model.get_layer("head").tokens.projections)
+    assert depths == 3 if features else depths >= 3
+    assert outputs["attention"][0].shape == (4, 2, depths, depths)
+    after = model.get_layer("head").get_weights()
+    assert any(not np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_attached_model_saves(tmp_path):
+    make, features = BACKBONES["keras.applications"]
+    model = keras_gradattn.attach(make(), features, num_classes=3, **HEAD)
+    images = random_images(2, 32, 32, 3)
+    model.save(tmp_path / "attached.keras")
+
+    loaded = keras.saving.load_model(tmp_path / "attached.keras")
+
+    np.testing.assert_array_equal(
+        loaded.predict(images, verbose=0), model.predict(images, verbose=0)
+    )
+
+
+def test_features_are_the_named_layers():
+    backbone = mobile_net()
+
+    model = keras_gradattn.attach(backbone, ["block_6_expand_relu"], 2, **HEAD)
+
+    tokens = model.get_layer("head").tokens
+    channels = backbone.get_layer("block_6_expand_relu").output.shape[-1]
+    assert tokens.projections[0].kernel.shape == (channels, 16)
+
+
+@pytest.mark.parametrize(
+    ("features", "arguments", "message"),
+    [
+        (["block_3_expanded"], {}, r"near 'block_3_expanded'.*block_3_expand_relu"),
+        (None, {}, "only on a backbone with a pyramid"),
+        ([], {}, "Received: features=\\[\\]"),
+        ("out_relu", {}, "list of layer names"),
+        (["out_relu"], {"num_classes": 0}, "Received: num_classes=0"),
+        (["out_relu"], {"num_heads": 5}, "Received: width=16, num_heads=5"),
+    ],
+)
+def test_bad_arguments(features, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        keras_gradattn.attach(
+            mobile_net(), features, **({"num_classes": 3} | HEAD | arguments)
+        )
+
+
+def test_subclassed_backbone_is_refused():
+    class Subclassed(keras.Model):
+        def call(self, inputs):
+            return inputs
+
+    with pytest.raises(ValueError, match="Functional"):
+        keras_gradattn.attach(Subclassed(), ["stage"], 3)
