@@ -120,7 +120,12 @@ def _run(options: argparse.Namespace) -> None:
             dataset: {k: v for k, v in fields.items() if k not in changes}
             for dataset, fields in recipe.overrides.items()
         }
-        recipe = dataclasses.replace(recipe, overrides=overrides, **changes)
+        # Another protocol, another name: tables must not mix the two.
+        name = f"{recipe.name}-{options.tag}"
+        recipe = dataclasses.replace(
+            recipe, overrides=overrides, **({"name": name} | changes)
+        )
+        options.tag = ""
     for seed in options.seed:
         experiment.run(
             options.dataset,

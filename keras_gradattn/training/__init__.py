@@ -16,6 +16,7 @@ from keras_gradattn.training.experiment import (
     run,
 )
 from keras_gradattn.training.recipes import RECIPES, Recipe, recipe
+from keras_gradattn.training.report import write_report
 
 __all__ = [
     "MODELS",
@@ -33,4 +34,5 @@ __all__ = [
     "published",
     "recipe",
     "run",
+    "write_report",
 ]

@@ -16,6 +16,7 @@ import numpy as np
 
 from keras_gradattn import datasets, models
 from keras_gradattn.training._files import check_writable, read_json, write_json
+from keras_gradattn.training._gradient_analysis import analyze_gradients
 from keras_gradattn.training._gradient_history import GradientHistory
 from keras_gradattn.training._training_loop import TrainingLoop
 from keras_gradattn.training._weight_norms import WeightNorms
@@ -412,7 +413,10 @@ def _run(
         "metrics": evaluation.to_dict(),
         "history": loop.history,
         "weight_norms": weight_norms.state(),
-        "gradients": {"training": gradients.state()},
+        "gradients": {
+            "training": gradients.state(),
+            "test": analyze_gradients(model, batches(splits.test, training=False)),
+        },
     }
     return _plain(content)
 

@@ -1,0 +1,548 @@
+"""`results/README.md` and its figures, from the JSONs of the runs and nothing else."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_gradattn import datasets
+from keras_gradattn.training._files import replace_file
+from keras_gradattn.training.comparison import (
+    group_by_seed,
+    mean_and_deviation,
+    published,
+    read_results,
+    remarks,
+    show,
+    table,
+)
+from keras_gradattn.training.experiment import MODELS
+
+Experiment = dict[str, Any]
+
+_MODEL_TITLES = {
+    "resnet18": "ResNet-18",
+    "se_resnet18": "SE-ResNet-18",
+    "cbam_resnet18": "CBAM-ResNet-18",
+    "gradattn_v1": "GradAttn V1",
+    "gradattn_v2": "GradAttn V2",
+    "gradattn_v3": "GradAttn V3",
+}
+_RECIPE_TITLES = {
+    "as_released": "as released",
+    "as_released_pixels_repaired": "pixels repaired",
+    "as_released_best_weights_repaired": "best weights repaired",
+    "as_released_pixels_and_best_weights_repaired": "both repaired",
+    "as_described": "as described",
+    "modern": "modern",
+}
+_CAUSE_TITLES = {
+    "fixed_steps_coupled": "coupled L2",
+    "fixed_steps_decoupled": "decoupled decay",
+    "fixed_steps_no_decay": "no decay",
+}
+# Accuracy of networks that others trained, with whom to ask.
+_REFERENCES = {
+    "cifar10": "95.28, ResNet-18 with a 3x3 stem (uoguelph-mlrg/Cutout, five runs)",
+    "tiny_imagenet": "61.68, ResNet-18 with a 3x3 stem, 400 epochs "
+    "(Westlake-AI/openmixup)",
+    "fashion_mnist": "94.9, ResNet-18 (zalandoresearch/fashion-mnist, user-submitted)",
+    "svhn": "96.64 on the official test set, ResNet-18 "
+    "(Lopa07/pytorch-cifar10-resnet18)",
+    "bloodmnist": "97.06, ResNet-18 with ImageNet weights "
+    "(sdoerrich97/rethinking-model-prototyping-MedMNISTPlus)",
+    "tissuemnist": "67.36, ResNet-18 with ImageNet weights "
+    "(sdoerrich97/rethinking-model-prototyping-MedMNISTPlus)",
+    "pcam": "89.8, a G-DenseNet (basveeling/pcam)",
+    "pad_ufes_20": ".651 balanced, ResNet-50 with ImageNet weights (Pacheco and "
+    "Krohling, quoted second hand)",
+}
+_FIGURES = "figures"
+_BOOTSTRAPS = 2000
+
+
+def write_report(results: str | Path = "results") -> Path:
+    """Write `README.md` and its figures into a folder of results.
+
+    Args:
+        results: Folder that `run` wrote to.
+
+    Returns:
+        Path of the `README.md`.
+
+    Raises:
+        ValueError: If the folder has no finished experiment.
+
+    Example:
+
+    ```python
+    keras_gradattn.training.write_report("results")
+    ```
+    """
+    folder = Path(results)
+    experiments = read_results(folder)
+    (folder / _FIGURES).mkdir(exist_ok=True)
+    sections = [
+        _introduction(experiments),
+        *(_accuracy(experiments, name) for name in _datasets_of(experiments)),
+        _defects(experiments),
+        _gradients(experiments, folder),
+        _cause(experiments, folder),
+        _not_run(experiments),
+        _every_run(experiments),
+    ]
+    text = "\n\n".join(section for section in sections if section) + "\n"
+    path = folder / "README.md"
+    replace_file(path, lambda file: file.write(text.encode()))
+    return path
+
+
+def rank_correlation(
+    x: Sequence[float], y: Sequence[float], seed: int = 0
+) -> tuple[float, float, float]:
+    """Spearman's rank correlation with a 95 % bootstrap interval.
+
+    Args:
+        x: First measure, one value a run.
+        y: Second measure, one value a run.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        Correlation, lower and upper end of the interval (percentiles over 2,000
+        resamplings of the runs; resamplings in which a measure is constant are left
+        out). NaN where a measure is constant.
+    """
+    import numpy as np
+
+    # scikit-learn's dependency; its spearmanr warns on constant input.
+    from scipy.stats import rankdata
+
+    def spearman(a: Any, b: Any) -> float:
+        a, b = rankdata(a), rankdata(b)
+        if np.ptp(a) == 0 or np.ptp(b) == 0:
+            return math.nan
+        return float(np.corrcoef(a, b)[0, 1])
+
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(0, len(x), (_BOOTSTRAPS, len(x)))
+    drawn = np.array([spearman(x[row], y[row]) for row in rows])
+    drawn = drawn[np.isfinite(drawn)]
+    if not len(drawn):
+        return math.nan, math.nan, math.nan
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return spearman(x, y), float(low), float(high)
+
+
+# === Sections ===
+
+
+def _introduction(experiments: list[Experiment]) -> str:
+    backends = sorted({e["backend"] for e in experiments})
+    hardware = sorted(
+        {
+            e["hardware"]["accelerator"] or f"{e['hardware']['cpu_cores']} CPU cores"
+            for e in experiments
+        }
+    )
+    short = sum(e["short"] for e in experiments)
+    return "\n".join(
+        [
+            "# Results",
+            "",
+            "Written by `python -m keras_gradattn report` from the JSON files in this "
+            "folder and from nothing else.",
+            "",
+            f"{len(experiments)} runs, {short} of them short (cut before their recipe "
+            "would have ended them), on "
+            f"{', '.join(backends)} ({', '.join(hardware)}). Accuracies are test top-1 "
+            "in percent: mean over seeds and their sample standard deviation; a "
+            "figure without a deviation is one seed, and a difference between single "
+            "seeds says nothing about which network is better. "
+            '"Published" are the figures of Ghoshal and Buckchash (2026), one seed.',
+        ]
+    )
+
+
+def _accuracy(experiments: list[Experiment], dataset: str) -> str:
+    chosen = [e for e in experiments if _of(e, "dataset") == dataset]
+    # Recipes of one's own follow under their names.
+    found = sorted({_recipe(e) for e in chosen if not _is_cause(e)})
+    recipes = [r for r in _RECIPE_TITLES if r in found]
+    recipes += [r for r in found if r not in recipes]
+    if not recipes:
+        return ""
+    rows = []
+    for model in MODELS:
+        cells = [_cell(chosen, model, recipe) for recipe in recipes]
+        reference = published(dataset, model)
+        if any(cells):
+            rows.append(
+                (
+                    _MODEL_TITLES[model],
+                    f"{reference['test_top1']:.2f}" if reference else "",
+                    *cells,
+                )
+            )
+    if not rows:
+        return ""
+    titles = [_RECIPE_TITLES.get(recipe, recipe) for recipe in recipes]
+    lines = [
+        f"## {datasets.spec(dataset).title}",
+        "",
+        table(("", "published", *titles), rows, "markdown"),
+    ]
+    if reference := _REFERENCES.get(dataset):
+        lines += ["", f"Reference: {reference}."]
+    lines += ["", *_differences(chosen, recipes)]
+    return "\n".join(lines).rstrip()
+
+
+def _differences(chosen: list[Experiment], recipes: Sequence[str]) -> list[str]:
+    """Each network against ResNet-18, only where seeds allow a statement."""
+    lines = []
+    for recipe in recipes:
+        plain = _top1(_seeds(chosen, "resnet18", recipe))
+        for model in MODELS:
+            other = _top1(_seeds(chosen, model, recipe))
+            if model == "resnet18" or len(plain) < 2 or len(other) < 2:
+                continue
+            difference = statistics.fmean(other) - statistics.fmean(plain)
+            error = math.sqrt(
+                statistics.variance(other) / len(other)
+                + statistics.variance(plain) / len(plain)
+            )
+            verdict = (
+                "more than two standard errors"
+                if abs(difference) > 2 * error
+                else "within two standard errors: no difference is shown"
+            )
+            lines.append(
+                f"* {_MODEL_TITLES[model]} minus ResNet-18, "
+                f"{_RECIPE_TITLES.get(recipe, recipe)}: {difference:+.2f} ± "
+                f"{error:.2f} (standard error; {len(other)} and "
+                f"{len(plain)} seeds), {verdict}."
+            )
+    return lines
+
+
+def _defects(experiments: list[Experiment]) -> str:
+    columns = list(_RECIPE_TITLES)[:5]
+    rows = []
+    for dataset in _datasets_of(experiments):
+        for model in MODELS:
+            chosen = [e for e in experiments if _of(e, "dataset") == dataset]
+            cells = [_cell(chosen, model, recipe) for recipe in columns]
+            # A row says something only where a repair can be compared.
+            if cells[0] and any(cells[1:4]):
+                reference = published(dataset, model)
+                rows.append(
+                    (
+                        datasets.spec(dataset).title,
+                        _MODEL_TITLES[model],
+                        f"{reference['test_top1']:.2f}" if reference else "",
+                        *cells,
+                    )
+                )
+    if not rows:
+        return ""
+    return "\n".join(
+        [
+            "## One defect at a time",
+            "",
+            "The released training with single defects repaired: its training pixels, "
+            "and testing the best epoch's weights rather than the last one's.",
+            "",
+            table(
+                ("", "", "published", *(_RECIPE_TITLES[c] for c in columns)),
+                rows,
+                "markdown",
+            ),
+        ]
+    )
+
+
+def _gradients(experiments: list[Experiment], folder: Path) -> str:
+    chosen = [e for e in experiments if e["gradients"].get("test")]
+    if not chosen:
+        return ""
+    rows = [
+        (
+            datasets.spec(_of(e, "dataset")).title,
+            _MODEL_TITLES[_of(e, "model")],
+            _recipe(e),
+            str(_of(e, "seed")),
+            f"{e['gradients']['test']['published']['health_percent']:.1f}",
+            f"{e['gradients']['test']['health_percent']:.1f}",
+            f"{100 * _dead_share(e):.1f}",
+            f"{_best_validation(e):.2f}",
+            "short" if e["short"] else "",
+        )
+        for e in chosen
+    ]
+    lines = [
+        "## Gradient health and accuracy",
+        "",
+        "Health as published (share of registered layers whose mean whole-batch "
+        "gradient norm lies between 1e-6 and 10; at most 91.43 % for V1 and V2 and "
+        "92.68 % for V3, whatever the network does), corrected (only layers that can "
+        "receive a gradient), and the share of kernels whose gradient was exactly "
+        "zero in every step of the last recorded window.",
+        "",
+        table(
+            ("", "", "recipe", "seed", "health, published %", "health, corrected %",
+             "dead kernels %", "best validation %", ""),
+            rows,
+            "markdown",
+        ),
+    ]  # fmt: skip
+    for dataset in _datasets_of(chosen):
+        runs = [e for e in chosen if _of(e, "dataset") == dataset and not _is_cause(e)]
+        if len(runs) < 4:
+            continue
+        measures = {
+            "published health": [
+                e["gradients"]["test"]["published"]["health_percent"] for e in runs
+            ],
+            "corrected health": [
+                e["gradients"]["test"]["health_percent"] for e in runs
+            ],
+            "share of dead kernels": [100 * _dead_share(e) for e in runs],
+        }
+        accuracies = [_best_validation(e) for e in runs]
+        lines += ["", f"Rank correlation with validation accuracy, "
+                  f"{datasets.spec(dataset).title}, {len(runs)} runs:", ""]  # fmt: skip
+        for name, values in measures.items():
+            rho, low, high = rank_correlation(values, accuracies)
+            lines.append(
+                f"* {name}: {rho:+.2f} (95 % bootstrap interval {low:+.2f} to "
+                f"{high:+.2f})"
+                if math.isfinite(rho)
+                else f"* {name}: the same in every run, no correlation exists"
+            )
+        figure = f"{_FIGURES}/gradients_{dataset}.png"
+        _draw_gradients(runs, measures, accuracies, folder / figure)
+        lines += ["", f"![Gradient health and validation accuracy]({figure})"]
+    return "\n".join(lines)
+
+
+def _cause(experiments: list[Experiment], folder: Path) -> str:
+    chosen = [e for e in experiments if _is_cause(e)]
+    if not chosen:
+        return ""
+    rows = []
+    for e in sorted(chosen, key=lambda e: (_of(e, "model"), _recipe(e))):
+        norms = e["weight_norms"]["norms"]
+        dead = e["gradients"]["training"]["windows"][-1]["dead"]
+        kernels = e["gradients"]["training"]["kernels"]
+        rows.append(
+            (
+                _MODEL_TITLES[_of(e, "model")],
+                _CAUSE_TITLES[_recipe(e)],
+                str(_of(e, "seed")),
+                f"{e['steps']:,}",
+                *(f"{n[0]:.1f} → {n[-1]:.2f}, {dead[g]}/{kernels[g]}"
+                  for g, n in norms.items()),
+                f"{_best_validation(e):.2f}",
+                "short" if e["short"] else "",
+            )
+        )  # fmt: skip
+    groups = list(chosen[0]["weight_norms"]["norms"])
+    figure = f"{_FIGURES}/decay.png"
+    _draw_cause(chosen, folder / figure)
+    return "\n".join(
+        [
+            "## Does coupled L2 starve layers?",
+            "",
+            "Fixed numbers of steps at one learning rate, only the decay differs. Per "
+            "depth: norm of all kernels at the start → at the end, and kernels that "
+            "were dead in the last window (gradient exactly zero in every step).",
+            "",
+            table(
+                ("", "decay", "seed", "steps", *groups, "best validation %", ""),
+                rows,
+                "markdown",
+            ),
+            "",
+            f"![Weight norms and dead kernels over steps]({figure})",
+        ]
+    )
+
+
+def _not_run(experiments: list[Experiment]) -> str:
+    ran = set(_datasets_of(experiments))
+    rows = []
+    for name, spec in datasets.SPECS.items():
+        figures = {m: published(name, m) for m in MODELS}
+        figures = {m: f["test_top1"] for m, f in figures.items() if f}
+        if name in ran or not figures:
+            continue
+        best = max((m for m in figures if m.startswith("gradattn")), key=figures.get)
+        rows.append(
+            (
+                spec.title,
+                f"{figures['resnet18']:.2f}",
+                f"{figures[best]:.2f} ({_MODEL_TITLES[best]})",
+                _REFERENCES.get(name, ""),
+                f"`python -m keras_gradattn run --dataset {name} --model {best} "
+                "--recipe as_described --data-dir DIR`",
+            )
+        )
+    if not rows:
+        return ""
+    return "\n".join(
+        [
+            "## Not run here",
+            "",
+            table(
+                ("", "published ResNet-18", "published, best GradAttn",
+                 "trained by others", "command"),
+                rows,
+                "markdown",
+            ),
+        ]
+    )  # fmt: skip
+
+
+def _every_run(experiments: list[Experiment]) -> str:
+    rows = [
+        (
+            f"[{e['file']}]({e['file']})",
+            f"{100 * e['metrics']['top1']:.2f}",
+            f"{100 * e['metrics']['expected_calibration_error']:.2f}",
+            str(e["epochs_run"]),
+            str(e["best_epoch"]),
+            f"{e['training_seconds'] / 60:.0f}",
+            f"{e['backend']}, "
+            + (e["hardware"]["accelerator"] or f"{e['hardware']['cpu_cores']} cores"),
+            remarks([e]),
+        )
+        for e in experiments
+    ]
+    header = (
+        "", "test accuracy %", "calibration error %", "epochs", "best epoch",
+        "minutes", "on", "",
+    )  # fmt: skip
+    return "## Every run\n\n" + table(header, rows, "markdown")
+
+
+# === Figures ===
+
+
+def _draw_gradients(
+    runs: list[Experiment],
+    measures: dict[str, list[float]],
+    accuracies: list[float],
+    path: Path,
+) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    panels = figure.subplots(1, len(measures), sharey=True)
+    names = dict.fromkeys(_of(e, "model") for e in runs)
+    for axes, (name, values) in zip(panels, measures.items(), strict=True):
+        for model in names:
+            mine = [i for i, e in enumerate(runs) if _of(e, "model") == model]
+            axes.plot(
+                [values[i] for i in mine],
+                [accuracies[i] for i in mine],
+                "o",
+                label=_MODEL_TITLES[model],
+            )
+        axes.set_xlabel(f"{name}, %")
+    panels[0].set_ylabel("best validation accuracy, %")
+    panels[-1].legend(fontsize="small")
+    figure.savefig(path, dpi=120)
+
+
+def _draw_cause(runs: list[Experiment], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    models = list(dict.fromkeys(_of(e, "model") for e in runs))
+    figure = Figure(
+        figsize=(4 * len(_CAUSE_TITLES), 5 * len(models)), layout="constrained"
+    )
+    panels = figure.subplots(2 * len(models), len(_CAUSE_TITLES), squeeze=False)
+    for row, model in enumerate(models):
+        for column, (recipe, title) in enumerate(_CAUSE_TITLES.items()):
+            above, below = panels[2 * row][column], panels[2 * row + 1][column]
+            above.set_title(f"{_MODEL_TITLES[model]}, {title}")
+            above.set_yscale("log")
+            for e in runs:
+                if (_of(e, "model"), _recipe(e)) != (model, recipe):
+                    continue
+                windows = e["gradients"]["training"]["windows"]
+                steps = [window["step"] for window in windows]
+                for index, (group, norms) in enumerate(
+                    e["weight_norms"]["norms"].items()
+                ):
+                    color = f"C{index}"
+                    above.plot(e["weight_norms"]["steps"], norms, color, label=group)
+                    below.plot(steps, [w["dead"][group] for w in windows], color)
+            below.set_xlabel("step")
+        panels[2 * row][0].set_ylabel("norm of kernels")
+        panels[2 * row + 1][0].set_ylabel("dead kernels")
+    panels[0][0].legend(fontsize="small")
+    figure.savefig(path, dpi=120)
+
+
+# === Reading one experiment ===
+
+
+def _of(experiment: Experiment, key: str) -> Any:
+    return experiment["configuration"][key]
+
+
+def _recipe(experiment: Experiment) -> str:
+    return experiment["configuration"]["recipe"]["name"]
+
+
+def _is_cause(experiment: Experiment) -> bool:
+    return _recipe(experiment) in _CAUSE_TITLES
+
+
+def _datasets_of(experiments: list[Experiment]) -> list[str]:
+    found = {_of(e, "dataset") for e in experiments}
+    return [name for name in datasets.SPECS if name in found]
+
+
+def _seeds(experiments: list[Experiment], model: str, recipe: str) -> list[Experiment]:
+    """Runs of one full-size network that differ in nothing but their seed."""
+    groups = group_by_seed(
+        [
+            e
+            for e in experiments
+            if (_of(e, "model"), _recipe(e)) == (model, recipe)
+            and not _of(e, "model_options")
+            and not _of(e, "limit")
+        ]
+    )
+    # Of several lengths the full one, then the one with most seeds.
+    return max(
+        groups, key=lambda g: (not any(e["short"] for e in g), len(g)), default=[]
+    )
+
+
+def _top1(experiments: list[Experiment]) -> list[float]:
+    return [100 * e["metrics"]["top1"] for e in experiments]
+
+
+def _cell(experiments: list[Experiment], model: str, recipe: str) -> str:
+    runs = _seeds(experiments, model, recipe)
+    if not runs:
+        return ""
+    text = show(*mean_and_deviation(_top1(runs)))
+    if len(runs) > 1:
+        text += f" (n={len(runs)})"
+    return text + (", short" if any(e["short"] for e in runs) else "")
+
+
+def _dead_share(experiment: Experiment) -> float:
+    recorded = experiment["gradients"]["training"]
+    kernels = sum(recorded["kernels"].values())
+    return sum(recorded["windows"][-1]["dead"].values()) / kernels
+
+
+def _best_validation(experiment: Experiment) -> float:
+    return 100 * max(record["val_accuracy"] for record in experiment["history"])

@@ -1,0 +1,315 @@
+"""One experiment from one call: its JSON, its rules, its complaints."""
+
+import dataclasses
+import json
+import math
+import os
+
+import keras
+import numpy as np
+import pytest
+
+from keras_gradattn import __main__, datasets, training
+from keras_gradattn.training import _files, experiment
+
+NARROW = {"stage_filters": (4, 4, 8, 8), "stage_blocks": (1, 1, 1, 1)}
+HEAD = {"width": 8, "num_heads": 2, "feed_forward": 8, "num_layers": 1}
+STEM = "digits-gradattn_v3-as_described-seed1"
+
+
+def run_command(*arguments):
+    return __main__.main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder with one finished run: 2 epochs of 3 steps, by the command line."""
+    folder = tmp_path_factory.mktemp("results")
+    code = run_command(
+        *("run", "--dataset", "digits", "--model", "gradattn_v3", "--seed", 1),
+        *("--epochs", 2, "--limit", 150, "--results", folder, "--verbose", 0),
+        *(f"--model-option={k}={json.dumps(v)}" for k, v in (NARROW | HEAD).items()),
+    )
+    assert code == 0
+    return folder
+
+
+def test_json_says_what_was_run_and_what_came_out(finished, backend):
+    content = json.loads((finished / f"{STEM}.json").read_text())
+    assert content["backend"] == backend
+    assert content["short"] is True
+    assert content["configuration"]["dataset"] == "digits"
+    assert content["configuration"]["recipe"]["learning_rate"] == 1e-3
+    assert content["configuration"]["limit"] == 150
+    assert {"keras", "numpy", "python"} <= set(content["versions"])
+    assert content["hardware"]["cpu_cores"] >= 1
+    assert content["split_sizes"] == {"train": 150, "validation": 150, "test": 150}
+    assert (content["epochs_run"], content["steps"]) == (2, 6)
+    for record in content["history"]:
+        assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= set(record)
+        assert record["learning_rate"] == pytest.approx(1e-3)
+        assert record["seconds"] > 0
+    metrics = content["metrics"]
+    assert metrics["samples"] == 150
+    assert sum(map(sum, metrics["confusion_matrix"])) == 150
+    assert math.isfinite(metrics["loss"])
+    assert metrics["temperature"] > 0
+    assert content["parameters"] == sum(
+        int(np.prod(v.shape))
+        for v in experiment.build_model(
+            "gradattn_v3",
+            datasets.spec("digits"),
+            training.recipe("as_described"),
+            **NARROW,
+            **HEAD,
+        ).trainable_variables
+    )
+
+
+def test_json_holds_gradients_by_depth_and_weight_norms(finished):
+    content = json.loads((finished / f"{STEM}.json").read_text())
+    depth = ["stem", "stage1", "stage2", "stage3", "stage4", "head"]
+    recorded = content["gradients"]["training"]
+    assert list(recorded["kernels"]) == depth
+    assert [window["step"] for window in recorded["windows"]] == [3, 6]
+    for window in recorded["windows"]:
+        assert list(window["norm"]) == depth
+        assert all(norm > 0 for norm in window["norm"].values())
+        assert sum(window["dead"].values()) == len(window["dead_kernels"])
+    assert content["weight_norms"]["steps"] == [0, 3, 6]
+    assert list(content["weight_norms"]["norms"]) == depth
+    measured = content["gradients"]["test"]
+    # One convolution for the stem, two a block; V3's head: five projections, then
+    # query, key, value, output, two feed-forward layers, classifier.
+    assert measured["published"]["registered"] == 1 + 8 + 5 + 6 + 1
+    assert measured["published"]["measured"] == 1 + 8 + 5 + 5 + 1
+    assert measured["published"]["health_percent"] <= 100 * 20 / 21
+    assert 0 < measured["health_percent"] <= 100
+    assert {line["group"] for line in measured["layers"]} == set(depth)
+
+
+def test_pictures_stand_beside_the_json(finished):
+    assert sorted(path.name for path in finished.iterdir()) == [
+        f"{STEM}-gradients.png",
+        f"{STEM}-history.png",
+        f"{STEM}.json",
+    ]
+
+
+def test_finished_run_is_skipped(finished, monkeypatch):
+    monkeypatch.setattr(experiment, "_run", lambda *a, **k: pytest.fail("trained"))
+    content = training.run(
+        "digits",
+        "gradattn_v3",
+        seed=1,
+        max_epochs=2,
+        limit=150,
+        results=finished,
+        model_options=NARROW | HEAD,
+    )
+    assert content["configuration"]["seed"] == 1
+
+
+def test_another_configuration_does_not_pass_for_the_finished_one(finished):
+    with pytest.raises(ValueError, match=r"differs in limit\..*limit=149, there: 150"):
+        training.run(
+            "digits",
+            "gradattn_v3",
+            seed=1,
+            max_epochs=2,
+            limit=149,
+            results=finished,
+            model_options=NARROW | HEAD,
+        )
+
+
+def test_compare_reads_the_folder(finished, capsys):
+    assert run_command("compare", "--results", finished, "--style", "markdown") == 0
+    table = capsys.readouterr().out
+    assert "| digits" in table
+    assert "150 images a split" in table
+
+
+def test_fixed_steps_end_in_the_middle_of_an_epoch(tmp_path):
+    recipe = dataclasses.replace(
+        training.recipe("fixed_steps_decoupled"), max_steps=5, batch_size=32
+    )
+    content = training.run(
+        "digits",
+        "resnet18",
+        recipe,
+        results=tmp_path,
+        limit=96,
+        model_options=NARROW,
+        pictures=False,
+        verbose=0,
+    )
+    assert (content["steps"], content["epochs_run"]) == (5, 2)
+    assert content["configuration"]["recipe"]["optimizer"] == "adamw"
+    assert content["weight_norms"]["steps"] == [0, 3, 5]
+    assert content["history"][-1]["learning_rate"] == pytest.approx(1e-3)
+
+
+def test_recipe_reaches_the_pipeline(tmp_path, monkeypatch):
+    """Released pixels for training only; the split keeps its own seed."""
+    asked = []
+
+    class EnoughError(Exception):
+        pass
+
+    def load(name, **settings):
+        asked.append(settings)
+        return original_load("digits", limit=8)
+
+    def batches(split, spec, **settings):
+        asked.append((split.name, settings))
+        if len(asked) == 3:
+            raise EnoughError
+        return original_batches(split, spec, **settings)
+
+    original_load, original_batches = datasets.load, datasets.batches
+    monkeypatch.setattr(datasets, "load", load)
+    monkeypatch.setattr(datasets, "batches", batches)
+    with pytest.raises(EnoughError):
+        training.run(
+            "fashion_mnist",
+            "resnet18",
+            "as_released",
+            seed=7,
+            results=tmp_path,
+            model_options=NARROW,
+        )
+    settings, (train, train_settings), (validation, validation_settings) = asked
+    assert settings["seed"] == 42
+    assert (train, validation) == ("train", "validation")
+    assert train_settings["pixels"] == "released"
+    assert (train_settings["seed"], train_settings["initial_epoch"]) == (7, 0)
+    assert validation_settings["training"] is False
+    assert "pixels" not in validation_settings
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dataset": "fashion_mnst"}, "Did you mean 'fashion_mnist'"),
+        ({"model": "resnet_18"}, "Did you mean 'resnet18'"),
+        ({"recipe": "as_describe"}, "Did you mean 'as_described'"),
+    ],
+)
+def test_unknown_names_suggest_the_nearest(tmp_path, changes, message):
+    arguments = {"dataset": "digits", "model": "resnet18"} | changes
+    with pytest.raises(ValueError, match=message):
+        training.run(**arguments, results=tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+def test_unwritable_results_folder_is_found_before_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "_run", lambda *a, **k: pytest.fail("trained"))
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match=r"cannot be written to.*Nothing was trained"):
+        training.run("digits", "resnet18", results=tmp_path / "file")
+
+
+def test_damaged_json_is_named(tmp_path):
+    (tmp_path / "digits-resnet18-as_described-seed42.json").write_text('{"half":')
+    with pytest.raises(ValueError, match=r"seed42\.json is not a result file"):
+        training.run("digits", "resnet18", results=tmp_path)
+
+
+def test_two_processes_do_not_train_the_same(tmp_path):
+    with (
+        experiment._only_one(tmp_path / "run.partial"),
+        pytest.raises(RuntimeError, match="running in another process"),
+        experiment._only_one(tmp_path / "run.partial"),
+    ):
+        pass
+
+
+def test_checkpoint_of_another_backend_is_refused(tmp_path):
+    model = experiment.build_model(
+        "resnet18", datasets.spec("digits"), training.recipe("as_described"), **NARROW
+    )
+    model.compile("adam", "mse")
+    from keras_gradattn.training import _checkpoint
+    from keras_gradattn.training._training_loop import TrainingLoop
+
+    path = tmp_path / "checkpoint.npz"
+    _checkpoint.save(path, {"training": []}, {"backend": "mxnet"})
+    loop = TrainingLoop(model, training.recipe("as_described"), 0, path)
+    with pytest.raises(ValueError, match="KERAS_BACKEND=mxnet"):
+        loop.resume()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--dataset", "digit"], "Did you mean 'digits'"),
+        (["run", "--dataset", "digits", "--set", "mixup=1"], "--tag"),
+        (
+            ["run", "--dataset", "digits", "--tag", "t", "--set", "learnin_rate=1"],
+            "Did you mean 'learning_rate'",
+        ),
+        (["run", "--dataset", "digits", "--tag", "t", "--set", "mixup"], "NAME=VALUE"),
+        (["compare", "--results", "nowhere"], "no finished experiment"),
+    ],
+)
+def test_command_line_errors_are_one_line(arguments, message, capsys, monkeypatch):
+    monkeypatch.setattr(experiment, "_run", lambda *a, **k: pytest.fail("trained"))
+    assert run_command(*arguments) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_command_line_lists_the_data_sets(capsys):
+    assert run_command("datasets") == 0
+    listed = capsys.readouterr().out
+    for name in (*datasets.SPECS, *training.MODELS, *training.RECIPES):
+        assert name in listed
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_short_means_that_a_full_run_would_have_differed(limited):
+    described = dataclasses.asdict(training.recipe("as_described"))
+    configuration = {"recipe": described, "limit": 9 if limited else None}
+
+    @dataclasses.dataclass
+    class Loop:
+        stopped_early: bool
+        steps: int = 0
+
+    def short(recipe, stopped_early):
+        return experiment._was_shortened(recipe, configuration, Loop(stopped_early))
+
+    cut = dataclasses.replace(training.recipe("as_described"), max_epochs=15)
+    assert short(cut, stopped_early=False)
+    assert short(cut, stopped_early=True) is limited
+    assert short(training.recipe("as_described"), stopped_early=True) is limited
+
+
+def test_json_without_nan(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        _files.write_json(tmp_path / "x.json", {"loss": float("nan")})
+    assert os.listdir(tmp_path) == []
+
+
+def test_gradient_recording_does_not_change_the_training(tmp_path, monkeypatch):
+    """The same run with the recorder taken out ends in the same metrics."""
+
+    class Silent(keras.callbacks.Callback):
+        def state(self):
+            return {"kernels": {}, "windows": []}
+
+    arguments = {
+        "dataset": "digits",
+        "model": "resnet18",
+        "max_epochs": 1,
+        "limit": 128,
+        "model_options": NARROW,
+        "pictures": False,
+        "verbose": 0,
+    }
+    with_recorder = training.run(**arguments, results=tmp_path / "a")
+    monkeypatch.setattr(experiment, "GradientHistory", Silent)
+    without = training.run(**arguments, results=tmp_path / "b")
+    assert with_recorder["metrics"] == without["metrics"]
