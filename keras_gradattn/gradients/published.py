@@ -230,15 +230,17 @@ class PublishedAnalysis:
             "",
             "Where this misleads",
             f"* The score's denominator holds {len(self.silent)} layers whose hook can "
-            f"never fire, so it cannot exceed {len(self.layers) / self.registered:.2%}; "
-            "over layers that can receive a gradient it is "
+            f"never fire, so it cannot exceed "
+            f"{len(self.layers) / self.registered:.2%}; over "
+            "layers that can receive a gradient it is "
             f"{figures['corrected_health_percent']:.2f}%.",
-            "* Whole-batch norms shrink with the batch and grow with the map, so layers "
-            "of different size cannot be compared; |a||g| per sample can "
+            "* Whole-batch norms shrink with the batch and grow with the map, so "
+            "layers of different size cannot be compared; |a||g| per sample can "
             f"(input {self.flow.mean('product')[0]:.3g}, output "
             f"{self.flow.mean('product')[-1]:.3g}).",
-            "* The decay rate divides the shallower layer by the deeper one and is ruled "
-            "by its largest term; the geometric mean per depth towards the input is "
+            "* The decay rate divides the shallower layer by the deeper one and is "
+            "ruled by its largest term; the geometric mean per depth towards the "
+            "input is "
             f"{figures['corrected_decay_per_depth']:.4g} (1 keeps the gradient).",
             "* The bottleneck threshold here is "
             f"{self.mean_norm.mean() - 2 * self.mean_norm.std():.3g}"
@@ -247,8 +249,8 @@ class PublishedAnalysis:
                 if self.mean_norm.mean() < 2 * self.mean_norm.std()
                 else ", which is above zero only because norms differ little."
             ),
-            f"* The largest mean norm is {self.mean_norm.max():.3g}, against a threshold "
-            f"of {EXPLODING:g} for exploding.",
+            f"* The largest mean norm is {self.mean_norm.max():.3g}, against a "
+            f"threshold of {EXPLODING:g} for exploding.",
             "* A layer below the vanishing threshold may be dead (exactly zero) or "
             f"attenuated: here {len(dead)} dead"
             + (f" ({', '.join(dead)})" if dead else "")

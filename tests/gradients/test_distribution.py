@@ -65,12 +65,9 @@ tf.config.set_logical_device_configuration(
     + COMMON
     + """
 single = run()
-accumulated = run(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2))
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 with strategy.scope():
     double = run()
-    repeated = run(steps_per_execution=2)
-    summed = run(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2))
     wrapped = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1))
     for refused in (lambda: run(taps=True), lambda: run(wrapped)):
         try:
@@ -80,8 +77,6 @@ with strategy.scope():
         else:
             raise AssertionError("not refused")
 np.testing.assert_allclose(double.norm, single.norm, rtol=1e-5)
-np.testing.assert_allclose(repeated.norm, single.norm, rtol=1e-5)
-np.testing.assert_allclose(summed.norm, accumulated.norm, rtol=1e-5)
 print("passed")
 """
 )
