@@ -17,6 +17,12 @@ HEAD = {"width": 8, "num_heads": 2, "feed_forward": 8, "num_layers": 1}
 STEM = "digits-gradattn_v3-as_described-seed1"
 
 
+@pytest.fixture
+def no_analysis(monkeypatch):
+    """Leave out the analysis after training, whose compilation takes longest."""
+    monkeypatch.setattr(experiment, "analyze_gradients", lambda *a: None)
+
+
 def run_command(*arguments):
     return __main__.main([str(argument) for argument in arguments])
 
@@ -130,7 +136,7 @@ def test_compare_reads_the_folder(finished, capsys):
     assert "150 images a split" in table
 
 
-def test_fixed_steps_end_in_the_middle_of_an_epoch(tmp_path):
+def test_fixed_steps_end_in_the_middle_of_an_epoch(tmp_path, no_analysis):
     recipe = dataclasses.replace(
         training.recipe("fixed_steps_decoupled"), max_steps=5, batch_size=32
     )
@@ -293,7 +299,7 @@ def test_json_without_nan(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_gradient_recording_does_not_change_the_training(tmp_path, monkeypatch):
+def test_recording_does_not_change_the_training(tmp_path, monkeypatch, no_analysis):
     """The same run with the recorder taken out ends in the same metrics."""
 
     class Silent(keras.callbacks.Callback):
