@@ -1,0 +1,122 @@
+"""Saved on one backend, used on another; exported where Keras can."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tests.narrow import narrow, random_images
+
+ROOT = Path(__file__).parents[2]
+BACKENDS = ("jax", "tensorflow", "torch")
+SAVED = ("gradattn_v2", "gradattn_v3", "cbam_resnet18")
+
+LOAD = """
+import sys
+from pathlib import Path
+import keras, numpy as np
+import keras_gradattn
+folder = Path(sys.argv[1])
+images = np.load(folder / "images.npy")
+for path in sorted(folder.glob("*.keras")):
+    logits = keras.saving.load_model(path).predict(images, verbose=0)
+    np.save(folder / f"{path.stem}_{keras.backend.backend()}.npy", logits)
+"""
+
+
+def test_saved_here_loaded_on_the_other_backends(tmp_path, backend):
+    images = random_images(2, 24, 20, 3)
+    np.save(tmp_path / "images.npy", images)
+    expected = {}
+    for network in SAVED:
+        model = narrow(network, classifier_activation=None)
+        # Statistics that are not the initial ones have to travel as well.
+        model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(True))
+        model.fit(images, np.arange(2), verbose=0)
+        model.save(tmp_path / f"{network}.keras")
+        expected[network] = model.predict(images, verbose=0)
+
+    for other in set(BACKENDS) - {backend}:
+        subprocess.run(
+            [sys.executable, "-c", LOAD, tmp_path],
+            cwd=ROOT,
+            env=os.environ | {"KERAS_BACKEND": other},
+            check=True,
+            capture_output=True,
+        )
+        for network, logits in expected.items():
+            loaded = np.load(tmp_path / f"{network}_{other}.npy")
+            np.testing.assert_allclose(loaded, logits, atol=1e-5, err_msg=other)
+
+
+def logits_of_saved_model(folder, images):
+    import tensorflow as tf
+
+    return tf.saved_model.load(str(folder)).serve(images).numpy()
+
+
+def logits_of_onnx(path, images):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path))
+    return session.run(None, {session.get_inputs()[0].name: images})[0]
+
+
+# Backend and format to how the exported file is read, and whether it needs a signature.
+EXPORTS = {
+    ("tensorflow", "tf_saved_model"): (logits_of_saved_model, False),
+    ("tensorflow", "onnx"): (logits_of_onnx, False),
+    ("jax", "tf_saved_model"): (logits_of_saved_model, False),
+    ("torch", "onnx"): (logits_of_onnx, True),
+}
+
+
+@pytest.mark.parametrize("network", ["gradattn_v2", "cbam_resnet18"])
+def test_exported_model_gives_equal_logits(network, tmp_path, backend):
+    images = random_images(2, 24, 20, 3)
+    shape = (24, 20, 3)
+    model = narrow(network, classifier_activation=None, input_shape=shape)
+    expected = model.predict(images, verbose=0)
+    formats = [key for key in EXPORTS if key[0] == backend]
+    assert formats
+
+    for key in formats:
+        read, static = EXPORTS[key]
+        target = tmp_path / f"{key[1]}.{'onnx' if key[1] == 'onnx' else 'folder'}"
+        signature = [keras.InputSpec(shape=(2, *shape), dtype="float32")]
+        model.export(
+            target,
+            format=key[1],
+            verbose=False,
+            **({"input_signature": signature} if static else {}),
+        )
+        np.testing.assert_allclose(read(target, images), expected, atol=1e-4)
+
+
+MODULES = """
+import json, sys
+import keras
+before = set(sys.modules)
+import keras_gradattn
+added = {name.split(".")[0] for name in set(sys.modules) - before}
+print(json.dumps(sorted(added)))
+"""
+
+
+def test_import_adds_nothing_to_what_keras_loads():
+    finished = subprocess.run(
+        [sys.executable, "-c", MODULES],
+        cwd=ROOT,
+        env=os.environ,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    added = set(json.loads(finished.stdout.splitlines()[-1]))
+    assert added - set(sys.stdlib_module_names) == {"keras_gradattn"}

@@ -1,0 +1,64 @@
+"""Run the test suite on every backend, one process each, and add up what happened.
+
+python tests/run.py [--backends jax tensorflow torch] [pytest arguments ...]
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+BACKENDS = ("jax", "tensorflow", "torch")
+OUTCOMES = ("passed", "failed", "skipped", "xfailed", "xpassed", "errors")
+ROOT = Path(__file__).parents[1]
+
+
+def run(backend: str, arguments: list[str]) -> dict[str, int]:
+    """Run pytest under one backend and count the outcomes it closes with."""
+    print(f"=== {backend} ===", flush=True)
+    started = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"KERAS_BACKEND": backend},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    closing = ""
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        if re.search(r"\d+ (passed|failed|error)", line):
+            closing = line
+    status = process.wait()
+    counts = {
+        outcome: int(match.group(1))
+        if (match := re.search(rf"(\d+) {outcome.rstrip('s')}", closing))
+        else 0
+        for outcome in OUTCOMES
+    }
+    if status and not counts["failed"] and not counts["errors"]:
+        # It ended badly without a failed test: a crash, or nothing collected.
+        counts["errors"] += 1
+    print(f"{backend}: {time.monotonic() - started:.0f} s", flush=True)
+    return counts
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backends", nargs="+", default=BACKENDS, choices=BACKENDS)
+    chosen, arguments = parser.parse_known_args()
+    totals = dict.fromkeys(OUTCOMES, 0)
+    for backend in chosen.backends:
+        for outcome, count in run(backend, arguments or ["-n", "2"]).items():
+            totals[outcome] += count
+    failed = totals["failed"] + totals["errors"] + totals["xpassed"]
+    skipped = totals["skipped"] + totals["xfailed"]
+    print(f"{totals['passed']} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed or not totals["passed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
