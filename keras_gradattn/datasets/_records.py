@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 _CHUNK = 256
+
+# Some images, as one array or (where sizes differ) one by one, and their labels.
+Chunk = tuple[np.ndarray | Sequence[np.ndarray], np.ndarray]
 
 
 class ArrayRecords:
@@ -21,10 +24,10 @@ class ArrayRecords:
     def __len__(self) -> int:
         return len(self.images)
 
-    def read(self, rows: np.ndarray) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
+    def read(self, rows: np.ndarray) -> Iterator[Chunk]:
         for start in range(0, len(rows), _CHUNK):
             chunk = rows[start : start + _CHUNK]
-            yield list(self.images[chunk]), self.labels[chunk]
+            yield self.images[chunk], self.labels[chunk]
 
 
 class _PreparedRecords:
@@ -66,9 +69,10 @@ class TensorFlowRecords(_PreparedRecords):
             import tensorflow_datasets as tfds
 
             dataset = self._dataset(image=tfds.decode.SkipDecoding())
-            self._length = int(
-                dataset.reduce(np.int64(0), lambda count, _: count + 1).numpy()
-            )
+            self._length = int(dataset.cardinality())
+            if self._length < 0:
+                count = dataset.reduce(np.int64(0), lambda count, _: count + 1)
+                self._length = int(count)
         return self._length
 
     def groups(self, column: str) -> np.ndarray:
@@ -78,7 +82,7 @@ class TensorFlowRecords(_PreparedRecords):
         column_values = dataset.map(lambda example: example[column])
         return np.array(list(column_values.as_numpy_iterator()))
 
-    def read(self, rows: np.ndarray) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
+    def read(self, rows: np.ndarray) -> Iterator[Chunk]:
         import tensorflow as tf
         import tensorflow_datasets as tfds
 
@@ -95,16 +99,11 @@ class TensorFlowRecords(_PreparedRecords):
             ),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
-        if None in image_feature.shape:
-            chunks = ([example] for example in dataset.as_numpy_iterator())
-        else:
-            chunks = (
-                zip(*chunk, strict=True)
-                for chunk in dataset.batch(_CHUNK).prefetch(2).as_numpy_iterator()
-            )
-        for chunk in chunks:
-            images, labels = zip(*chunk, strict=True)
-            yield list(images), np.asarray(labels)
+        if None not in image_feature.shape:
+            yield from dataset.batch(_CHUNK).prefetch(2).as_numpy_iterator()
+            return
+        for image, label in dataset.prefetch(2).as_numpy_iterator():
+            yield [image], np.asarray([label])
 
 
 class RandomAccessRecords(_PreparedRecords):
@@ -125,7 +124,7 @@ class RandomAccessRecords(_PreparedRecords):
         )
         return np.array([source[row][column] for row in range(len(source))])
 
-    def read(self, rows: np.ndarray) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
+    def read(self, rows: np.ndarray) -> Iterator[Chunk]:
         for start in range(0, len(rows), _CHUNK):
             chunk = rows[start : start + _CHUNK].tolist()
             examples = self._source.__getitems__(chunk)

@@ -7,13 +7,13 @@ import importlib.util
 import os
 import pathlib
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
 from keras_gradattn.datasets import _npz, _records
-from keras_gradattn.datasets.prepare import tfds_builder
+from keras_gradattn.datasets._builders import tfds_builder
 from keras_gradattn.datasets.resize import resize
 from keras_gradattn.datasets.specs import DatasetSpec, spec
 from keras_gradattn.datasets.splits import NAMES, group_split, random_split
@@ -314,20 +314,21 @@ def _allocate(shape: tuple[int, ...]) -> np.ndarray:
         return np.memmap(stream, "uint8", mode="w+", shape=shape)
 
 
-def _same_size(description: DatasetSpec, images: Iterable[np.ndarray]) -> np.ndarray:
-    images = list(images)
+def _same_size(
+    description: DatasetSpec, images: np.ndarray | Sequence[np.ndarray]
+) -> np.ndarray:
+    size = description.image_size
+    if not isinstance(images, np.ndarray):
+        return np.concatenate(
+            [_same_size(description, image[None]) for image in images]
+        )
     channels = description.source_channels
-    for image in images:
-        if image.ndim != 3 or image.shape[-1] != channels or image.dtype != np.uint8:
-            raise ValueError(
-                f"Images of {description.title} should be uint8 (height, width, "
-                f"{channels}). Received: {image.dtype} with shape {image.shape}"
-            )
-    if len({image.shape for image in images}) == 1:
-        return resize(np.stack(images), description.image_size)
-    return np.concatenate(
-        [resize(image[None], description.image_size) for image in images]
-    )
+    if images.ndim != 4 or images.shape[-1] != channels or images.dtype != np.uint8:
+        raise ValueError(
+            f"Images of {description.title} should be uint8 (height, width, "
+            f"{channels}). Received: {images.dtype} with shape {images.shape[1:]}"
+        )
+    return resize(images, size)
 
 
 def _checked_labels(description: DatasetSpec, labels: np.ndarray) -> np.ndarray:

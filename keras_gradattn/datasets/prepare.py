@@ -3,30 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 
-from keras_gradattn.datasets.specs import SPECS, spec
-
-
-def tfds_builder(name: str, data_dir: str | os.PathLike | None = None):
-    """The TFDS builder of a data set.
-
-    Args:
-        name: Key in `SPECS`, or a name for `tfds.builder`: of a TFDS data set or
-            of one of ours, such as `"med_mnist/chestmnist_64"`.
-        data_dir: Folder of prepared data. Default: TFDS' own.
-    """
-    import tensorflow_datasets as tfds
-
-    full_name = (spec(name).source.tfds or name) if name in SPECS else name
-    module = full_name.split("/")[0]
-    if module in {"med_mnist", "tiny_imagenet", "pad_ufes_20"}:
-        # Importing the module is what makes the builder known to TFDS.
-        importlib.import_module(
-            f"keras_gradattn.datasets.{module}.{module}_dataset_builder"
-        )
-    return tfds.builder(full_name, data_dir=data_dir, try_gcs=False)
+from keras_gradattn.datasets._builders import tfds_builder
+from keras_gradattn.datasets.specs import SPECS
 
 
 def prepare(

@@ -306,3 +306,8 @@ def test_load_downloads_and_prepares(tmp_path, monkeypatch, any_md5):
 def test_download_without_the_manual_folder(tmp_path):
     with pytest.raises(datasets.DatasetNotFoundError, match=r"data\.mendeley\.com"):
         datasets.load("pad_ufes_20", data_dir=tmp_path, download=True)
+
+
+def test_data_that_is_not_prepared_with_tfds():
+    with pytest.raises(ValueError, match="pip install scikit-learn"):
+        prepare("digits")
