@@ -1,0 +1,79 @@
+"""Results with figures of our choosing, in the form that `run` writes."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_gradattn.training import RECIPES
+from keras_gradattn.training._files import write_json
+from keras_gradattn.training.evaluation import measure
+
+GROUPS = ("stem", "stage1", "stage2", "stage3", "stage4", "head")
+
+
+def write_result(
+    folder,
+    dataset="fashion_mnist",
+    model="resnet18",
+    recipe="as_described",
+    seed=0,
+    accuracy=0.8,
+    short=False,
+    limit=None,
+    dead=0,
+    health=100.0,
+    options=None,
+):
+    """Write one result with a test accuracy of `accuracy` (in tenths of a percent)."""
+    labels = np.arange(1000) % 10
+    predicted = np.where(np.arange(1000) < round(1000 * accuracy), labels, labels - 1)
+    scores = np.log(np.full((1000, 10), 0.01) + 0.9 * np.eye(10)[predicted % 10])
+    windows = [
+        {
+            "step": step,
+            "epoch": 1,
+            "norm": dict.fromkeys(GROUPS, 0.1),
+            "rms": dict.fromkeys(GROUPS, 0.01),
+            "dead": dict.fromkeys(GROUPS, 0) | {"stage4": dead},
+            "dead_kernels": [f"stage4/{index}" for index in range(dead)],
+        }
+        for step in (500, 1000)
+    ]
+    content = {
+        "format": 1,
+        "configuration": {
+            "dataset": dataset,
+            "model": model,
+            "recipe": dataclasses.asdict(RECIPES[recipe].for_dataset(dataset)),
+            "seed": seed,
+            "max_epochs": None,
+            "max_steps": None,
+            "limit": limit,
+            "model_options": options or {},
+        },
+        "short": short,
+        "backend": "jax",
+        "versions": {},
+        "hardware": {"cpu_cores": 2, "accelerator": None},
+        "epochs_run": 12,
+        "best_epoch": 5,
+        "steps": 1000,
+        "training_seconds": 600.0,
+        "metrics": measure(scores, labels).to_dict(),
+        "history": [{"val_accuracy": accuracy - 0.01}, {"val_accuracy": accuracy}],
+        "weight_norms": {
+            "steps": [0, 1000],
+            "norms": {group: [10.0, 2.5] for group in GROUPS},
+        },
+        "gradients": {
+            "training": {"kernels": dict.fromkeys(GROUPS, 5), "windows": windows},
+            "test": {
+                "published": {"health_percent": health},
+                "health_percent": health - dead,
+            },
+        },
+    }
+    content["configuration"]["recipe"]["augmentation"] = None
+    path = folder / f"{dataset}-{model}-{recipe}-seed{seed}.json"
+    write_json(path, content)
+    return path

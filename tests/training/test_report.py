@@ -1,0 +1,130 @@
+"""The report: only what the JSONs say, and nothing that noise could say."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from keras_gradattn.training import RECIPES, write_report
+from keras_gradattn.training.report import rank_correlation
+from tests.training.made_up_results import write_result
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A small study: defects, three seeds, the cause test."""
+    for seed in range(3):
+        write_result(tmp_path, seed=seed, accuracy=0.900 + 0.002 * seed)
+        write_result(
+            tmp_path, model="gradattn_v2", seed=seed, accuracy=0.901 + 0.002 * seed
+        )
+        write_result(
+            tmp_path,
+            model="gradattn_v3",
+            seed=seed,
+            accuracy=0.94,
+            dead=seed,
+            health=92,
+        )
+    for recipe in RECIPES:
+        if recipe.startswith("as_released"):
+            write_result(tmp_path, recipe=recipe, accuracy=0.641)
+        if recipe.startswith("fixed_steps"):
+            write_result(tmp_path, recipe=recipe, dead=4)
+    write_result(tmp_path, model="cbam_resnet18", accuracy=0.89, short=True)
+    return tmp_path
+
+
+def section(text, title):
+    return re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", text, re.M | re.S).group(1)
+
+
+def test_every_section_is_there_and_every_figure_exists(study):
+    text = write_report(study).read_text()
+    assert re.findall(r"^## (.*)$", text, re.M) == [
+        "Fashion-MNIST",
+        "One defect at a time",
+        "Gradient health and accuracy",
+        "Does coupled L2 starve layers?",
+        "Not run here",
+        "Every run",
+    ]
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert len(links) == len(list(study.glob("*.json"))) + 2
+    for link in links:
+        assert (study / link).exists()
+
+
+def test_accuracy_table(study):
+    body = section(write_report(study).read_text(), "Fashion-MNIST")
+    assert re.search(r"\| ResNet-18 +\| 64.11 .*\| 90.20 ± 0.20 \(n=3\)", body)
+    assert re.search(r"\| CBAM-ResNet-18 .*89.00, short", body)
+    assert "94.9, ResNet-18" in body
+
+
+def test_no_winner_inside_the_noise(study):
+    body = section(write_report(study).read_text(), "Fashion-MNIST")
+    lines = [line for line in body.splitlines() if line.startswith("*")]
+    assert len(lines) == 2
+    v2, v3 = lines
+    # 0.10 apart with a deviation of 0.20 each.
+    assert "GradAttn V2 minus ResNet-18" in v2
+    assert "+0.10 ± 0.16" in v2
+    assert v2.endswith("no difference is shown.")
+    assert "+3.80" in v3
+    assert v3.endswith("more than two standard errors.")
+
+
+def test_single_seeds_are_not_compared(tmp_path):
+    write_result(tmp_path, accuracy=0.5)
+    write_result(tmp_path, model="gradattn_v1", accuracy=0.9)
+    assert "minus ResNet-18" not in write_report(tmp_path).read_text()
+
+
+def test_subsets_and_narrow_networks_stay_out_of_the_tables(tmp_path):
+    write_result(tmp_path, accuracy=0.5, limit=100)
+    write_result(tmp_path, seed=1, accuracy=0.6, options={"stage_filters": [8]})
+    text = write_report(tmp_path).read_text()
+    assert "## Fashion-MNIST" not in text
+    assert text.count(".json)") == 2
+
+
+def test_data_sets_that_were_not_run_say_how(study):
+    body = section(write_report(study).read_text(), "Not run here")
+    assert "python -m keras_gradattn run --dataset cifar10" in body
+    assert "95.28" in body
+    assert "fashion_mnist" not in body
+    assert body.count("python -m") == 7
+
+
+def test_cause_test_tells_norms_and_dead_kernels(study):
+    body = section(write_report(study).read_text(), r"Does coupled L2 starve layers\?")
+    for title in ("coupled L2", "decoupled decay", "no decay"):
+        assert title in body
+    assert "10.0 → 2.50, 4/5" in body
+
+
+def test_report_repeats_itself(study):
+    path = write_report(study)
+    first = path.read_bytes()
+    assert write_report(study).read_bytes() == first
+
+
+def test_rank_correlation_equals_scipy():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 5, 30)
+    y = x + rng.normal(size=30)
+    rho, low, high = rank_correlation(x, y)
+    assert rho == pytest.approx(spearmanr(x, y).statistic)
+    assert low < rho < high
+
+
+def test_rank_correlation_of_a_constant_does_not_exist():
+    assert math.isnan(rank_correlation([1, 1, 1, 1], [1, 2, 3, 4])[0])
+
+
+def test_nothing_to_report(tmp_path):
+    with pytest.raises(ValueError, match="no finished experiment"):
+        write_report(tmp_path)
