@@ -474,6 +474,7 @@ class CutMix(Mixing):
 
 def _mix_labels(xp, labels, share):
     share = share[:, None]
+    labels = _cast(xp, labels, "float32")
     return share * labels + (1.0 - share) * xp.roll(labels, 1, axis=0)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_gradattn import datasets
-from keras_gradattn.datasets import SPECS, loading
+from keras_gradattn.datasets import SPECS, _npz, loading
 from keras_gradattn.datasets.splits import group_split, random_split, split_sizes
 from tests.datasets.small_archives import write_med_mnist
 
@@ -201,6 +201,44 @@ def test_npz_is_read_without_pickle(blood_cells):
     _rewrite(folder, train_images=trap)
     with pytest.raises(ValueError, match="cannot be read as a MedMNIST file"):
         datasets.load("pbc28", data_dir=folder)
+    assert not (folder / "sprung").exists()
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_streaming_reads_what_reading_at_once_does(blood_cells, compressed):
+    folder, arrays = blood_cells
+    path = folder / "bloodmnist.npz"
+    arrays["train_images"] = arrays["train_images"][..., 0]
+    (np.savez_compressed if compressed else np.savez)(path, **arrays)
+    for part, (images, labels) in _npz.read_npz(path).items():
+        streamed = zip(*_npz.stream_npz(path, part), strict=True)
+        for found, expected in zip(streamed, (images, labels), strict=True):
+            np.testing.assert_array_equal(np.stack(found), expected)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_streaming_a_truncated_npz(blood_cells, share):
+    folder, _ = blood_cells
+    path = folder / "bloodmnist.npz"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(ValueError, match=r"bloodmnist.npz cannot be read.*damaged"):
+        list(_npz.stream_npz(path, "train"))
+
+
+def test_streaming_takes_no_pickle_and_no_other_layout(blood_cells):
+    folder, arrays = blood_cells
+    path = folder / "bloodmnist.npz"
+    trap = np.array([_Trap(folder / "sprung")], dtype=object)
+    columns = np.asfortranarray(arrays["train_images"])
+    for wrong, message in (
+        ({"train_images": trap}, "should be uint8"),
+        ({"train_labels": trap}, "cannot be read"),
+        ({"train_images": columns}, "row by row"),
+    ):
+        np.savez(path, **{**arrays, **wrong})
+        with pytest.raises(ValueError, match=message):
+            list(_npz.stream_npz(path, "train"))
     assert not (folder / "sprung").exists()
 
 

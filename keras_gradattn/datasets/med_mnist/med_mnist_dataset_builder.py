@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -64,17 +65,17 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
         config = self.builder_config
         name = file_name(config.flag, config.size)
-        path = dl_manager.download(f"{URL}/{name}?download=1")
+        path = pathlib.Path(dl_manager.download(f"{URL}/{name}?download=1"))
         # No SHA-256 is published, so that TFDS cannot check the file.
         _npz.verify_md5(path, FACTS[config.flag].md5[config.size])
-        parts = _npz.read_npz(path)
         return {
-            split: self._generate_examples(*arrays) for split, arrays in parts.items()
+            split: self._generate_examples(path, split)
+            for split in ("train", "validation", "test")
         }
 
-    def _generate_examples(self, images, labels):
+    def _generate_examples(self, path: pathlib.Path, split: str):
         multi_label = FACTS[self.builder_config.flag].multi_label
-        for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+        for index, (image, label) in enumerate(_npz.stream_npz(path, split)):
             yield (
                 index,
                 {"image": image, "label": label if multi_label else int(label[0])},
