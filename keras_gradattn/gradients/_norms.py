@@ -2,8 +2,8 @@
 
 Sums of squares in float32 lose every value below about 1e-19 and overflow above
 1e19, and very small gradients are what this package exists to see. So the plain
-sum is used only where it is trustworthy; otherwise the values are scaled by their
-largest magnitude first, as BLAS' ``nrm2`` does (Blue, 1978, ACM TOMS 4(1)).
+sum is used only where it is trustworthy; otherwise the values are scaled into its
+range first, as BLAS' ``nrm2`` does (Blue, 1978, ACM TOMS 4(1)).
 """
 
 import keras
@@ -11,6 +11,10 @@ import keras
 # Squares below float32's smallest normal number (1.2e-38) are lost; a sum of 1e7
 # elements above 1e-24 cannot have lost more than 1e-7 of itself that way.
 _TRUSTED = (1e-24, 1e37)
+# Powers of two scale without rounding.
+_UP, _DOWN = 2.0**64, 2.0**-64
+# Weights may decay to almost nothing but are never huge: one scale serves them all.
+_WEIGHT_SCALE = 2.0**40
 
 
 def gradient_norms(gradients: list) -> object:
@@ -56,19 +60,26 @@ def wide_dtype(tensors: list) -> str:
     return "float64" if "float64" in dtypes else "float32"
 
 
-def scaled_norm(values: object, axis: object = None) -> object:
-    """L2 norm that neither underflows nor overflows before the result does."""
+def weight_norms(weights: list) -> object:
+    """L2 norm of each weight, as one vector."""
     ops = keras.ops
-    largest = ops.max(ops.abs(values), axis=axis, keepdims=True)
-    usable = ops.logical_and(ops.isfinite(largest), largest > 0)
-    scale = ops.where(usable, largest, ops.ones_like(largest))
-    total = ops.sum(ops.square(values / scale), axis=axis)
-    return ops.reshape(scale, ops.shape(total)) * ops.sqrt(total)
+    dtype = wide_dtype(weights)
+    totals = [ops.cast(ops.sum(ops.square(w * _WEIGHT_SCALE)), dtype) for w in weights]
+    return ops.sqrt(ops.stack(totals)) / _WEIGHT_SCALE
 
 
-def _all_scaled(gradients: list, dtype: str) -> object:
+def _rescaled(gradients: list, squares: object) -> object:
+    """Norms of the scaled gradients, each by what its plain sum of squares tells."""
     ops = keras.ops
-    return ops.stack([ops.cast(scaled_norm(g), dtype) for g in gradients])
+    scale = ops.where(
+        squares < _TRUSTED[0], _UP, ops.where(squares > _TRUSTED[1], _DOWN, 1.0)
+    )
+    scale = ops.cast(scale, squares.dtype)
+    totals = [
+        ops.cast(ops.sum(ops.square(g * ops.cast(scale[i], g.dtype))), squares.dtype)
+        for i, g in enumerate(gradients)
+    ]
+    return ops.sqrt(ops.stack(totals)) / scale
 
 
 def _jax_norms(gradients: list) -> object:
@@ -79,7 +90,7 @@ def _jax_norms(gradients: list) -> object:
     squares = jnp.stack([jnp.sum(jnp.square(g)).astype(dtype) for g in gradients])
     trusted = jnp.all((squares > _TRUSTED[0]) & (squares < _TRUSTED[1]))
     return jax.lax.cond(
-        trusted, lambda: jnp.sqrt(squares), lambda: _all_scaled(gradients, dtype)
+        trusted, lambda: jnp.sqrt(squares), lambda: _rescaled(gradients, squares)
     )
 
 
@@ -89,22 +100,22 @@ def _tensorflow_norms(gradients: list) -> object:
     dtype = wide_dtype(gradients)
     # `l2_loss` (half the sum of squares) is the one reduction of TensorFlow that
     # makes a single pass without a temporary copy of the squares.
-    halves = tf.stack([tf.cast(tf.nn.l2_loss(g), dtype) for g in gradients])
-    squares = 2 * halves
+    squares = 2 * tf.stack([tf.cast(tf.nn.l2_loss(g), dtype) for g in gradients])
     trusted = tf.reduce_all((squares > _TRUSTED[0]) & (squares < _TRUSTED[1]))
     return tf.cond(
-        trusted, lambda: tf.sqrt(squares), lambda: _all_scaled(gradients, dtype)
+        trusted, lambda: tf.sqrt(squares), lambda: _rescaled(gradients, squares)
     )
 
 
 def _torch_norms(gradients: list) -> object:
     import torch
 
-    dtype = wide_dtype(gradients)
-    plain = torch.stack(torch._foreach_norm(gradients)).to(getattr(torch, dtype))
-    if plain.device.type == "cpu":
-        squares = plain * plain
-        if bool(((squares > _TRUSTED[0]) & (squares < _TRUSTED[1])).all()):
-            return plain
+    dtype = getattr(torch, wide_dtype(gradients))
+    plain = torch.stack([norm.to(dtype) for norm in torch._foreach_norm(gradients)])
+    squares = plain * plain
+    if plain.device.type == "cpu" and bool(
+        ((squares > _TRUSTED[0]) & (squares < _TRUSTED[1])).all()
+    ):
+        return plain
     # Elsewhere the question above would make the host wait for the device.
-    return _all_scaled(gradients, dtype)
+    return _rescaled(gradients, squares)

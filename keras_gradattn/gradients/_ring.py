@@ -121,7 +121,7 @@ class Ring:
             self._is_detail_step(),
             lambda: keras.ops.concatenate(
                 [
-                    self._spread(_norms.gradient_norms(weights), present),
+                    self._spread(_norms.weight_norms(weights), present),
                     self._spread(_norms.zero_shares(dense), present),
                 ]
             ),

@@ -267,22 +267,32 @@ def _measure(output, gradient, statistics):
         if any(not isinstance(d, int) for d in shape)
         else float(_product(shape))
     )
-    flat_g = ops.reshape(g, (shape[0], -1))
-    norm = _norms.scaled_norm(flat_g)
+    flat = ops.reshape(g, (shape[0], -1))
+    # One pass for the largest value, one for the squares of the values scaled by it.
+    largest = ops.max(ops.abs(flat))
+    usable = ops.logical_and(ops.isfinite(largest), largest > 0)
+    scale = ops.where(usable, largest, ops.ones_like(largest))
+    per_sample = ops.sum(ops.square(flat / scale), axis=1)
+    norm = scale * ops.sqrt(ops.sum(per_sample))
     values = {
         "norm": lambda: norm,
-        # GRADIENTS.md: norm * sqrt(batch) / sqrt(elements per sample).
+        # norm * sqrt(batch) / sqrt(elements per sample)
         "rms": lambda: norm * batch / ops.sqrt(ops.cast(elements, g.dtype)),
-        "product": lambda: ops.sum(
-            _norms.scaled_norm(flat_g, axis=1)
-            * _norms.scaled_norm(ops.reshape(a, (shape[0], -1)), axis=1)
+        "product": lambda: (
+            scale
+            * ops.sum(
+                ops.sqrt(
+                    per_sample
+                    * ops.sum(ops.square(ops.reshape(a, (shape[0], -1))), axis=1)
+                )
+            )
         ),
         "mean_abs": lambda: ops.mean(ops.abs(g)),
         "std": lambda: ops.sqrt(
             ops.sum(ops.square(g - ops.mean(g)))
             / ops.maximum(ops.cast(elements, g.dtype) - 1, 1)
         ),
-        "max_abs": lambda: ops.max(ops.abs(g)),
+        "max_abs": lambda: largest,
         "zero_share": lambda: ops.mean(ops.cast(ops.equal(g, 0), g.dtype)),
     }
     return ops.stack([ops.cast(values[name](), g.dtype) for name in statistics])

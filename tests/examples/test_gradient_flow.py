@@ -9,11 +9,11 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "gradient_flow.py"
 
 
 def test_example_draws_gradient_by_depth(tmp_path):
-    arguments = (
-        ["--depths", "18", "--filters", "4", "4", "8", "8", "--steps", "2", "--batch-size", "4", "--folder"]
-    )
+    size = ["--depths", "18", "--filters", "4", "4", "8", "8"]
+    effort = ["--steps", "2", "--batch-size", "4"]
+    arguments = [*size, *effort, "--folder", tmp_path]
     finished = subprocess.run(
-        [sys.executable, EXAMPLE, *arguments, tmp_path],
+        [sys.executable, EXAMPLE, *arguments],
         env=os.environ,
         capture_output=True,
         text=True,
