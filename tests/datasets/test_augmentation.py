@@ -15,9 +15,9 @@ from keras_gradattn.datasets.augmentation import (
     OPERATIONS,
     Augmenter,
     RandomAugmentation,
-    _beta_quantiles,
     operation,
 )
+from keras_gradattn.datasets.augmentation.mixing import beta_quantiles
 
 TABLES = {
     **{
@@ -289,9 +289,9 @@ def test_mixing_takes_its_share_of_images(name):
 
 
 @pytest.mark.parametrize("alpha", [0.2, 0.4, 1.0, 2.0])
-def test_beta_quantiles_against_scipy(alpha):
+def testbeta_quantiles_against_scipy(alpha):
     stats = pytest.importorskip("scipy.stats")
-    found = _beta_quantiles(alpha)
+    found = beta_quantiles(alpha)
     expected = stats.beta(alpha, alpha).ppf(np.linspace(0, 1, len(found)))
     np.testing.assert_allclose(found, expected, atol=2e-4)
 
