@@ -1,10 +1,12 @@
 """Every data set's example runs end to end, on a little data in the real format."""
 
+import functools
 import re
 import runpy
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -24,14 +26,18 @@ NAMES = sorted(set(datasets.SPECS) - {"pbc28"})
 @pytest.fixture(scope="module", autouse=True)
 def quick_compilation(backend):
     """Compile fast rather than well: these networks run for a few steps only."""
-    if backend != "jax":
-        yield
-        return
-    import jax
+    patch = pytest.MonkeyPatch()
+    if backend == "jax":
+        import jax
 
-    jax.config.update("jax_disable_most_optimizations", True)
+        jax.config.update("jax_disable_most_optimizations", True)
+    if backend == "tensorflow":
+        compile_model = functools.partialmethod(keras.Model.compile, jit_compile=False)
+        patch.setattr(keras.Model, "compile", compile_model)
     yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    patch.undo()
+    if backend == "jax":
+        jax.config.update("jax_disable_most_optimizations", False)
 
 
 def prepare_tfds(name, folder, file_format):

@@ -5,7 +5,6 @@ import json
 import math
 import os
 
-import keras
 import numpy as np
 import pytest
 
@@ -297,25 +296,3 @@ def test_json_without_nan(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         _files.write_json(tmp_path / "x.json", {"loss": float("nan")})
     assert os.listdir(tmp_path) == []
-
-
-def test_recording_does_not_change_the_training(tmp_path, monkeypatch, no_analysis):
-    """The same run with the recorder taken out ends in the same metrics."""
-
-    class Silent(keras.callbacks.Callback):
-        def state(self):
-            return {"kernels": {}, "windows": []}
-
-    arguments = {
-        "dataset": "digits",
-        "model": "resnet18",
-        "max_epochs": 1,
-        "limit": 128,
-        "model_options": NARROW,
-        "pictures": False,
-        "verbose": 0,
-    }
-    with_recorder = training.run(**arguments, results=tmp_path / "a")
-    monkeypatch.setattr(experiment, "GradientHistory", Silent)
-    without = training.run(**arguments, results=tmp_path / "b")
-    assert with_recorder["metrics"] == without["metrics"]
