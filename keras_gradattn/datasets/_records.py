@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 _CHUNK = 256
+# Images of any size may be photographs of many megabytes.
+_PHOTOGRAPHS = 8
 
 # Some images, as one array or (where sizes differ) one by one, and their labels.
 Chunk = tuple[np.ndarray | Sequence[np.ndarray], np.ndarray]
@@ -125,10 +127,11 @@ class RandomAccessRecords(_PreparedRecords):
         return np.array([source[row][column] for row in range(len(source))])
 
     def read(self, rows: np.ndarray) -> Iterator[Chunk]:
-        for start in range(0, len(rows), _CHUNK):
-            chunk = rows[start : start + _CHUNK].tolist()
+        any_size = None in self._builder.info.features["image"].shape
+        step = _PHOTOGRAPHS if any_size else _CHUNK
+        for start in range(0, len(rows), step):
+            chunk = rows[start : start + step].tolist()
             examples = self._source.__getitems__(chunk)
-            yield (
-                [example["image"] for example in examples],
-                np.asarray([example["label"] for example in examples]),
-            )
+            images = [example["image"] for example in examples]
+            labels = np.asarray([example["label"] for example in examples])
+            yield images if any_size else np.stack(images), labels

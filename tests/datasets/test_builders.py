@@ -254,9 +254,15 @@ def test_without_metadata(tmp_path):
         _prepare(_pad_builder(tmp_path), tmp_path / "pad")
 
 
-def test_prepared_pad_ufes_20_loads(tmp_path):
+@pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
+def test_prepared_pad_ufes_20_loads(tmp_path, file_format):
     write_pad_ufes_20(tmp_path / "pad")
-    prepare("pad_ufes_20", tmp_path / "tfds", manual_dir=tmp_path / "pad")
+    prepare(
+        "pad_ufes_20",
+        tmp_path / "tfds",
+        file_format=file_format,
+        manual_dir=tmp_path / "pad",
+    )
     data = datasets.load("pad_ufes_20", data_dir=tmp_path / "tfds")
     assert [len(data.train), len(data.validation), len(data.test)] == [8, 1, 3]
     assert data.train.images.shape == (8, 224, 224, 3)
@@ -265,12 +271,11 @@ def test_prepared_pad_ufes_20_loads(tmp_path):
     )
     # Rows 2 k and 2 k + 1 of the table are one patient; TFDS shuffles them.
     builder = tfds.builder("pad_ufes_20", data_dir=tmp_path / "tfds")
-    patients = np.array(
-        [
-            example["patient_id"]
-            for example in builder.as_dataset(split="train").as_numpy_iterator()
-        ]
-    )
+    if file_format == "tfrecord":
+        examples = builder.as_dataset(split="train").as_numpy_iterator()
+    else:
+        examples = builder.as_data_source(split="train")
+    patients = np.array([example["patient_id"] for example in examples])
     groups = [
         set(patients[split.rows])
         for split in (by_patient.train, by_patient.validation, by_patient.test)
