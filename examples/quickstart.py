@@ -29,7 +29,7 @@ STAGE_FILTERS = (32, 64, 128, 256)
 
 
 def digits():
-    """Images (float32, 32x32x1, 0 to 1) and labels: 70 % train, 15 % each for the rest."""
+    """Images (float32, 32x32x1, 0 to 1) and labels: 70 % train, 15 % for each other."""
     images, labels = load_digits(return_X_y=True)
     images = images.reshape(-1, 8, 8, 1).astype("float32") / 16
     images = np.asarray(keras.ops.image.resize(images, (32, 32)), dtype="float32")
@@ -92,16 +92,17 @@ def main(epochs: int, output: Path) -> None:
         print(f"\n{network.__name__}")
         model, norms, seconds = train(network, data, epochs)
         names = kg.predict_labels(model, 255 * test_images)
-        accuracy = np.mean([int(name) == y for name, y in zip(names, test_labels)])
+        accuracy = 100 * np.mean(np.array(names) == test_labels.astype(str))
         path = output / f"{model.name}.keras"
         model.save(path)
         picture = output / f"{model.name}_gradients.png"
         norms.plot(picture)
-        lines.append(
-            f"{network.__name__:12s} {100 * accuracy:6.2f} % of {len(test_labels)} test "
-            f"images, {model.count_params():,} parameters, {seconds:.0f} s\n"
-            f"{'':12s} model: {path}\n{'':12s} gradients: {picture}"
-        )
+        lines += [
+            f"{network.__name__}: {accuracy:.2f} % of {len(test_labels)} test images, "
+            f"{model.count_params():,} parameters, {seconds:.0f} s",
+            f"  model: {path}",
+            f"  gradients: {picture}",
+        ]
     print("\n" + "\n".join(lines))
 
 

@@ -57,7 +57,9 @@ def test_saved_here_loaded_on_the_other_backends(tmp_path, backend):
 def logits_of_saved_model(folder, images):
     import tensorflow as tf
 
-    return tf.saved_model.load(str(folder)).serve(images).numpy()
+    # Its variables live only as long as the loaded object.
+    loaded = tf.saved_model.load(str(folder))
+    return loaded.serve(images).numpy()
 
 
 def logits_of_onnx(path, images):
