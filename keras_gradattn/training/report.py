@@ -264,7 +264,7 @@ def _defects(experiments: list[Experiment]) -> str:
 
 
 def _gradients(experiments: list[Experiment], folder: Path) -> str:
-    chosen = [e for e in experiments if e["gradients"].get("test")]
+    chosen = [e for e in _full_size(experiments) if e["gradients"].get("test")]
     if not chosen:
         return ""
     rows = [
@@ -328,7 +328,7 @@ def _gradients(experiments: list[Experiment], folder: Path) -> str:
 
 
 def _cause(experiments: list[Experiment], folder: Path) -> str:
-    chosen = [e for e in experiments if _is_cause(e)]
+    chosen = [e for e in _full_size(experiments) if _is_cause(e)]
     if not chosen:
         return ""
     rows = []
@@ -502,6 +502,13 @@ def _is_cause(experiment: Experiment) -> bool:
     return _recipe(experiment) in _CAUSE_TITLES
 
 
+def _full_size(experiments: list[Experiment]) -> list[Experiment]:
+    """Without smoke runs: subsets of the images, networks of another size."""
+    return [
+        e for e in experiments if not _of(e, "model_options") and not _of(e, "limit")
+    ]
+
+
 def _datasets_of(experiments: list[Experiment]) -> list[str]:
     found = {_of(e, "dataset") for e in experiments}
     return [name for name in datasets.SPECS if name in found]
@@ -512,10 +519,8 @@ def _seeds(experiments: list[Experiment], model: str, recipe: str) -> list[Exper
     groups = group_by_seed(
         [
             e
-            for e in experiments
+            for e in _full_size(experiments)
             if (_of(e, "model"), _recipe(e)) == (model, recipe)
-            and not _of(e, "model_options")
-            and not _of(e, "limit")
         ]
     )
     # Of several lengths the full one, then the one with most seeds.

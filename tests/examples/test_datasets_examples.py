@@ -1,6 +1,5 @@
 """Every data set's example runs end to end, on a little data in the real format."""
 
-import functools
 import re
 import runpy
 import sys
@@ -32,8 +31,14 @@ def quick_compilation(backend):
 
         jax.config.update("jax_disable_most_optimizations", True)
     if backend == "tensorflow":
-        compile_model = functools.partialmethod(keras.Model.compile, jit_compile=False)
-        patch.setattr(keras.Model, "compile", compile_model)
+        compile_model = keras.Model.compile
+
+        def compile_and_build(self, *arguments, **settings):
+            compile_model(self, *arguments, jit_compile=False, **settings)
+            # Otherwise the step is traced twice, once to make these variables.
+            self.optimizer.build(self.trainable_variables)
+
+        patch.setattr(keras.Model, "compile", compile_and_build)
     yield
     patch.undo()
     if backend == "jax":
