@@ -4,13 +4,15 @@ import json
 
 import pytest
 
-from keras_gradattn.training import compare, published
+from keras_gradattn import datasets
+from keras_gradattn.training import MODELS, compare, published
 from keras_gradattn.training.comparison import mean_and_deviation, table
 from tests.training.made_up_results import write_result
 
 
-def test_published_table_is_complete():
-    """36 runs, the figures of the paper's table 5 datasets x networks."""
+def test_published_figures():
+    runs = [published(d, m) for d in datasets.SPECS for m in MODELS]
+    assert sum(run is not None for run in runs) == 36
     assert published("fashion_mnist", "gradattn_v2")["test_top1"] == 75.18
     assert published("fashion_mnist", "resnet18")["test_top1"] == 64.11
     assert published("pad_ufes_20", "resnet18")["test_top1"] == 55.49
