@@ -1,9 +1,14 @@
 """Attention across depth, and gradients one can see, for Keras 3."""
 
 from keras_gradattn import layers
-from keras_gradattn.gradients.analysis import analyze_gradient_flow
-from keras_gradattn.gradients.recorder import GradientNorms
-from keras_gradattn.gradients.taps import with_output_taps
+from keras_gradattn.gradients import (
+    GradientNorms,
+    GradientRecord,
+    analyze_gradient_flow,
+    compare_gradients,
+    published_analysis,
+    with_output_taps,
+)
 from keras_gradattn.models import (
     CBAMResNet18,
     GradAttnV1,
@@ -23,14 +28,17 @@ __all__ = [
     "GradAttnV2",
     "GradAttnV3",
     "GradientNorms",
+    "GradientRecord",
     "ResNet18",
     "SEResNet18",
     "analyze_gradient_flow",
     "attach",
     "attention_model",
+    "compare_gradients",
     "layers",
     "load_pytorch_weights",
     "predict_labels",
+    "published_analysis",
     "with_output_taps",
 ]
 __version__ = "0.1.0"

@@ -1,6 +1,7 @@
 """Loss and gradients computed by the backend itself, without a Keras trainer."""
 
 import keras
+import numpy as np
 
 
 def loss_and_gradients(model, images, labels, loss_function, training=True):
@@ -24,6 +25,20 @@ def loss_and_gradients(model, images, labels, loss_function, training=True):
     return float(loss), keras.ops.convert_to_numpy(outputs), arrays
 
 
+def inference(model, images) -> np.ndarray:
+    """Outputs in inference mode, compiled on JAX, where single operations are slow."""
+    if keras.backend.backend() != "jax":
+        return keras.ops.convert_to_numpy(model(images, training=False))
+    import jax
+
+    def compute(trainable, non_trainable, images):
+        return model.stateless_call(trainable, non_trainable, images, training=False)[0]
+
+    trainable = [v.value for v in model.trainable_variables]
+    non_trainable = [v.value for v in model.non_trainable_variables]
+    return np.asarray(jax.jit(compute)(trainable, non_trainable, images))
+
+
 def _jax(model, images, labels, loss_function, training):
     import jax
 
@@ -35,8 +50,7 @@ def _jax(model, images, labels, loss_function, training):
 
     trainable = [v.value for v in model.trainable_variables]
     non_trainable = [v.value for v in model.non_trainable_variables]
-    # Not jitted: operations compile one by one and are shared by all networks.
-    (loss, outputs), gradients = jax.value_and_grad(compute, has_aux=True)(
+    (loss, outputs), gradients = jax.jit(jax.value_and_grad(compute, has_aux=True))(
         trainable, non_trainable, images, labels
     )
     return loss, outputs, gradients

@@ -37,3 +37,16 @@ def double_precision():
 
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def quick_compilation():
+    """Let XLA compile fast rather than well, where only the numbers count."""
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

@@ -87,18 +87,26 @@ class CBAM(keras.layers.Layer):
         else:
             positions, shape = (2, 3), (-1, inputs.shape[1], 1, 1)
         mean = self.excite(ops.relu(self.squeeze(ops.mean(inputs, axis=positions))))
-        most = self.excite(ops.relu(self.squeeze(ops.max(inputs, axis=positions))))
+        most = self.excite(ops.relu(self.squeeze(self._peak_of_channels(inputs))))
         outputs = inputs * ops.reshape(ops.sigmoid(mean + most), shape)
 
         axis = self._channel_axis
         described = ops.concatenate(
             [
                 ops.mean(outputs, axis=axis, keepdims=True),
-                ops.max(outputs, axis=axis, keepdims=True),
+                _peak(outputs, axis),
             ],
             axis=axis,
         )
         return outputs * ops.sigmoid(self.spatial(described))
+
+    def _peak_of_channels(self, inputs):
+        """Each channel's largest value, `(batch, channels)`."""
+        if self.data_format == "channels_last":
+            flat = ops.reshape(inputs, (ops.shape(inputs)[0], -1, inputs.shape[-1]))
+            return ops.squeeze(_peak(flat, axis=1), axis=1)
+        flat = ops.reshape(inputs, (ops.shape(inputs)[0], inputs.shape[1], -1))
+        return ops.squeeze(_peak(flat, axis=2), axis=2)
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -111,3 +119,14 @@ class CBAM(keras.layers.Layer):
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "data_format": self.data_format,
         }
+
+
+def _peak(values, axis: int):
+    """Largest value along an axis, which is kept; its gradient goes to one element.
+
+    As in PyTorch. The gradient of `ops.max` looks for the elements that equal the
+    maximum, and divides by their number: where XLA computes the elements once more and
+    rounds them otherwise, it finds none, and the gradient is NaN.
+    """
+    index = ops.expand_dims(ops.argmax(values, axis=axis), axis)
+    return ops.take_along_axis(values, index, axis=axis)

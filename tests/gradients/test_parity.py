@@ -28,19 +28,6 @@ def cross_entropy(labels, logits):
     )
 
 
-@pytest.fixture
-def quick_compilation(backend):
-    """Let XLA compile full-width networks fast rather than well."""
-    if backend != "jax":
-        yield
-        return
-    import jax
-
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.mark.parametrize(("network", "case", "dtype"), CASES)
 @pytest.mark.usefixtures("double_precision", "quick_compilation")
 def test_norms_of_the_released_code(network, case, dtype):

@@ -57,8 +57,8 @@ def test_bit_identical(optimizer, jit_compile, backend):
     recorded = train(make(make_optimizer, jit_compile), [norms])
     assert len(norms.record) == 8
     assert len(without) == len(recorded)
-    # TensorFlow's graph rewriter and XLA's own look at how often a gradient is read:
-    # SGD's chain of products is regrouped in its last bit.
+    # Reading a gradient once more changes how TensorFlow compiles what follows it:
+    # always under XLA, and without it the last bit of SGD's momentum.
     exact = backend != "tensorflow" or (optimizer != "ema" and not jit_compile)
     for before, after in zip(without, recorded, strict=True):
         if exact:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_gradattn.models.pytorch_weights import released_tensors
-from tests.backend_gradients import loss_and_gradients
+from tests.backend_gradients import inference, loss_and_gradients
 from tests.reference_numbers import (
     CASES,
     NETWORKS,
@@ -51,7 +51,7 @@ def gradient_norms(network, model, gradients):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.usefixtures("double_precision")
+@pytest.mark.usefixtures("double_precision", "quick_compilation")
 def test_numbers_of_the_released_network(network, case, dtype):
     model = network_with_released_weights(network, case, dtype=dtype)
     images, labels = images_and_labels(case)
@@ -62,7 +62,7 @@ def test_numbers_of_the_released_network(network, case, dtype):
     tolerance = TOLERANCE[dtype]
 
     images = images.astype(dtype)
-    logits = keras.ops.convert_to_numpy(model(images, training=False))
+    logits = inference(model, images)
     assert logits.dtype == dtype
     loss, train_logits, gradients = loss_and_gradients(
         model, images, labels, cross_entropy
