@@ -32,7 +32,7 @@ def digits():
     """Images (float32, 32x32x1, 0 to 1) and labels: 70 % train, 15 % for each other."""
     images, labels = load_digits(return_X_y=True)
     images = images.reshape(-1, 8, 8, 1).astype("float32") / 16
-    images = np.asarray(keras.ops.image.resize(images, (32, 32)), dtype="float32")
+    images = keras.ops.convert_to_numpy(keras.ops.image.resize(images, (32, 32)))
     rest = train_test_split(
         images, labels, test_size=0.3, stratify=labels, random_state=SEED
     )

@@ -86,8 +86,7 @@ def _heatmap(record):
         "training step",
         "depth (input at the top)",
     )
-    colours = _pyplot().get_cmap("cividis").copy()
-    colours.set_bad("#CC3311")
+    colours = _pyplot().get_cmap("cividis").with_extremes(bad="#CC3311")
     mesh = axes.pcolormesh(
         edges,
         np.arange(len(record.groups) + 1),

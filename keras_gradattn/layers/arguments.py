@@ -3,6 +3,8 @@
 from numbers import Integral
 from typing import Any
 
+import keras
+
 
 def is_positive_integer(value: Any) -> bool:
     """Whether `value` counts something: a Python or NumPy integer above zero."""
@@ -23,3 +25,25 @@ def check_positive_integers(**counts: Any) -> None:
             raise ValueError(
                 f"`{name}` must be a positive integer. Received: {name}={value!r}"
             )
+
+
+def checked_data_format(data_format: str | None) -> str:
+    """A data format by name; `None` is Keras' global setting.
+
+    Args:
+        data_format: `"channels_last"`, `"channels_first"` or `None`.
+
+    Returns:
+        One of the two names.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    if data_format is None:
+        return keras.config.image_data_format()
+    if data_format not in ("channels_last", "channels_first"):
+        raise ValueError(
+            "`data_format` must be 'channels_last' or 'channels_first'. "
+            f"Received: data_format={data_format!r}"
+        )
+    return data_format

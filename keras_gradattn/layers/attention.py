@@ -1,5 +1,6 @@
 """Multi-head self-attention over a few tokens, with optional rotary positions."""
 
+from numbers import Real
 from typing import Any
 
 import keras
@@ -56,6 +57,7 @@ class MultiHeadSelfAttention(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         check_positive_integers(num_heads=num_heads)
+        check_dropout(dropout)
         self.num_heads = num_heads
         self.rotary = rotary
         self.dropout = dropout
@@ -63,7 +65,12 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=3)
 
     def build(self, input_shape):
-        width = input_shape[-1]
+        length, width = input_shape[1:]
+        if self.rotary and length is None:
+            raise ValueError(
+                "Rotary attention takes a static number of tokens. "
+                f"Received: input_shape={input_shape}"
+            )
         check_heads(width, self.num_heads, self.rotary)
         if self.rotary:
             inward = {"use_bias": False}
@@ -111,11 +118,6 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         key = heads(self.key_projection(tokens))
         value = heads(self.value_projection(tokens))
         if self.rotary:
-            if length is None:
-                raise ValueError(
-                    "Rotary attention takes a static number of tokens. "
-                    f"Received: tokens.shape={tokens.shape}"
-                )
             cosine, sine = rotary_angles(length, head_width, self.rotary_base)
             cosine = ops.convert_to_tensor(cosine, dtype=query.dtype)
             sine = ops.convert_to_tensor(sine, dtype=query.dtype)
@@ -147,6 +149,21 @@ class MultiHeadSelfAttention(keras.layers.Layer):
             "dropout": self.dropout,
             "rotary_base": self.rotary_base,
         }
+
+
+def check_dropout(dropout: float) -> None:
+    """Refuse a dropout rate outside of `[0, 1)`.
+
+    Args:
+        dropout: Share of values that are dropped.
+
+    Raises:
+        ValueError: If it is not a number of that range.
+    """
+    if not isinstance(dropout, Real) or not 0 <= dropout < 1:
+        raise ValueError(
+            f"`dropout` must be at least 0 and below 1. Received: dropout={dropout!r}"
+        )
 
 
 def check_heads(width: int, num_heads: int, rotary: bool) -> None:

@@ -5,7 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_gradattn.layers.arguments import check_positive_integers
+from keras_gradattn.layers.arguments import (
+    check_positive_integers,
+    checked_data_format,
+)
 from keras_gradattn.layers.convolution import SymmetricConv2D
 from keras_gradattn.layers.squeeze_excite import bias_free_linear
 
@@ -53,7 +56,7 @@ class CBAM(keras.layers.Layer):
         self.reduction = reduction
         self.kernel_size = kernel_size
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.data_format = data_format or keras.config.image_data_format()
+        self.data_format = checked_data_format(data_format)
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     @property

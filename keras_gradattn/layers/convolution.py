@@ -1,5 +1,6 @@
 """Two-dimensional convolution with PyTorch's symmetric padding, fast on small maps."""
 
+from numbers import Integral
 from typing import Any
 
 import keras
@@ -46,13 +47,13 @@ def _checked_form(form: str) -> str:
 
 
 def _pair(value: int | tuple[int, int], name: str) -> tuple[int, int]:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
-    if len(pair) != 2 or not all(isinstance(v, int) and v >= 0 for v in pair):
+    pair = (value, value) if isinstance(value, Integral) else tuple(value)
+    if len(pair) != 2 or not all(isinstance(v, Integral) and v >= 0 for v in pair):
         raise ValueError(
             f"`{name}` must be a non-negative integer or a pair of them. "
             f"Received: {name}={value!r}"
         )
-    return pair
+    return int(pair[0]), int(pair[1])
 
 
 def _runs_on_cpu(inputs) -> bool:
@@ -89,7 +90,8 @@ class SymmetricConv2D(keras.layers.Conv2D):
         kernel_size: An integer or a pair, pixels.
         strides: An integer or a pair, pixels. Defaults to 1.
         padding: Zero pixels on each side, an integer or a pair (rows, columns). `None`
-            (the default) keeps the size at stride 1: `dilation * (kernel - 1) // 2`.
+            (the default) is `dilation * (kernel - 1) // 2`, which keeps the size at
+            stride 1 for odd kernels.
         form: `"auto"` (the default), `"backend"` or `"positions"`; see
             `set_convolution_form`.
         kernel_initializer: `None` (the default) is PyTorch's: uniform within
@@ -171,7 +173,9 @@ class SymmetricConv2D(keras.layers.Conv2D):
 
     def _computes_positions(self, inputs, height, width) -> bool:
         form = self.form if self.form != "auto" else _forced_form
-        if form == "backend" or self.groups != 1 or height is None or width is None:
+        # While JAX exports a network of any size, height and width are symbols.
+        static = isinstance(height, int) and isinstance(width, int)
+        if form == "backend" or self.groups != 1 or not static:
             return False
         if form == "positions":
             return True

@@ -6,7 +6,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_gradattn.layers.arguments import check_positive_integers
+from keras_gradattn.layers.arguments import (
+    check_positive_integers,
+    checked_data_format,
+)
 from keras_gradattn.layers.linear import Linear
 
 
@@ -15,8 +18,7 @@ class DepthTokens(keras.layers.Layer):
     """Turn a list of feature maps into one token each.
 
     Every map is averaged over its positions and mapped by a linear layer of its own to
-    `width`: what the GradAttn paper calls multi-scale feature extraction (SPEC of the
-    released networks: global average pooling, then one projection per stage).
+    `width`: GradAttn's multi-scale feature extraction (Ghoshal & Buckchash 2026).
 
     Args:
         width: Length of a token.
@@ -42,8 +44,8 @@ class DepthTokens(keras.layers.Layer):
     def __init__(self, width: int, data_format: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         check_positive_integers(width=width)
-        self.width = width
-        self.data_format = data_format or keras.config.image_data_format()
+        self.width = int(width)
+        self.data_format = checked_data_format(data_format)
         self.projections = []
 
     def build(self, input_shape):

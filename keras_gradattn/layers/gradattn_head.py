@@ -6,8 +6,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_gradattn.layers.arguments import check_positive_integers
-from keras_gradattn.layers.attention import check_heads
+from keras_gradattn.layers.arguments import (
+    check_positive_integers,
+    checked_data_format,
+)
+from keras_gradattn.layers.attention import check_dropout, check_heads
 from keras_gradattn.layers.depth_tokens import DepthTokens
 from keras_gradattn.layers.encoder_block import EncoderBlock
 from keras_gradattn.layers.learnable_positions import LearnablePositions
@@ -80,7 +83,7 @@ class GradAttnHead(keras.layers.Layer):
             dropout=dropout,
         )
         super().__init__(**kwargs)
-        self.num_classes = num_classes
+        self.num_classes = int(num_classes)
         self.positions = positions
         self.width = width
         self.num_heads = num_heads
@@ -89,7 +92,7 @@ class GradAttnHead(keras.layers.Layer):
         self.dropout = dropout
         self.classifier_activation = keras.activations.get(classifier_activation)
         self.identical_blocks = identical_blocks
-        self.data_format = data_format or keras.config.image_data_format()
+        self.data_format = checked_data_format(data_format)
 
         dtype = self.dtype_policy
         self.tokens = DepthTokens(width, self.data_format, dtype=dtype, name="tokens")
@@ -110,7 +113,7 @@ class GradAttnHead(keras.layers.Layer):
             for index in range(num_layers)
         ]
         self.classifier = Linear(
-            num_classes,
+            self.num_classes,
             activation=self.classifier_activation,
             dtype=full_precision(dtype),
             name="classifier",
@@ -204,8 +207,5 @@ def check_head_arguments(
         raise ValueError(
             f"`positions` must be one of {POSITIONS}. Received: positions={positions!r}"
         )
-    if not 0 <= dropout < 1:
-        raise ValueError(
-            f"`dropout` must be at least 0 and below 1. Received: dropout={dropout}"
-        )
+    check_dropout(dropout)
     check_heads(width, num_heads, rotary=positions == "rotary")

@@ -46,7 +46,7 @@ class Linear(keras.layers.Dense):
         **kwargs: Any,
     ):
         super().__init__(
-            units,
+            int(units),
             kernel_initializer=kernel_initializer or fan_in_uniform(),
             bias_initializer=bias_initializer,
             **kwargs,

@@ -5,6 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_gradattn.layers.arguments import (
+    check_positive_integers,
+    checked_data_format,
+)
+
 
 @keras.saving.register_keras_serializable(package="keras_gradattn")
 class SymmetricMaxPooling2D(keras.layers.Layer):
@@ -43,6 +48,7 @@ class SymmetricMaxPooling2D(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        check_positive_integers(pool_size=pool_size, strides=strides)
         if not 0 <= padding <= pool_size // 2:
             raise ValueError(
                 "`padding` must be between 0 and half of `pool_size`. "
@@ -51,7 +57,7 @@ class SymmetricMaxPooling2D(keras.layers.Layer):
         self.pool_size = pool_size
         self.strides = strides
         self.padding = padding
-        self.data_format = data_format or keras.config.image_data_format()
+        self.data_format = checked_data_format(data_format)
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def call(self, inputs):

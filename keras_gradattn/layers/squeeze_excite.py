@@ -5,7 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_gradattn.layers.arguments import check_positive_integers
+from keras_gradattn.layers.arguments import (
+    check_positive_integers,
+    checked_data_format,
+)
 from keras_gradattn.layers.linear import Linear
 
 
@@ -43,7 +46,7 @@ class SqueezeExcite(keras.layers.Layer):
         check_positive_integers(reduction=reduction)
         self.reduction = reduction
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.data_format = data_format or keras.config.image_data_format()
+        self.data_format = checked_data_format(data_format)
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape):

@@ -73,17 +73,19 @@ def attach(
     }
     check_head_arguments(num_classes=num_classes, **head_arguments)
     maps = _feature_maps(backbone, features)
-    outputs = GradAttnHead(
+    head = GradAttnHead(
         num_classes,
         classifier_activation=classifier_activation,
         data_format=data_format or getattr(backbone, "data_format", None),
         dtype=dtype,
         name="head",
         **head_arguments,
-    )(maps)
-    return keras.Model(
-        backbone.inputs, outputs, name=name or f"{backbone.name}_gradattn"
     )
+    inputs = backbone.inputs[0] if len(backbone.inputs) == 1 else backbone.inputs
+    model = keras.Model(inputs, head(maps), name=name or f"{backbone.name}_gradattn")
+    # Keras decides by the model's own policy whether the loss is scaled.
+    model.dtype_policy = head.dtype_policy
+    return model
 
 
 def _feature_maps(backbone, features) -> list[Any]:

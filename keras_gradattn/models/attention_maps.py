@@ -57,19 +57,21 @@ def attention_model(model: keras.Model) -> keras.Model:
 
     >>> model = keras_gradattn.GradAttnV2(num_classes=10)
     >>> outputs = keras_gradattn.attention_model(model)(keras.ops.ones((1, 32, 32, 3)))
-    >>> outputs["attention"][0].shape
+    >>> tuple(outputs["attention"][0].shape)
     (1, 8, 5, 5)
     """
     head = next((x for x in model.layers if isinstance(x, GradAttnHead)), None)
     if head is None:
         raise ValueError(
-            "`attention_model` needs a model with a GradAttnHead. "
+            "`attention_model` needs a model with a GradAttnHead among its layers. "
             f"Received: {type(model).__name__} '{model.name}'"
         )
     probe = _HeadWithAttention(head, name="head_with_attention")
-    predictions, attention = probe(head.input)
+    # Keras unpacks lists of one: one feature, one input.
+    features = head.input if isinstance(head.input, list | tuple) else [head.input]
+    predictions, attention = probe(features)
     return keras.Model(
-        model.inputs,
+        model.inputs[0] if len(model.inputs) == 1 else model.inputs,
         {"predictions": predictions, "attention": attention},
         name=f"{model.name}_attention",
     )

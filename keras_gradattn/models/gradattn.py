@@ -104,13 +104,22 @@ class _GradAttn(ImageClassifier):
         check_head_arguments(
             num_classes=num_classes, positions=self._positions, **head_arguments
         )
+        head_arguments |= {
+            name: int(head_arguments[name])
+            for name in ("width", "num_heads", "feed_forward", "num_layers")
+        }
         arguments |= head_arguments | {"identical_blocks": identical_blocks}
 
         # === Functional Model ===
         inputs, x = image_input(arguments)
         layers = TrunkLayers(arguments["data_format"], arguments["dtype"])
         features = build_trunk(
-            x, plain_block, stage_filters, stage_blocks, stem, layers
+            x,
+            plain_block,
+            arguments["stage_filters"],
+            arguments["stage_blocks"],
+            stem,
+            layers,
         )
         outputs = GradAttnHead(
             num_classes,

@@ -6,7 +6,9 @@ from typing import Any, Self
 import keras
 import numpy as np
 
-from keras_gradattn.models.trunk import check_trunk_arguments
+from keras_gradattn.layers.arguments import checked_data_format
+from keras_gradattn.layers.linear import full_precision
+from keras_gradattn.models.trunk import check_image_size, check_trunk_arguments
 
 
 class ImageClassifier(keras.Model):
@@ -19,8 +21,15 @@ class ImageClassifier(keras.Model):
     def _finish(self, inputs, outputs, features, name, arguments) -> None:
         """Become the Functional model, and remember what it was made from."""
         super().__init__(inputs=inputs, outputs=outputs, name=name)
+        # Keras decides by the model's own policy whether the loss is scaled.
+        self.dtype_policy = keras.dtype_policies.get(arguments["dtype"])
         self._arguments = arguments
         self._stage_names = tuple(features)
+
+    def call(self, inputs, training=None, mask=None):
+        (images,) = keras.tree.flatten(inputs)
+        check_image_size(images.shape, self._arguments["data_format"])
+        return super().call(inputs, training=training, mask=mask)
 
     @property
     def stage_features(self) -> dict[str, Any]:
@@ -80,12 +89,21 @@ class ImageClassifier(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """All constructor arguments, ready for `from_config` and for saving."""
-        return dict(self._arguments)
+        config = dict(self._arguments)
+        frozen = [layer.name for layer in self.layers if not layer.trainable]
+        if frozen:
+            config["frozen_layers"] = frozen
+        return config
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """A new network, freshly initialised, with these arguments."""
-        return cls(**config)
+        arguments = dict(config)
+        frozen = arguments.pop("frozen_layers", ())
+        model = cls(**arguments)
+        for name in frozen:
+            model.get_layer(name).trainable = False
+        return model
 
 
 def standard_arguments(
@@ -110,7 +128,7 @@ def standard_arguments(
     Raises:
         ValueError: Saying what was received and what is allowed.
     """
-    data_format = data_format or keras.config.image_data_format()
+    data_format = checked_data_format(data_format)
     if input_shape is None:
         any_size = (None, None)
         input_shape = (
@@ -126,10 +144,11 @@ def standard_arguments(
     )
     channels = input_shape[-1 if data_format == "channels_last" else 0]
     return {
-        "num_classes": num_classes,
-        "input_shape": tuple(input_shape),
-        "stage_filters": tuple(stage_filters),
-        "stage_blocks": tuple(stage_blocks),
+        # Plain integers: NumPy's would not be serialised.
+        "num_classes": int(num_classes),
+        "input_shape": tuple(size and int(size) for size in input_shape),
+        "stage_filters": tuple(int(filters) for filters in stage_filters),
+        "stage_blocks": tuple(int(blocks) for blocks in stage_blocks),
         "stem": stem,
         "classifier_activation": keras.activations.serialize(
             keras.activations.get(classifier_activation)
@@ -147,7 +166,11 @@ def standard_arguments(
 def _checked_normalization(normalization, channels):
     if normalization is None:
         return None
-    if len(normalization) != 2 or any(len(part) != channels for part in normalization):
+    try:
+        fits = [len(part) for part in normalization] == [channels, channels]
+    except TypeError:
+        fits = False
+    if not fits:
         raise ValueError(
             f"`normalization` must be (mean, std), {channels} values each, in units of "
             f"0 to 1. Received: normalization={normalization}"
@@ -183,7 +206,11 @@ def image_input(arguments: dict[str, Any]):
     Returns:
         The symbolic input, and the same or its normalised form.
     """
-    inputs = keras.Input(arguments["input_shape"], name="images")
+    # By default Keras would round the images of a float64 network to float32.
+    exact = keras.dtype_policies.get(arguments["dtype"]).compute_dtype == "float64"
+    inputs = keras.Input(
+        arguments["input_shape"], dtype="float64" if exact else None, name="images"
+    )
     if arguments["normalization"] is None:
         return inputs, inputs
     mean, std = arguments["normalization"]
@@ -191,7 +218,8 @@ def image_input(arguments: dict[str, Any]):
         axis=-1 if arguments["data_format"] == "channels_last" else 1,
         mean=[255 * value for value in mean],
         variance=[(255 * value) ** 2 for value in std],
-        dtype=arguments["dtype"],
+        # In 16 bits neighbouring pixel values would run together.
+        dtype=full_precision(arguments["dtype"]),
         name="normalization",
     )
     return inputs, normalization(inputs)
@@ -217,7 +245,8 @@ def predict_labels(
         One name per image.
 
     Raises:
-        ValueError: If neither the model nor the call has class names.
+        ValueError: If neither the model nor the call has class names, or not as many
+            as the model has outputs.
 
     Example:
 
@@ -225,11 +254,17 @@ def predict_labels(
     >>> keras_gradattn.predict_labels(model, np.zeros((1, 32, 32, 3)))  # doctest: +SKIP
     ['cat']
     """
-    class_names = class_names or getattr(model, "class_names", None)
+    if class_names is None:
+        class_names = getattr(model, "class_names", None)
     if class_names is None:
         raise ValueError(
             "`predict_labels` needs class names: from the model, made with "
             "`class_names=`, or given in the call. Received: class_names=None"
         )
     scores = model.predict(images, batch_size=batch_size, verbose=0)
+    if len(class_names) != scores.shape[-1]:
+        raise ValueError(
+            "`class_names` must name every output. "
+            f"Received: {len(class_names)} names for {scores.shape[-1]} outputs"
+        )
     return [class_names[index] for index in np.argmax(scores, axis=-1)]

@@ -74,8 +74,8 @@ def load_pytorch_weights(model: keras.Model, state_dict: Mapping[str, Any]) -> N
             Keras has no use for, are passed over.
 
     Raises:
-        ValueError: If tensors are missing, left over or of the wrong shape: all of
-            them are named, and nothing has been changed.
+        ValueError: If the model is another, or tensors are missing, left over or of
+            the wrong shape: all of them are named, and nothing has been changed.
 
     Example:
 
@@ -83,6 +83,11 @@ def load_pytorch_weights(model: keras.Model, state_dict: Mapping[str, Any]) -> N
     >>> model = keras_gradattn.GradAttnV2(num_classes=10)
     >>> keras_gradattn.load_pytorch_weights(model, state)  # doctest: +SKIP
     """
+    if not hasattr(model, "published_modules"):
+        raise ValueError(
+            "`load_pytorch_weights` fills one of this package's six networks. "
+            f"Received: {type(model).__name__} '{model.name}'"
+        )
     slots = released_tensors(model)
     given = {
         name: _as_array(values)
@@ -108,7 +113,9 @@ def load_pytorch_weights(model: keras.Model, state_dict: Mapping[str, Any]) -> N
 def _as_array(values) -> np.ndarray:
     # A torch tensor may require a gradient or live on another device.
     if hasattr(values, "detach"):
-        values = values.detach().cpu().numpy()
+        values = values.detach().cpu()
+        # NumPy has no bfloat16.
+        values = (values.float() if values.is_floating_point() else values).numpy()
     return np.asarray(values)
 
 

@@ -169,8 +169,8 @@ class _ResNet(ImageClassifier):
         features = build_trunk(
             x,
             partial(residual_block, gate=type(self)._gate),
-            stage_filters,
-            stage_blocks,
+            arguments["stage_filters"],
+            arguments["stage_blocks"],
             stem,
             layers,
         )
@@ -178,7 +178,7 @@ class _ResNet(ImageClassifier):
             data_format=layers.data_format, dtype=layers.dtype, name="pool"
         )(list(features.values())[-1])
         outputs = Linear(
-            num_classes,
+            arguments["num_classes"],
             activation=classifier_activation,
             kernel_initializer=_small_normal() if released else None,
             bias_initializer="zeros" if released else None,

@@ -139,6 +139,14 @@ def check_trunk_arguments(
     check_positive_integers(num_classes=num_classes)
     if stem not in STEMS:
         raise ValueError(f"`stem` must be one of {STEMS}. Received: stem={stem!r}")
+    for name, values in (
+        ("stage_filters", stage_filters),
+        ("stage_blocks", stage_blocks),
+    ):
+        if not isinstance(values, list | tuple):
+            raise ValueError(
+                f"`{name}` must be a list or tuple. Received: {name}={values!r}"
+            )
     if len(stage_filters) != len(stage_blocks) or not stage_filters:
         raise ValueError(
             "`stage_filters` and `stage_blocks` must have the same, positive length. "
@@ -152,19 +160,14 @@ def check_trunk_arguments(
             raise ValueError(
                 f"`{name}` must hold positive integers. Received: {name}={values}"
             )
-    if data_format not in ("channels_last", "channels_first"):
-        raise ValueError(
-            "`data_format` must be 'channels_last' or 'channels_first'. "
-            f"Received: data_format={data_format!r}"
-        )
     _check_input_shape(input_shape, data_format)
 
 
 def _check_input_shape(input_shape, data_format):
-    if len(input_shape) != 3:
+    if not isinstance(input_shape, list | tuple) or len(input_shape) != 3:
         raise ValueError(
             "`input_shape` must have three entries: height, width and channels in the "
-            f"order of `data_format`. Received: input_shape={tuple(input_shape)}"
+            f"order of `data_format`. Received: input_shape={input_shape!r}"
         )
     last = data_format == "channels_last"
     channels = input_shape[-1] if last else input_shape[0]
@@ -174,8 +177,27 @@ def _check_input_shape(input_shape, data_format):
             "The channels of `input_shape` must be a positive integer "
             f"({data_format}). Received: input_shape={tuple(input_shape)}"
         )
-    if any(pixels is not None and pixels < SMALLEST_IMAGE for pixels in size):
+    if not all(pixels is None or is_positive_integer(pixels) for pixels in size):
+        raise ValueError(
+            "Height and width must be positive integers or None. "
+            f"Received: input_shape={tuple(input_shape)}"
+        )
+    check_image_size(input_shape, data_format)
+
+
+def check_image_size(shape: Sequence[Any], data_format: str) -> None:
+    """Refuse images that are smaller than what the trunk halves five times.
+
+    Args:
+        shape: Of one image or a batch; unknown sizes pass.
+        data_format: Where height and width stand in it.
+
+    Raises:
+        ValueError: If height or width is known and below 8 pixels.
+    """
+    size = shape[-3:-1] if data_format == "channels_last" else shape[-2:]
+    if any(isinstance(pixels, int) and pixels < SMALLEST_IMAGE for pixels in size):
         raise ValueError(
             f"Images must be at least {SMALLEST_IMAGE} pixels high and wide. "
-            f"Received: input_shape={tuple(input_shape)}"
+            f"Received: shape={tuple(shape)}"
         )

@@ -90,7 +90,7 @@ def test_report_tells_dead_from_attenuated_and_where_it_misleads():
     assert "Health score: 50.00% of 6 layers" in text
 
 
-SMALL = {"num_classes": 4, "input_shape": (16, 16, 3), "stage_filters": (4, 4, 8, 8)}
+SMALL = {"num_classes": 4, "input_shape": (32, 32, 3), "stage_filters": (4, 4, 8, 8)}
 HEAD = {"width": 8, "num_heads": 2, "feed_forward": 8}
 
 
@@ -104,9 +104,10 @@ HEAD = {"width": 8, "num_heads": 2, "feed_forward": 8}
 )
 def test_published_counts(network, arguments, registered, measured):
     model = getattr(keras_gradattn, network)(**SMALL, **arguments)
-    x = np.random.default_rng(0).normal(size=(8, 16, 16, 3)).astype("float32")
+    # Deep stages of narrow networks see one pixel: few images could leave them dead.
+    x = np.random.default_rng(0).normal(size=(32, 32, 32, 3)).astype("float32")
     result = published_analysis(
-        model, (x, np.arange(8) % 4), "sparse_categorical_crossentropy", batch_size=4
+        model, (x, np.arange(32) % 4), "sparse_categorical_crossentropy", batch_size=16
     )
     assert result.norms.shape == (2, measured)
     assert result.registered == registered

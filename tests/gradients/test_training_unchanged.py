@@ -59,7 +59,12 @@ def test_bit_identical(optimizer, jit_compile, backend):
     assert len(without) == len(recorded)
     # Reading a gradient once more changes how TensorFlow compiles what follows it:
     # always under XLA, and without it the last bit of SGD's momentum.
-    exact = backend != "tensorflow" or (optimizer != "ema" and not jit_compile)
+    # So does XLA on JAX where the optimizer reduces the gradients itself, to clip them.
+    loose = {
+        "tensorflow": jit_compile or optimizer == "ema",
+        "jax": jit_compile and optimizer == "clipped_adamw",
+    }
+    exact = not loose.get(backend, False)
     for before, after in zip(without, recorded, strict=True):
         if exact:
             np.testing.assert_array_equal(before, after)

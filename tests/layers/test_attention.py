@@ -143,6 +143,11 @@ def test_rotary_attention_starts_as_plain_linear_layers():
     assert 0.9 / 16 < np.abs(layer.output_projection.bias.numpy()).max() <= 1 / 16
 
 
+def test_rotary_attention_needs_a_known_length():
+    with pytest.raises(ValueError, match="static number of tokens"):
+        layers.MultiHeadSelfAttention(2, rotary=True).build((None, None, WIDTH))
+
+
 @pytest.mark.parametrize(
     ("heads", "rotary", "message"),
     [

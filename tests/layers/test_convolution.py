@@ -120,6 +120,18 @@ def test_form_is_chosen_when_traced_whatever_the_declared_size(monkeypatch, back
     assert {tuple(size) for size in taken} == {(2, 2)}
 
 
+@pytest.mark.parametrize("strides", [1, 2])
+def test_pointwise_convolution_is_one_product_on_any_map(strides, monkeypatch):
+    layer = layers.SymmetricConv2D(4, 1, strides, form="positions")
+    images = np.random.default_rng(0).normal(size=(2, 30, 31, 3)).astype("float32")
+    layer.build(images.shape)
+    monkeypatch.setattr(keras.ops, "stack", None)
+
+    outputs = keras.ops.convert_to_numpy(layer(images))
+
+    np.testing.assert_allclose(outputs, torch_convolution(layer, images), atol=1e-5)
+
+
 def test_switch_forces_a_form(monkeypatch):
     def refuse(*args):
         raise AssertionError("position products were taken")

@@ -77,3 +77,5 @@ def test_channels_first_equals_channels_last(make):
 def test_bad_reduction(make):
     with pytest.raises(ValueError, match="Received: reduction=0"):
         make(reduction=0)
+    with pytest.raises(ValueError, match="Received: data_format='NHWC'"):
+        make(data_format="NHWC")

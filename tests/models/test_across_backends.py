@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from tests.narrow import narrow, random_images
+from tests.reference_numbers import NETWORKS
 
 ROOT = Path(__file__).parents[2]
 BACKENDS = ("jax", "tensorflow", "torch")
-SAVED = ("gradattn_v2", "gradattn_v3", "cbam_resnet18")
+SAVED = tuple(NETWORKS)
 
 LOAD = """
 import sys
@@ -98,6 +99,25 @@ def test_exported_model_gives_equal_logits(network, tmp_path, backend):
             **({"input_signature": signature} if static else {}),
         )
         np.testing.assert_allclose(read(target, images), expected, atol=1e-4)
+
+
+def test_any_size_is_exported_with_a_signature(tmp_path, backend):
+    """A network declared for any size, by the formats that take a known one."""
+    images = random_images(2, 24, 20, 3)
+    model = narrow("gradattn_v2", classifier_activation=None)
+    kind, read = {
+        "jax": ("tf_saved_model", logits_of_saved_model),
+        "tensorflow": ("tf_saved_model", logits_of_saved_model),
+        "torch": ("onnx", logits_of_onnx),
+    }[backend]
+    batch = 2 if backend == "torch" else None
+    signature = [keras.InputSpec(shape=(batch, 24, 20, 3), dtype="float32")]
+    expected = model.predict(images, verbose=0)
+    target = tmp_path / ("model.onnx" if kind == "onnx" else "folder")
+
+    model.export(target, format=kind, input_signature=signature, verbose=False)
+
+    np.testing.assert_allclose(read(target, images), expected, atol=1e-4)
 
 
 MODULES = """

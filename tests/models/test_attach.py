@@ -67,6 +67,15 @@ def test_attached_model_saves(tmp_path):
     )
 
 
+def test_loss_is_scaled_in_float16():
+    model = keras_gradattn.attach(
+        mobile_net(), FEATURES, num_classes=3, dtype="mixed_float16", **HEAD
+    )
+    model.compile("adam", "sparse_categorical_crossentropy")
+
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+
+
 def test_features_are_the_named_layers():
     backbone = mobile_net()
 

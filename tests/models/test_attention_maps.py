@@ -44,6 +44,19 @@ def test_attention_is_that_of_the_blocks():
     )
 
 
+def test_one_feature_and_saving(tmp_path):
+    model = keras_gradattn.attach(narrow("resnet18"), ["stage1"], 3, width=8)
+    images = random_images(2, 16, 16, 3)
+    shown = keras_gradattn.attention_model(model)
+    shown.save(tmp_path / "shown.keras")
+
+    loaded = keras.saving.load_model(tmp_path / "shown.keras")
+
+    outputs, expected = (m.predict(images, verbose=0) for m in (loaded, shown))
+    assert outputs["attention"][0].shape == (2, 8, 1, 1)
+    np.testing.assert_array_equal(outputs["predictions"], expected["predictions"])
+
+
 def test_model_without_a_head_is_refused():
     with pytest.raises(ValueError, match="needs a model with a GradAttnHead"):
         keras_gradattn.attention_model(narrow("resnet18"))

@@ -180,6 +180,8 @@ def test_mixed_precision_trains(network, policy):
     history = model.fit(images, labels, batch_size=24, epochs=8, verbose=0)
 
     assert history.history["loss"][-1] < history.history["loss"][0]
+    scaled = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert scaled == (policy == "mixed_float16")
     assert model.output.dtype == "float32"
     assert model.stage_features["stage1"].dtype == policy[len("mixed_") :]
 
@@ -250,6 +252,58 @@ def test_released_initialisation_of_the_gated_networks():
     assert not classifier.bias.numpy().any()
 
 
+@FAMILY
+def test_too_small_images_are_refused_when_they_arrive(network):
+    model = narrow(network)
+
+    with pytest.raises(ValueError, match="at least 8 pixels"):
+        model(random_images(1, 4, 9, 3))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.raises(ValueError, match="at least 8 pixels"):
+        model.predict(random_images(1, 9, 7, 3), verbose=0)
+
+
+@FAMILY
+def test_frozen_layers_stay_frozen_when_saved(network, tmp_path):
+    model = narrow(network, input_shape=(16, 16, 3))
+    for layer in model.layers[:-1]:
+        layer.trainable = False
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(random_images(2, 16, 16, 3), np.arange(2), verbose=0)
+    model.save(tmp_path / "model.keras")
+
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+
+    def paths(of):
+        return [v.path for v in of.trainable_variables]
+
+    assert paths(loaded) == paths(model)
+    assert len(paths(model)) < len(narrow(network).trainable_variables)
+    for one, other in zip(
+        loaded.optimizer.variables, model.optimizer.variables, strict=True
+    ):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+@FAMILY
+def test_numpy_integers_are_integers(network):
+    counts = np.array([4, 8])
+
+    model = narrow(
+        network,
+        num_classes=counts.max() + 1,
+        stage_filters=tuple(counts),
+        stage_blocks=(np.int64(1), 1),
+    )
+
+    assert model.output_shape == (None, 9)
+    assert all(type(n) is int for n in model.get_config()["stage_filters"])
+
+
+def test_float64_network_takes_float64_images():
+    assert narrow("resnet18", dtype="float64").inputs[0].dtype == "float64"
+
+
 def test_model_for_raw_images_normalises_and_names(tmp_path):
     model = narrow("gradattn_v2")
     raw = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype("uint8")
@@ -265,6 +319,8 @@ def test_model_for_raw_images_normalises_and_names(tmp_path):
     assert keras_gradattn.predict_labels(loaded, raw) == names
     with pytest.raises(ValueError, match="class_names"):
         keras_gradattn.predict_labels(model, raw)
+    with pytest.raises(ValueError, match="2 names for 3 outputs"):
+        keras_gradattn.predict_labels(model, raw, ["cat", "dog"])
 
 
 @FAMILY
@@ -274,6 +330,10 @@ def test_model_for_raw_images_normalises_and_names(tmp_path):
         ({"num_classes": 0}, "Received: num_classes=0"),
         ({"num_classes": 2.5}, "Received: num_classes=2.5"),
         ({"num_classes": True}, "Received: num_classes=True"),
+        ({"input_shape": 32}, "Received: input_shape=32"),
+        ({"input_shape": (32.0, 32, 3)}, "positive integers or None"),
+        ({"stage_filters": 32}, "Received: stage_filters=32"),
+        ({"normalization": (0.5, 0.5)}, "3 values"),
         ({"input_shape": (7, 32, 3)}, "at least 8 pixels"),
         ({"input_shape": (32, 32)}, "three entries"),
         ({"input_shape": (32, 32, None)}, "channels"),

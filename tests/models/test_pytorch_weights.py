@@ -1,5 +1,6 @@
 """Released weights: strict about every tensor."""
 
+import keras
 import numpy as np
 import pytest
 import torch
@@ -44,6 +45,14 @@ def test_missing_surplus_and_misshapen_tensors_are_all_named(model):
     assert "shape of classifier.bias: expected (10,), received (9,)" in message
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def test_another_model_is_refused():
+    inputs = keras.Input((4,))
+    other = keras.Model(inputs, keras.layers.Dense(2)(inputs), name="other")
+
+    with pytest.raises(ValueError, match="Received: Functional 'other'"):
+        keras_gradattn.load_pytorch_weights(other, {})
 
 
 @pytest.mark.parametrize("network", NETWORKS)
