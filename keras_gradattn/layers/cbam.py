@@ -125,11 +125,16 @@ class CBAM(keras.layers.Layer):
 
 
 def _peak(values, axis: int):
-    """Largest value along an axis, which is kept; its gradient goes to one element.
-
-    As in PyTorch. The gradient of `ops.max` looks for the elements that equal the
-    maximum, and divides by their number: where XLA computes the elements once more and
-    rounds them otherwise, it finds none, and the gradient is NaN.
-    """
+    """Largest value along an axis, which is kept."""
+    if keras.backend.backend() != "jax":
+        return ops.max(values, axis=axis, keepdims=True)
+    # The gradient of JAX's maximum looks for the elements that equal it, and divides by
+    # their number. Where XLA computes the elements once more and rounds them otherwise,
+    # it finds none, and the gradient is NaN. A mask made from a place always has one.
+    along = [1] * len(values.shape)
+    along[axis] = -1
+    places = ops.reshape(ops.arange(values.shape[axis], dtype="int32"), along)
     index = ops.expand_dims(ops.argmax(values, axis=axis), axis)
-    return ops.take_along_axis(values, index, axis=axis)
+    chosen = ops.equal(places, ops.cast(index, "int32"))
+    kept = ops.where(chosen, values, ops.zeros_like(values))
+    return ops.sum(kept, axis=axis, keepdims=True)

@@ -155,6 +155,15 @@ class SymmetricConv2D(keras.layers.Conv2D):
         super().build(input_shape)
         self.bias_initializer = given
 
+    def call(self, inputs):
+        outputs = self.convolution_op(inputs, self.kernel)
+        if self.use_bias:
+            shape = (1, 1, 1, -1) if self._channels_last else (1, -1, 1, 1)
+            # Not `ops.add`: on TensorFlow it adds a channels-first bias along the width
+            # where that equals the number of filters.
+            outputs = outputs + ops.reshape(self.bias, shape)
+        return outputs if self.activation is None else self.activation(outputs)
+
     @property
     def _channels_last(self) -> bool:
         return self.data_format == "channels_last"

@@ -30,6 +30,7 @@ for path in sorted(folder.glob("*.keras")):
 """
 
 
+@pytest.mark.usefixtures("quick_compilation")
 def test_saved_here_loaded_on_the_other_backends(tmp_path, backend):
     images = random_images(2, 24, 20, 3)
     np.save(tmp_path / "images.npy", images)
@@ -37,8 +38,10 @@ def test_saved_here_loaded_on_the_other_backends(tmp_path, backend):
     for network in SAVED:
         model = narrow(network, classifier_activation=None)
         # Statistics that are not the initial ones have to travel as well.
-        model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(True))
-        model.fit(images, np.arange(2), verbose=0)
+        random = np.random.default_rng(1)
+        model.set_weights(
+            [w + abs(random.normal(0, 0.1, w.shape)) for w in model.get_weights()]
+        )
         model.save(tmp_path / f"{network}.keras")
         expected[network] = model.predict(images, verbose=0)
 
@@ -52,7 +55,8 @@ def test_saved_here_loaded_on_the_other_backends(tmp_path, backend):
         )
         for network, logits in expected.items():
             loaded = np.load(tmp_path / f"{network}_{other}.npy")
-            np.testing.assert_allclose(loaded, logits, atol=1e-5, err_msg=other)
+            tolerance = 1e-5 * np.max(np.abs(logits))
+            np.testing.assert_allclose(loaded, logits, atol=tolerance, err_msg=other)
 
 
 def logits_of_saved_model(folder, images):
