@@ -105,6 +105,9 @@ class CBAM(keras.layers.Layer):
 
     def _peak_of_channels(self, inputs):
         """Each channel's largest value, `(batch, channels)`."""
+        if keras.backend.backend() != "jax":
+            axes = (1, 2) if self.data_format == "channels_last" else (2, 3)
+            return ops.max(inputs, axis=axes)
         if self.data_format == "channels_last":
             flat = ops.reshape(inputs, (ops.shape(inputs)[0], -1, inputs.shape[-1]))
             return ops.squeeze(_peak(flat, axis=1), axis=1)

@@ -211,7 +211,16 @@ class SymmetricConv2D(keras.layers.Conv2D):
                 else [(0, 0), (0, 0), *around]
             )
             inputs = ops.pad(inputs, pads)
-        return ops.conv(
+        # In float64 PyTorch's gradient refuses a kernel of one filter in Keras' layout.
+        doubled = (
+            keras.backend.backend() == "torch"
+            and self.compute_dtype == "float64"
+            and self.filters == 1
+        )
+        if doubled:
+            kernel = ops.convert_to_tensor(kernel)
+            kernel = ops.concatenate([kernel, ops.zeros_like(kernel)], axis=-1)
+        outputs = ops.conv(
             inputs,
             kernel,
             strides=list(self.strides),
@@ -220,6 +229,9 @@ class SymmetricConv2D(keras.layers.Conv2D):
             dilation_rate=self.dilation_rate,
             data_format=self.data_format,
         )
+        if not doubled:
+            return outputs
+        return outputs[..., :1] if self._channels_last else outputs[:, :1]
 
     def _output_size(self, size):
         return tuple(
