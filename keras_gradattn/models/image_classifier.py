@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_gradattn.layers.arguments import checked_data_format
 from keras_gradattn.layers.linear import full_precision
+from keras_gradattn.models import pytorch_weights
 from keras_gradattn.models.trunk import check_image_size, check_trunk_arguments
 
 
@@ -18,9 +19,9 @@ class ImageClassifier(keras.Model):
     network's own arguments is described there.
     """
 
-    def _finish(self, inputs, outputs, features, name, arguments) -> None:
+    def _finish(self, inputs, outputs, features, arguments) -> None:
         """Become the Functional model, and remember what it was made from."""
-        super().__init__(inputs=inputs, outputs=outputs, name=name)
+        super().__init__(inputs=inputs, outputs=outputs, name=arguments["name"])
         # Keras decides by the model's own policy whether the loss is scaled.
         self.dtype_policy = keras.dtype_policies.get(arguments["dtype"])
         self._arguments = arguments
@@ -54,6 +55,15 @@ class ImageClassifier(keras.Model):
             for layer in self.layers
             if layer.weights
         }
+
+    def published_modules(self) -> dict[str, keras.layers.Layer]:
+        """Layers by the module name they have in the released PyTorch network.
+
+        Returns:
+            In the order in which the published gradient analysis registers them, only
+            those whose output gradient it could measure.
+        """
+        return pytorch_weights.published_modules(self)
 
     def for_raw_images(
         self,

@@ -187,17 +187,7 @@ class _ResNet(ImageClassifier):
         )(x)
 
         # === Config ===
-        self._finish(inputs, outputs, features, arguments["name"], arguments)
-
-    def published_modules(self) -> dict[str, keras.layers.Layer]:
-        """Layers by the module name they have in the released PyTorch network.
-
-        Returns:
-            In the order in which the published gradient analysis registers them.
-        """
-        from keras_gradattn.models.pytorch_weights import published_modules
-
-        return published_modules(self)
+        self._finish(inputs, outputs, features, arguments)
 
 
 @keras.saving.register_keras_serializable(package="keras_gradattn")
