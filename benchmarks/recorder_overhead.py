@@ -36,58 +36,91 @@ def arguments():
     return parser.parse_args()
 
 
-class Trainer:
-    """One compiled model, trained one step at a time by its own train function."""
+class Steps:
+    """One model whose steps run with or without recording.
+
+    Both kinds share the model, its weights and its optimizer: where two models'
+    weights happen to lie in memory changes a step's time by more than recording does.
+    Only layer-output recording needs a model of its own, which shares the weights.
+    """
 
     def __init__(self, options, variant):
         keras.utils.set_random_seed(0)
-        model = getattr(keras_gradattn, options.model)(
+        self.variant = variant
+        self.model = getattr(keras_gradattn, options.model)(
             num_classes=10, input_shape=(options.pixels, options.pixels, 3)
         )
-        if variant == "taps":
-            modules = model.published_modules().values()
-            model = with_output_taps(model, list(modules))
-        model.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy")
         random = np.random.default_rng(0)
         shape = (options.batch, options.pixels, options.pixels, 3)
         self.batch = (
             random.normal(size=shape).astype("float32"),
             random.integers(0, 10, options.batch),
         )
-        self.model, self.hooks = model, []
-        model.train_on_batch(*self.batch)
+        self.recorded = self.model
+        if variant == "taps":
+            modules = self.model.published_modules().values()
+            self.recorded = with_output_taps(self.model, list(modules))
+        for model in {id(m): m for m in (self.model, self.recorded)}.values():
+            model.compile(
+                # One batch at a usual rate is soon learnt by heart, and gradients
+                # that have vanished are not those of a training.
+                keras.optimizers.Adam(1e-7),
+                "sparse_categorical_crossentropy",
+            )
+            model.train_on_batch(*self.batch)
+        self.plain_function = self.model.train_function
         if variant in ("default", "taps"):
-            # What `fit` does through the callback; `train_on_batch` would remove it.
-            norms = GradientNorms()
-            norms.set_model(model)
-            norms.on_train_begin()
-            norms.on_epoch_begin(0)
-            del model.__dict__["make_train_function"]
-            self.norms = norms
-            assert isinstance(norms._installation, Installation)
-        if variant == "hooks":
-            self.hooks = [
-                v.value.register_hook(lambda gradient: gradient.norm().item())
-                for v in model.trainable_variables
-            ]
+            self._install()
 
-    def step(self):
-        start = time.perf_counter()
+    def _install(self):
+        # What `fit` does through the callback; `train_on_batch` would remove it.
+        norms = GradientNorms()
+        norms.set_model(self.recorded)
+        norms.on_train_begin()
+        norms.on_epoch_begin(0)
+        del self.recorded.__dict__["make_train_function"]
+        assert isinstance(norms._installation, Installation)
+        self.norms = norms
+        self.recording = self.recorded.optimizer.__dict__["apply"]
+        self.recorded_function = self.recorded.train_function
+
+    def _read_norm(self, gradient):
+        self.last_norm = gradient.norm().item()  # a hook must return nothing
+
+    def _recorded_step(self):
+        if self.variant == "hooks":
+            hooks = [
+                v.value.register_hook(self._read_norm)
+                for v in self.model.trainable_variables
+            ]
+            self.model.train_on_batch(*self.batch)
+            for hook in hooks:
+                hook.remove()
+            return
+        self.recorded.optimizer.__dict__["apply"] = self.recording
+        self.recorded.train_function = self.recorded_function
+        self.recorded.train_on_batch(*self.batch)
+
+    def _plain_step(self):
+        self.model.optimizer.__dict__.pop("apply", None)
+        self.model.train_function = self.plain_function
         self.model.train_on_batch(*self.batch)
+
+    def seconds(self, recorded):
+        start = time.perf_counter()
+        self._recorded_step() if recorded else self._plain_step()
         return time.perf_counter() - start
 
 
 def measure(options, variant):
-    with_recording, without = Trainer(options, variant), Trainer(options, "none")
-    for trainer in (with_recording, without) * 3:
-        trainer.step()
+    steps = Steps(options, variant)
+    for recorded in (True, False) * 3:
+        steps.seconds(recorded)
     pairs = []
     for number in range(options.steps):
-        order = [with_recording, without]
-        if number % 2:
-            order.reverse()
-        times = {id(trainer): trainer.step() for trainer in order}
-        pairs.append((times[id(with_recording)], times[id(without)]))
+        order = (False, True) if number % 2 else (True, False)
+        times = {recorded: steps.seconds(recorded) for recorded in order}
+        pairs.append((times[True], times[False]))
     times = np.array(pairs)
     ratio = times[:, 0] / times[:, 1]
     random = np.random.default_rng(0)
@@ -101,6 +134,25 @@ def measure(options, variant):
         "median_step_ms_with": float(1e3 * np.median(times[:, 0])),
         "median_step_ms_without": float(1e3 * np.median(times[:, 1])),
     }
+
+
+def write(options, backend, results):
+    """After each variant, so that an interrupted run leaves what it measured."""
+    report = {
+        "backend": backend,
+        "model": options.model,
+        "batch": options.batch,
+        "pixels": options.pixels,
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "results": results,
+    }
+    if options.output:
+        os.makedirs(os.path.dirname(options.output) or ".", exist_ok=True)
+        with open(options.output, "w") as file:
+            json.dump(report, file, indent=1)
+            file.write("\n")
 
 
 def main():
@@ -120,20 +172,7 @@ def main():
                 f"{result['median_step_ms_with']:.1f} ms with",
                 flush=True,
             )
-    report = {
-        "backend": backend,
-        "model": options.model,
-        "batch": options.batch,
-        "pixels": options.pixels,
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "load": os.getloadavg()[0],
-        "results": results,
-    }
-    if options.output:
-        with open(options.output, "w") as file:
-            json.dump(report, file, indent=1)
-            file.write("\n")
+            write(options, backend, results)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--folder", type=Path, default=Path())
     options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
     x, y = digits(max(options.steps, 4) * options.batch_size)
 
     flows = {}

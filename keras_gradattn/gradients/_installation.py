@@ -107,6 +107,7 @@ class Installation:
         check_every: Every how many steps `on_rows` is called at the latest, or
             `None` for only when the ring is full.
         on_rows: Called with new `Rows` when they were read.
+        epoch_logs: Called once the epoch's steps are done, for entries of its logs.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class Installation:
         detail_every: int,
         check_every: int | None,
         on_rows: Callable[[Rows], None],
+        epoch_logs: Callable[[], dict[str, float]],
     ):
         self.model = model
         self.optimizer = unwrap(model.optimizer)
@@ -129,6 +131,8 @@ class Installation:
         if check_every is not None:
             self._read_every = min(self._read_every, check_every)
         self._on_rows = on_rows
+        self._epoch_logs = epoch_logs
+        self._evaluating = False
         self._pending = 0
         self._jax_state = None
         self._patched: list[tuple[object, str, object]] = []
@@ -153,6 +157,7 @@ class Installation:
             self._set(
                 self.model, "train_function", self._watched(self.model.train_function)
             )
+            self._add_epoch_logs()
             self._set(
                 self.model,
                 "make_train_function",
@@ -237,16 +242,19 @@ class Installation:
                 variables = list(self.optimizer._trainable_variables)
             else:
                 trainable_variables = variables = list(trainable_variables)
-            if grads:
-                if self.ring is None:
-                    self._build_ring_while_tracing()
-                self.ring.write(
-                    grads,
-                    variables,
-                    self.optimizer._iterations.value,
-                    self.optimizer.loss_scale_factor,
-                )
-            return original(grads, trainable_variables)
+            if not grads:
+                return original(grads, trainable_variables)
+            if self.ring is None:
+                self._build_ring_while_tracing()
+            measured = self.ring.measure(
+                grads,
+                variables,
+                self.optimizer._iterations.value,
+                self.optimizer.loss_scale_factor,
+            )
+            result = original(measured.gradients, trainable_variables)
+            self.ring.write(measured)
+            return result
 
         return apply
 
@@ -294,6 +302,29 @@ class Installation:
             return self.model.make_train_function(force=force)
 
         return remove_then_make
+
+    def _add_epoch_logs(self):
+        # One dictionary goes round all callbacks at an epoch's end, so entries made
+        # there reach later callbacks only. `fit` asks the model for the dictionary's
+        # contents first; so does `evaluate`, whose logs are not the epoch's.
+        results, evaluate = self.model._get_metrics_result_or_logs, self.model.evaluate
+
+        @functools.wraps(results)
+        def results_and_norms(logs):
+            if self._evaluating:
+                return results(logs)
+            return {**results(logs), **self._epoch_logs()}
+
+        @functools.wraps(evaluate)
+        def marked(*args, **kwargs):
+            self._evaluating = True
+            try:
+                return evaluate(*args, **kwargs)
+            finally:
+                self._evaluating = False
+
+        self._set(self.model, "_get_metrics_result_or_logs", results_and_norms)
+        self._set(self.model, "evaluate", marked)
 
     def read(self) -> None:
         """Hand rows written since the last call to `on_rows`."""

@@ -19,7 +19,8 @@ class Rows:
         number: (rows,) running number of each row since installation.
         iteration: (rows,) `optimizer._iterations` before that step's update.
         norms: (rows, variables) gradient L2 norms.
-        weight_norms: (rows, variables) weight L2 norms, NaN where not measured.
+        weight_norms: (rows, variables) L2 norms of the weights after the step, NaN
+            where not measured.
         zero_shares: (rows, variables) share of exact zeros, NaN where not measured.
         taps: (rows, tap values) statistics of layer-output gradients.
         lost: Rows that were overwritten before they could be read.
@@ -32,6 +33,22 @@ class Rows:
     zero_shares: np.ndarray
     taps: np.ndarray
     lost: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What is known of a row before the update: tensors of the training step.
+
+    `gradients` are the optimizer's to use.
+    """
+
+    gradients: list
+    present: list
+    head: object
+    norms: object
+    zero_shares: object
+    no_detail: object
+    taps: list
 
 
 class Ring:
@@ -88,19 +105,29 @@ class Ring:
         )
         # PyTorch runs eagerly: a counter on the host spares reading the device.
         self._host_count = 0
-        self._eager_write = None
+        self._eager = {}
 
-    def write(
+    def measure(
         self, gradients: list, variables: list, iteration: object, scale: float | None
-    ) -> None:
-        """Write one row. Called inside the training step, traced or eager."""
-        backend = keras.backend.backend()
-        if backend == "torch" and self._eager_write is None:
-            self._eager_write = _torch_eagerly(self._write)
-        write = self._eager_write or self._write
-        write(gradients, variables, iteration, scale)
+    ) -> "Measured":
+        """Norms of the gradients, before the update may overwrite them.
 
-    def _write(self, gradients, variables, iteration, scale):
+        Called inside the training step, traced or eager.
+        """
+        return self._eagerly(self._measure, gradients, variables, iteration, scale)
+
+    def write(self, measured: "Measured") -> None:
+        """Complete the row with the updated weights' norms and write it."""
+        self._eagerly(self._write, measured)
+
+    def _eagerly(self, function, *arguments):
+        if keras.backend.backend() == "torch":
+            if function.__name__ not in self._eager:
+                self._eager[function.__name__] = _torch_eagerly(function)
+            function = self._eager[function.__name__]
+        return function(*arguments)
+
+    def _measure(self, gradients, variables, iteration, scale):
         found = {
             id(v): g for v, g in zip(variables, gradients, strict=True) if g is not None
         }
@@ -109,24 +136,11 @@ class Ring:
         }
         present = [v for v in self.variables if id(v) in found]
         taps = [v for v in self.tap_variables if id(v) in found]
-        measured = [found[id(v)] for v in (*present, *taps)]
+        values = [found[id(v)] for v in (*present, *taps)]
         if scale is not None:
-            measured = [g / scale for g in measured]
-        weights = [v.value for v in present]
-        measured, weights = self._fence(measured, weights)
-        dense = [_norms.dense(g) for g in self._sum_replicas(measured[: len(present)])]
-        weights = [_norms.dense(w) for w in weights]
-        norms = self._spread(_norms.gradient_norms(dense), present)
-        detail = _conditional(
-            self._is_detail_step(),
-            lambda: keras.ops.concatenate(
-                [
-                    self._spread(_norms.weight_norms(weights), present),
-                    self._spread(_norms.zero_shares(dense), present),
-                ]
-            ),
-            lambda: keras.ops.full((2 * len(self.variables),), np.nan, self._dtype),
-        )
+            values = [g / scale for g in values]
+        values = self._fence(values)
+        dense = [_norms.dense(g) for g in self._sum_replicas(values[: len(present)])]
         iteration = keras.ops.cast(iteration, "int32")
         head = keras.ops.stack(
             [
@@ -134,14 +148,48 @@ class Ring:
                 keras.ops.cast(iteration % _ITERATION_BASE, self._dtype),
             ]
         )
-        row = [head, norms, detail]
-        values = dict(zip(map(id, taps), measured[len(present) :], strict=True))
-        for tap in self.tap_variables:
-            value = values.get(id(tap))
-            if value is None:
-                value = keras.ops.zeros(tap.shape, self._dtype)
-            row.append(keras.ops.reshape(keras.ops.cast(value, self._dtype), (-1,)))
-        self._put(keras.ops.concatenate(row))
+        norms, zero_shares, measured = _norms.norms_and_zero_shares(
+            dense, self._is_detail_step(), self._barrier
+        )
+        if measured is not None:
+            order = dict(zip(map(id, present), measured, strict=True))
+            gradients = [
+                _norms.after(g, order[id(v)]) if id(v) in order else g
+                for v, g in zip(variables, gradients, strict=True)
+            ]
+        # NaN is "not measured", and that the others are not either.
+        no_detail = 0.0 * zero_shares[0]
+        tapped = dict(zip(map(id, taps), values[len(present) :], strict=True))
+        return Measured(
+            gradients=gradients,
+            present=present,
+            head=head,
+            norms=self._spread(norms, present),
+            zero_shares=self._spread(zero_shares, present, no_detail),
+            no_detail=no_detail,
+            taps=[
+                keras.ops.reshape(keras.ops.cast(tapped[id(tap)], self._dtype), (-1,))
+                if id(tap) in tapped
+                else keras.ops.zeros((int(np.prod(tap.shape)),), self._dtype)
+                for tap in self.tap_variables
+            ],
+        )
+
+    def _write(self, measured):
+        # After the update: XLA would copy every weight that is read and then
+        # overwritten in place.
+        weights = self._fence([v.value for v in measured.present])
+        weight_norms = self._spread(
+            _norms.weight_norms(
+                weights,
+                self._is_detail_step(),
+                self._barrier,
+            ),
+            measured.present,
+            measured.no_detail,
+        )
+        row = [measured.head, measured.norms, weight_norms, measured.zero_shares]
+        self._put(keras.ops.concatenate([*row, *measured.taps]))
 
     def read(self, state: tuple | None = None) -> Rows:
         """Rows written since the last call.
@@ -179,40 +227,39 @@ class Ring:
             return self._host_count % self.detail_every == 0
         return keras.ops.equal(self.count.value % self.detail_every, 0)
 
-    def _spread(self, values, present):
-        """Values of the present variables in the columns of all, zero elsewhere."""
+    def _spread(self, values, present, absent=0.0):
+        """Values of the present variables in the columns of all, `absent` elsewhere."""
         values = keras.ops.cast(values, self._dtype)
         if len(present) == len(self.variables):
             return values
         parts = dict(zip(map(id, present), range(len(present)), strict=True))
-        zero = keras.ops.zeros((), self._dtype)
+        absent = keras.ops.cast(absent, self._dtype)
         return keras.ops.stack(
-            [values[parts[id(v)]] if id(v) in parts else zero for v in self.variables]
+            [values[parts[id(v)]] if id(v) in parts else absent for v in self.variables]
         )
 
-    def _fence(self, gradients, weights):
+    def _fence(self, tensors):
         """Keep XLA from fusing the norms with the update.
 
         Fused, the update's last bits change (measured: 6e-5 after six Adam steps),
         and recording must not change training.
         """
         if not self._barrier:
-            return gradients, weights
+            return tensors
         if keras.backend.backend() == "jax":
             import jax
 
-            return jax.lax.optimization_barrier((gradients, weights))
+            return jax.lax.optimization_barrier(tensors)
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
             # Registered, but left out of `tf.raw_ops`.
             from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 
-            gradients = [tf.convert_to_tensor(g) for g in gradients]
-            weights = [tf.convert_to_tensor(w) for w in weights]
-            fenced = gen_xla_ops.xla_optimization_barrier([*gradients, *weights])
-            return fenced[: len(gradients)], fenced[len(gradients) :]
-        return gradients, weights
+            return gen_xla_ops.xla_optimization_barrier(
+                [tf.convert_to_tensor(tensor) for tensor in tensors]
+            )
+        return tensors
 
     def _sum_replicas(self, gradients):
         """What the optimizer applies under `MirroredStrategy`: the replicas' sum."""
@@ -250,12 +297,6 @@ class Ring:
             # Without this, a step whose data fail to arrive would be counted.
             with tf.control_dependencies([row]):
                 self.count.value.assign(count + 1)
-
-
-def _conditional(predicate, if_true, if_false):
-    if isinstance(predicate, bool):
-        return if_true() if predicate else if_false()
-    return keras.ops.cond(predicate, if_true, if_false)
 
 
 def _torch_eagerly(function):

@@ -4,13 +4,15 @@ import dataclasses
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import keras
 import numpy as np
 
+from keras_gradattn.gradients import plots
 from keras_gradattn.gradients import report as _report
 from keras_gradattn.gradients.taps import ALL_STATISTICS, TappedModel
+from keras_gradattn.gradients.thresholds import EXPLODING, VANISHING
 
 FORWARD_STATISTICS = ("mean_square", "variance", "dead_relu_share")
 
@@ -54,7 +56,9 @@ class GradientFlow:
         table = self.gradient if statistic in self.gradient else self.forward
         return table[statistic].mean(axis=0)
 
-    def health(self, vanishing: float = 1e-6, exploding: float = 10.0) -> float:
+    def health(
+        self, vanishing: float = VANISHING, exploding: float = EXPLODING
+    ) -> float:
         """Share of layers that can receive a gradient with a norm in between."""
         norm = self.mean("norm")
         return float(np.mean((norm > vanishing) & (norm < exploding)))
@@ -114,8 +118,6 @@ class GradientFlow:
         Returns:
             The `matplotlib.figure.Figure`.
         """
-        from keras_gradattn.gradients import plots
-
         return plots.plot_flow(self, path)
 
     def save(self, path: str | os.PathLike) -> None:
@@ -186,10 +188,12 @@ def analyze_gradient_flow(
 
     Args:
         model: A built Keras model.
-        data: `(x, y)` arrays, a `tf.data.Dataset`, a `keras.utils.PyDataset`, a
-            PyTorch `DataLoader` or any iterable of `(x, y)` batches.
+        data: `(x, y)` or `(x, y, sample_weight)` arrays, a `tf.data.Dataset`, a
+            `keras.utils.PyDataset`, a PyTorch `DataLoader` or any iterable of batches
+            of these.
         loss: Name, function or `keras.losses.Loss`; the compiled one by default.
-            Reduced by the mean over the batch.
+            Reduced by the mean over the batch. A function for a model with several
+            outputs gets all of them.
         batches: How many batches to measure. Defaults to 20.
         batch_size: Samples per batch where `data` is a pair of arrays.
         layers: Layers at any depth, objects or names. By default every layer with a
@@ -201,8 +205,8 @@ def analyze_gradient_flow(
         A `GradientFlow`.
 
     Raises:
-        ValueError: For empty data, a loss that is not finite, unknown layers, a
-            model without trainable weights or without a loss.
+        ValueError: For empty or malformed data, a loss that is not finite or not one
+            function, unknown layers, a model without trainable weights.
 
     Example:
 
@@ -214,10 +218,12 @@ def analyze_gradient_flow(
     The measures are those of Ghoshal & Buckchash (2026) (`norm`) and their
     batch-independent counterparts (`rms`, `product`; see `with_output_taps`).
     """
-    if not isinstance(batches, int) or batches < 1:
-        raise ValueError(
-            f"`batches` must be an integer of at least 1. Received: batches={batches!r}"
-        )
+    for argument, value in (("batches", batches), ("batch_size", batch_size)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(
+                f"`{argument}` must be an integer of at least 1. "
+                f"Received: {argument}={value!r}"
+            )
     if model.built and not model.trainable_variables:
         raise ValueError(
             f"The model has no trainable weights. Received: model={model.name!r}"
@@ -225,14 +231,14 @@ def analyze_gradient_flow(
     loss_function = _loss_function(model, loss)
     chosen = default_layers(model) if layers is None else layers
     measure, losses, gradients, forwards = None, [], [], []
-    for number, (x, y) in enumerate(_batches(data, batch_size, batches)):
+    for number, (x, y, weight) in enumerate(_batches(data, batch_size, batches)):
         if measure is None:
             tapped = TappedModel(model, chosen, ALL_STATISTICS, example=x)
             measure = _MEASURES[keras.backend.backend()](
                 tapped, loss_function, training
             )
             state = [v.value for v in tapped.non_trainable_variables]
-        value, gradient, forward, state = measure(state, x, y)
+        value, gradient, forward, state = measure(state, x, y, weight)
         value = float(keras.ops.convert_to_numpy(value))
         if not np.isfinite(value):
             raise ValueError(
@@ -292,39 +298,59 @@ def _loss_function(model, loss):
                 "Give a `loss`: the model is not compiled with one. "
                 f"Received: loss=None, model={model.name!r}"
             )
+    if isinstance(loss, (Mapping, list, tuple)):
+        raise ValueError(
+            "Give the `loss` as one function of labels and outputs: how the losses of "
+            "several outputs add up is not measured from the compiled model. "
+            f"Received: loss={loss!r}"
+        )
     function = keras.losses.get(loss)
-    return lambda y, prediction: keras.ops.mean(function(y, prediction))
+
+    def mean_loss(y, prediction, weight):
+        if weight is None:
+            return keras.ops.mean(function(y, prediction))
+        if isinstance(function, keras.losses.Loss):
+            return keras.ops.mean(function(y, prediction, sample_weight=weight))
+        values = function(y, prediction)
+        weight = keras.ops.cast(weight, values.dtype)
+        weight = keras.ops.reshape(weight, (-1,) + (1,) * (len(values.shape) - 1))
+        return keras.ops.mean(values * weight)
+
+    return mean_loss
 
 
 def _batches(data: object, batch_size: int, batches: int) -> Iterable:
-    if isinstance(data, tuple) and len(data) == 2:
-        x, y = data
-        length = len(keras.tree.flatten(x)[0])
-        if length != len(y):
+    if isinstance(data, tuple) and len(data) in (2, 3):
+        lengths = [len(array) for array in keras.tree.flatten(data)]
+        if len(set(lengths)) != 1:
             raise ValueError(
                 "`x` and `y` must have the same length. "
-                f"Received: len(x)={length}, len(y)={len(y)}"
+                f"Received: arrays of lengths {lengths}"
             )
-        pairs = (
-            (
-                keras.tree.map_structure(lambda a, s=start: a[s : s + batch_size], x),
-                y[start : start + batch_size],
-            )
-            for start in range(0, length, batch_size)
+        found = (
+            keras.tree.map_structure(lambda a, s=start: a[s : s + batch_size], data)
+            for start in range(0, lengths[0], batch_size)
         )
     elif isinstance(data, keras.utils.PyDataset):
-        pairs = (data[i][:2] for i in range(data.num_batches or batches))
+        found = (data[i] for i in range(data.num_batches or batches))
     elif isinstance(data, Iterable):
-        pairs = (batch[:2] for batch in data)
+        found = data
     else:
         raise ValueError(
             "`data` must be a pair of arrays, a data set or an iterable of batches. "
             f"Received: {type(data).__name__}"
         )
-    for inputs, labels in itertools.islice(pairs, batches):
+    for batch in itertools.islice(found, batches):
+        if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+            raise ValueError(
+                "A batch must be `(x, y)` or `(x, y, sample_weight)`; arrays are "
+                "given as a tuple. "
+                f"Received: {type(batch).__name__} in {type(data).__name__}"
+            )
+        x, y, weight = (*batch, None)[:3]
         yield (
-            keras.tree.map_structure(keras.ops.convert_to_tensor, inputs),
-            keras.ops.convert_to_tensor(labels),
+            *keras.tree.map_structure(keras.ops.convert_to_tensor, (x, y)),
+            None if weight is None else keras.ops.convert_to_tensor(weight),
         )
 
 
@@ -365,17 +391,17 @@ def _jax_measure(tapped, loss_function, training):
 
     fixed, taps = _split(tapped)
 
-    def loss(values, fixed, state, x, y):
+    def loss(values, fixed, state, x, y, weight):
         collected = _collected(tapped)
         prediction, state = tapped.stateless_call(
             _merged(tapped, fixed, values), state, x, training=training
         )
-        return loss_function(y, prediction), (list(collected), state)
+        return loss_function(y, prediction, weight), (list(collected), state)
 
     step = jax.jit(jax.value_and_grad(loss, has_aux=True))
 
-    def measure(state, x, y):
-        (value, (forward, state)), gradient = step(taps, fixed, state, x, y)
+    def measure(state, x, y, weight):
+        (value, (forward, state)), gradient = step(taps, fixed, state, x, y, weight)
         return value, gradient, forward, state
 
     return measure
@@ -387,7 +413,7 @@ def _tensorflow_measure(tapped, loss_function, training):
     fixed, taps = _split(tapped)
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def step(state, x, y):
+    def step(state, x, y, weight):
         collected = _collected(tapped)
         values = [tf.identity(tap) for tap in taps]
         with tf.GradientTape() as tape:
@@ -395,7 +421,7 @@ def _tensorflow_measure(tapped, loss_function, training):
             prediction, state = tapped.stateless_call(
                 _merged(tapped, fixed, values), state, x, training=training
             )
-            value = loss_function(y, prediction)
+            value = loss_function(y, prediction, weight)
         gradient = tape.gradient(
             value, values, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
@@ -409,13 +435,13 @@ def _torch_measure(tapped, loss_function, training):
 
     fixed, taps = _split(tapped)
 
-    def measure(state, x, y):
+    def measure(state, x, y, weight):
         collected = _collected(tapped)
         values = [tap.detach().clone().requires_grad_() for tap in taps]
         prediction, state = tapped.stateless_call(
             _merged(tapped, fixed, values), state, x, training=training
         )
-        value = loss_function(y, prediction)
+        value = loss_function(y, prediction, weight)
         gradient = torch.autograd.grad(
             value, values, allow_unused=True, materialize_grads=True
         )

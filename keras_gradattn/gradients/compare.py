@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from keras_gradattn.gradients import plots
 from keras_gradattn.gradients.analysis import GradientFlow
 from keras_gradattn.gradients.record import GradientRecord
 from keras_gradattn.gradients.recorder import GradientNorms
@@ -71,8 +72,6 @@ class GradientComparison:
         Returns:
             The `matplotlib.figure.Figure`.
         """
-        from keras_gradattn.gradients import plots
-
         return plots.plot_comparison(self, path)
 
 

@@ -69,6 +69,11 @@ def group_variables(
             f"Received: groups={groups!r}"
         )
     order = _order(model, names) if groups == "depth" else _first_seen(names)
+    if not order:
+        raise ValueError(
+            "`groups` leaves every variable out, so that nothing would be recorded. "
+            f"Received: groups={groups!r}"
+        )
     index = {name: i for i, name in enumerate(order)}
     return Grouping(
         names=tuple(order),
@@ -86,10 +91,10 @@ def _by_depth(model, variables):
     model = inner_model(model)
     depth_groups = _depth_groups(model)
     owner = {}
-    for layer in model.layers:
+    for layer, name in zip(model.layers, _layer_labels(model), strict=True):
         for variable in layer.trainable_variables:
             # A shared variable belongs where the signal meets it first.
-            owner.setdefault(id(variable), layer.name)
+            owner.setdefault(id(variable), name)
     names = []
     for variable in variables:
         layer = owner.get(id(variable), model.name)
@@ -108,9 +113,14 @@ def _order(model, names):
     ordered = [name for name in known if name in present]
     if ordered:
         return ordered + [n for n in _first_seen(names) if n not in ordered]
-    layers = [layer.name for layer in inner_model(model).layers]
+    layers = _layer_labels(inner_model(model))
     ordered = [name for name in layers if name in present]
     return ordered + [name for name in _first_seen(names) if name not in ordered]
+
+
+def _layer_labels(model):
+    # Subclassed models may hold several layers of one name.
+    return _unique([layer.name for layer in model.layers])
 
 
 def _by_mapping(model, variables, paths, mapping):
@@ -173,9 +183,14 @@ def group_of_layers(model: keras.Model) -> dict[int, str]:
     """Per layer id, at any depth, the depth group of its top-level layer."""
     model = inner_model(model)
     depth_groups = _depth_groups(model)
+    labels = {
+        id(layer): label
+        for layer, label in zip(model.layers, _layer_labels(model), strict=True)
+    }
     groups: dict[int, str] = {}
     for top in model._flatten_layers(include_self=False, recursive=False):
-        name = depth_groups.get(top.name, top.name)
+        label = labels.get(id(top), top.name)
+        name = depth_groups.get(label, label)
         for layer in top._flatten_layers():
             groups.setdefault(id(layer), name)
     return groups

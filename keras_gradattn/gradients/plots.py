@@ -5,12 +5,15 @@ import os
 
 import numpy as np
 
+from keras_gradattn.gradients.thresholds import EXPLODING, VANISHING
+
 # Okabe & Ito (2008): distinguishable with every common colour blindness.
 _COLOURS = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000",
 )  # fmt: skip
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _THRESHOLD = {"color": "#444444", "linestyle": "--", "linewidth": 1.0}
+_THRESHOLDS = ((VANISHING, "vanishing"), (EXPLODING, "exploding"))
 # 8 inches at 100 dots: legible at the width of a README page.
 _DPI = 150
 
@@ -102,6 +105,9 @@ def _heatmap(record):
     bar = figure.colorbar(mesh, ax=axes, pad=0.015)
     bar.set_label("RMS per gradient element", fontsize=9)
     bar.ax.tick_params(labelsize=8)
+    for value, _ in _THRESHOLDS:
+        if low < value < high:
+            bar.ax.axhline(value, color="white", linewidth=1.5)
     if np.isnan(rms).any():
         axes.set_xlabel("training step (red: exactly zero or not finite)", fontsize=10)
     return figure
@@ -137,6 +143,7 @@ def _lines(record):
     for i, group in enumerate(record.groups):
         axes.plot(edges[:-1], values[:, i], label=group, linewidth=1.4, **_look(i))
     axes.set_yscale("log")
+    _thresholds(axes)
     _style(
         axes,
         f"Gradient norm during training: {record.name}",
@@ -188,8 +195,7 @@ def plot_flow(flow, path=None):
             marker=_MARKERS[i], color=_COLOURS[i], linewidth=1.4,
         )  # fmt: skip
     top.set_yscale("log")
-    _threshold_if_near(top, 1e-6, "vanishing")
-    _threshold_if_near(top, 10.0, "exploding")
+    _thresholds(top)
     if flow.dead.any():
         for x in depth[flow.dead]:
             top.axvline(x, color="#CC3311", linewidth=1, alpha=0.6)
@@ -211,11 +217,27 @@ def plot_flow(flow, path=None):
     return _finish(figure, path)
 
 
-def _threshold_if_near(axes, value, label):
+def _thresholds(axes):
+    """Draw the published thresholds; far ones in words, not to flatten the curves."""
     low, high = axes.get_ylim()
-    # Far thresholds are named in words, so that they do not flatten the curves.
-    if low / 100 <= value <= high * 100:
-        axes.axhline(value, label=f"{label} ({value:g})", **_THRESHOLD)
+    far = []
+    for value, label in _THRESHOLDS:
+        if low / 100 <= value <= high * 100:
+            axes.axhline(value, **_THRESHOLD)
+            axes.annotate(
+                f"{label} {value:g}", (0.005, value), xytext=(0, 2), fontsize=8,
+                xycoords=("axes fraction", "data"), textcoords="offset points",
+                color=_THRESHOLD["color"],
+            )  # fmt: skip
+        else:
+            where = "below" if value < low else "above"
+            far.append(f"{label} ({value:g}) lies {where} this range")
+    if far:
+        axes.annotate(
+            "; ".join(far), (1.0, 1.0), xytext=(0, 3), fontsize=8, ha="right",
+            xycoords="axes fraction", textcoords="offset points",
+            color=_THRESHOLD["color"],
+        )  # fmt: skip
 
 
 def _layer_ticks(axes, layers):
@@ -246,7 +268,9 @@ def plot_comparison(comparison, path=None):
     for i, run in enumerate(runs):
         own = [line for line in comparison.lines if line["run"] == run]
         depth = [line["depth"] for line in own]
-        look = {"color": _COLOURS[i % 7], "linewidth": 1.5, "markersize": 4}
+        # After seven colours the line and the marker change, so no two look alike.
+        again = i // len(_COLOURS)
+        look = {"color": _COLOURS[i % len(_COLOURS)], "linewidth": 1.5, "markersize": 4}
         if trained:
             axes.plot(
                 depth, _positive([line["first"] for line in own]), linestyle=":",
@@ -254,12 +278,14 @@ def plot_comparison(comparison, path=None):
             )  # fmt: skip
         axes.plot(
             depth, _positive([line["last"] for line in own]), label=run,
-            marker=_MARKERS[i % 7], **look,
+            marker=_MARKERS[(i + again) % len(_MARKERS)],
+            linestyle=("-", "--", "-.")[again % 3], **look,
         )  # fmt: skip
     if trained:
         axes.plot([], [], color="#444444", linestyle=":", label="first epoch")
         axes.plot([], [], color="#444444", linestyle="-", label="last epoch")
     axes.set_yscale("log")
+    _thresholds(axes)
     _style(
         axes,
         "Gradient by depth",
@@ -287,12 +313,9 @@ def plot_published(analysis, path=None):
     """
     from matplotlib.colors import LogNorm
 
-    from keras_gradattn.gradients.published import EXPLODING, VANISHING
-
     figure, axes = _figure(2, 2, size=(10.0, 8.0))
     norms, mean = analysis.norms, analysis.mean_norm
     index = np.arange(len(mean))
-    thresholds = ((VANISHING, "vanishing"), (EXPLODING, "exploding"))
 
     bars = axes[0, 0]
     bars.errorbar(
@@ -300,13 +323,14 @@ def plot_published(analysis, path=None):
         color=_COLOURS[0], ecolor="#888888", elinewidth=1, capsize=2,
     )  # fmt: skip
     bars.set_yscale("log")
-    for value, label in thresholds:
+    for value, label in _THRESHOLDS:
         bars.axhline(value, label=f"{label} ({value:g})", **_THRESHOLD)
         bars.annotate(
             f"{label} {value:g}", (0, value), xytext=(2, 3), fontsize=8,
             textcoords="offset points",
         )  # fmt: skip
-    bars.set_ylim(VANISHING / 10, EXPLODING * 10)
+    low, high = _range(mean)
+    bars.set_ylim(min(VANISHING, low) / 10, max(EXPLODING, high) * 10)
     _style(bars, "Norm by layer (mean and std over batches)", "", "|g| whole batch")
     _layer_ticks(bars, analysis.layers)
 
@@ -326,7 +350,7 @@ def plot_published(analysis, path=None):
     histogram = axes[1, 0]
     logs = np.log10(norms[norms > 0])
     histogram.hist(logs, bins=40, color=_COLOURS[0])
-    for value, label in thresholds:
+    for value, label in _THRESHOLDS:
         histogram.axvline(np.log10(value), **_THRESHOLD)
         histogram.annotate(
             f"{label} {value:g}", (np.log10(value), 1), xytext=(3, -4), fontsize=8,

@@ -14,12 +14,11 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from keras_gradattn.gradients import plots
 from keras_gradattn.gradients.analysis import GradientFlow, analyze_gradient_flow
 from keras_gradattn.gradients.report import table
 from keras_gradattn.gradients.taps import unique_names
-
-VANISHING = 1e-6
-EXPLODING = 10.0
+from keras_gradattn.gradients.thresholds import EXPLODING, VANISHING
 
 THRESHOLDS = (
     (1e-8, 10.0),
@@ -267,8 +266,6 @@ class PublishedAnalysis:
         Returns:
             The `matplotlib.figure.Figure`.
         """
-        from keras_gradattn.gradients import plots
-
         return plots.plot_published(self, path)
 
 

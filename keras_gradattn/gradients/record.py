@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from keras_gradattn.gradients import plots
 from keras_gradattn.gradients import report as _report
 from keras_gradattn.gradients._ring import Rows
 from keras_gradattn.gradients.groups import Grouping
@@ -125,7 +126,8 @@ class GradientRecord:
         """Costlier columns, measured every `detail_every` steps.
 
         Keys: `fit`, `epoch`, `step`, `norm`, `weight_norm`, `ratio` (gradient norm
-        to weight norm) and `zero_share` (share of exactly zero gradient elements).
+        to the norm of the updated weights) and `zero_share` (share of exactly zero
+        gradient elements).
         """
         detail = {key: self._details[key] for key in self._details.shapes}
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -395,8 +397,6 @@ class GradientRecord:
         Returns:
             The `matplotlib.figure.Figure`.
         """
-        from keras_gradattn.gradients import plots
-
         return plots.plot_training(self, path, kind=kind)
 
     def save(self, path: str | os.PathLike) -> None:

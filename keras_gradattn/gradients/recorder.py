@@ -22,9 +22,10 @@ class GradientNorms(keras.callbacks.Callback):
     under loss scaling. Training ends in the same weights with and without it (on
     TensorFlow with XLA and on JAX an optimization barrier sees to that).
 
-    Put it before `CSVLogger` and the like: it adds `gradient_norm` (mean over the
-    epoch's steps of the norm over all variables), `gradient_norm_smallest_group` and
-    `gradient_norm_largest_group` to the epoch's logs.
+    The epoch's logs gain `gradient_norm` (mean over the epoch's steps of the norm
+    over all variables), `gradient_norm_smallest_group` and
+    `gradient_norm_largest_group`: the history, the progress bar, `CSVLogger`,
+    `TensorBoard` and `EarlyStopping` see them wherever they stand in `callbacks`.
 
     Args:
         groups: `"depth"` (the model's own depth groups, otherwise its top-level
@@ -32,8 +33,8 @@ class GradientNorms(keras.callbacks.Callback):
             group, or a function from variable to group name.
         every: Keep rows whose step is a multiple of this. Epoch summaries and the
             guard see every step. Defaults to 1.
-        detail_every: Every how many steps the costlier columns (ratio to the weight
-            norm, share of exact zeros) are measured. Defaults to 50.
+        detail_every: Every how many steps the costlier columns (ratio to the
+            updated weights' norm, share of exact zeros) are measured. Defaults to 50.
         on_nonfinite: `"warn"`, `"stop"` (ends training) or `"ignore"` where a
             gradient is NaN or infinite. Under dynamic loss scaling such steps are
             skipped by the optimizer and leave no row.
@@ -108,6 +109,7 @@ class GradientNorms(keras.callbacks.Callback):
         self._epoch = 0
         self._rows_in_fit = 0
         self._guard_fired = False
+        self._epoch_logs: dict[str, float] = {}
 
     # Hooks of `fit`. `self._model` instead of `self.model`: on JAX the property
     # copies the whole training state back at every access.
@@ -127,25 +129,33 @@ class GradientNorms(keras.callbacks.Callback):
             detail_every=self.detail_every,
             check_every=None if self.on_nonfinite == "ignore" else self.check_every,
             on_rows=self._take,
+            epoch_logs=self._close_epoch,
         )
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._epoch = epoch
+        self._epoch_logs = {}
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if self._installation is None:
             return
+        entries = self._close_epoch()
+        if not entries:
+            self._complain_about_silence()
+        elif logs is not None:
+            logs.update(entries)
+
+    def _close_epoch(self) -> dict[str, float]:
+        """Summarise the epoch on the first call; its entries for the logs."""
         self._installation.read()
         summary = self.record.close_epoch() if self.record else None
-        if summary is None:
-            self._complain_about_silence()
-            return
-        if logs is not None:
-            logs["gradient_norm"] = float(summary["global_mean"])
+        if summary is not None:
+            self._epoch_logs = {"gradient_norm": float(summary["global_mean"])}
             if len(self.record.groups):
                 means = summary["mean"]
-                logs["gradient_norm_smallest_group"] = float(np.min(means))
-                logs["gradient_norm_largest_group"] = float(np.max(means))
+                self._epoch_logs["gradient_norm_smallest_group"] = float(np.min(means))
+                self._epoch_logs["gradient_norm_largest_group"] = float(np.max(means))
+        return self._epoch_logs
 
     def on_train_end(self, logs: dict | None = None) -> None:
         self._remove()

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_gradattn.gradients.thresholds import EXPLODING, VANISHING
+
 
 def training_report(record) -> str:
     """Report of a `GradientRecord`."""
@@ -108,8 +110,8 @@ def flow_report(flow) -> str:
             rows,
         ),
         "",
-        f"Health (1e-6 < |g| < 10): {flow.health():.1%} of {len(flow.layers)} layers "
-        "that can receive a gradient.",
+        f"Health ({VANISHING:g} < |g| < {EXPLODING:g}): {flow.health():.1%} of "
+        f"{len(flow.layers)} layers that can receive a gradient.",
         f"Decay per depth towards the input (geometric mean of |a||g|): "
         f"{flow.decay_per_depth():.4g}; 1 keeps the gradient, below 1 loses it.",
     ]  # fmt: skip
@@ -119,11 +121,11 @@ def flow_report(flow) -> str:
     weak = [
         layer
         for i, layer in enumerate(flow.layers)
-        if not flow.dead[i] and means["norm"][i] <= 1e-6
+        if not flow.dead[i] and means["norm"][i] <= VANISHING
     ]
     lines.append(
         f"Dead (exactly zero in every batch): {', '.join(dead) or 'none'}. "
-        f"Attenuated (|g| at most 1e-6): {', '.join(weak) or 'none'}."
+        f"Attenuated (|g| at most {VANISHING:g}): {', '.join(weak) or 'none'}."
     )
     return "\n".join(lines)
 

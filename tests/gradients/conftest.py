@@ -13,43 +13,39 @@ def cross_entropy(labels, logits):
     return keras.ops.mean(values)
 
 
-def _loss(model, x, y):
-    return cross_entropy(y, model(x, training=True))
-
-
-def _jax(model, x, y):
+def _jax(model, x, y, loss=cross_entropy):
     import jax
 
-    def loss(trainable):
+    def compute(trainable):
         state = [v.value for v in model.non_trainable_variables]
-        logits, _ = model.stateless_call(trainable, state, x, training=True)
-        return cross_entropy(y, logits)
+        outputs, _ = model.stateless_call(trainable, state, x, training=True)
+        return loss(y, outputs)
 
-    return jax.grad(loss)([v.value for v in model.trainable_variables])
+    return jax.grad(compute)([v.value for v in model.trainable_variables])
 
 
-def _tensorflow(model, x, y):
+def _tensorflow(model, x, y, loss=cross_entropy):
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
-        loss = _loss(model, x, y)
-    return tape.gradient(loss, [v.value for v in model.trainable_variables])
+        value = loss(y, model(x, training=True))
+    return tape.gradient(value, [v.value for v in model.trainable_variables])
 
 
-def _torch(model, x, y):
+def _torch(model, x, y, loss=cross_entropy):
     import torch
 
     values = [v.value for v in model.trainable_variables]
-    return torch.autograd.grad(_loss(model, x, y), values)
+    return torch.autograd.grad(loss(y, model(x, training=True)), values)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def gradients(backend):
-    """Function `(model, x, y) -> gradients` by the backend's own differentiation."""
+    """`(model, x, y, [loss]) -> gradients` by the backend's own differentiation."""
     return {"jax": _jax, "tensorflow": _tensorflow, "torch": _torch}[backend]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def data():
     """Five uneven batches of eight features and four classes."""
     random = np.random.default_rng(3)
@@ -58,7 +54,7 @@ def data():
     return x, y
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_model():
     """Function that builds the same small model each time."""
 
@@ -75,7 +71,7 @@ def make_model():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def expected_norms(gradients):
     """Function: norms per step of a training loop written out by hand."""
 

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 
 from keras_gradattn.gradients.recorder import GradientNorms
 
@@ -35,16 +36,23 @@ def test_values_are_unscaled():
     np.testing.assert_allclose(small.record.norm, large.record.norm, rtol=2e-3)
 
 
-def test_values_equal_the_hand_written_gradient():
-    # Eagerly: XLA may keep float16 intermediates in float32.
-    _, norms, x = record(initial_scale=2.0**8, steps=1, run_eagerly=True)
-    # The last layer is float32: its gradient can be written down exactly.
-    model = make(1.0)
-    hidden = keras.ops.convert_to_numpy(model.layers[1](x)).astype("float64")
-    kernel, bias = (w.astype("float64") for w in model.layers[2].get_weights())
-    error = (hidden @ kernel + bias)[:, 0] - x.sum(1)
-    expected = np.linalg.norm(2 / len(x) * hidden.T @ error)
-    np.testing.assert_allclose(norms.record.norm[0, 2], expected, rtol=1e-5)
+@pytest.mark.parametrize("run_eagerly", [True, False])
+def test_every_layer_equals_scaled_differentiation(gradients, run_eagerly):
+    scale = 2.0**8
+    _, norms, x = record(initial_scale=scale, steps=1, run_eagerly=run_eagerly)
+    tensors = [keras.ops.convert_to_tensor(a) for a in (x, x.sum(1, keepdims=True))]
+
+    def scaled_loss(y, prediction):
+        return keras.ops.mean(keras.ops.square(y - prediction)) * scale
+
+    expected = [
+        np.linalg.norm(keras.ops.convert_to_numpy(g).astype("float64")) / scale
+        for g in gradients(make(1.0), *tensors, scaled_loss)
+    ]
+    # Compiled, XLA may keep float16 intermediates in float32.
+    np.testing.assert_allclose(
+        norms.record.norm[0], expected, rtol=1e-5 if run_eagerly else 2e-3
+    )
 
 
 def test_skipped_steps_leave_no_row():

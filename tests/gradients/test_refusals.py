@@ -42,6 +42,7 @@ def assert_untouched(model):
         ({"frist": "a"}, "did you mean 'first'"),
         ("stages", "groups='stages'"),
         (lambda variable: 3, "must return a string"),
+        (lambda variable: None, "leaves every variable out"),
     ],
 )
 def test_groups(make_model, data, groups, message):
@@ -223,10 +224,24 @@ class TestAnalysis:
         with pytest.raises(ValueError, match="Give a `loss`"):
             analyze_gradient_flow(make_model(), data)
 
-    @pytest.mark.parametrize("batches", [0, -3, 2.5])
-    def test_batches(self, make_model, data, batches):
-        with pytest.raises(ValueError, match=f"batches={batches}"):
-            analyze_gradient_flow(make_model(), data, cross_entropy, batches=batches)
+    @pytest.mark.parametrize("argument", ["batches", "batch_size"])
+    @pytest.mark.parametrize("value", [0, -3, 2.5])
+    def test_numbers(self, make_model, data, argument, value):
+        with pytest.raises(ValueError, match=f"{argument}={value}"):
+            analyze_gradient_flow(
+                make_model(), data, cross_entropy, **{argument: value}
+            )
+
+    def test_arrays_in_a_list(self, make_model, data):
+        # Taken for batches, the first two samples would pass for images and labels.
+        with pytest.raises(ValueError, match="given as a tuple"):
+            analyze_gradient_flow(make_model(), list(data), cross_entropy)
+
+    def test_a_loss_per_output(self, make_model, data):
+        model = make_model()
+        model.compile("sgd", [cross_entropy])
+        with pytest.raises(ValueError, match="as one function"):
+            analyze_gradient_flow(model, data)
 
     def test_lengths_that_differ(self, make_model, data):
         with pytest.raises(ValueError, match="same length"):

@@ -128,22 +128,51 @@ def test_dataframe_is_tidy(make_model, data):
         norms.to_dataframe("steps")
 
 
-def test_epoch_summaries_reach_other_callbacks(make_model, data, tmp_path):
+def test_epoch_summaries_reach_callbacks_before_and_after(make_model, data, tmp_path):
     model, norms = compiled(make_model), GradientNorms()
-    path = tmp_path / "log.csv"
+    before, after = tmp_path / "before.csv", tmp_path / "after.csv"
+
+    class EvaluateInBetween(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 2:
+                assert "gradient_norm" not in self.model.evaluate(
+                    *data, verbose=0, return_dict=True
+                )
+
     history = model.fit(
-        *data, epochs=2, callbacks=[norms, keras.callbacks.CSVLogger(path)], **ARGUMENTS
-    )
-    header = path.read_text().splitlines()[0].split(",")
+        *data,
+        epochs=2,
+        validation_data=data,
+        callbacks=[
+            keras.callbacks.CSVLogger(before),
+            norms,
+            keras.callbacks.CSVLogger(after),
+            EvaluateInBetween(),
+        ],
+        **ARGUMENTS,
+    ).history
+    assert before.read_text() == after.read_text()
+    header = before.read_text().splitlines()[0].split(",")
     for key in (
         "gradient_norm",
         "gradient_norm_smallest_group",
         "gradient_norm_largest_group",
     ):
         assert key in header
-        assert len(history.history[key]) == 2
+        assert len(history[key]) == 2
+        assert f"val_{key}" not in history
     np.testing.assert_allclose(
-        history.history["gradient_norm"],
+        history["gradient_norm"],
         norms.record.global_norm.reshape(2, 5).mean(1),
         rtol=1e-6,
     )
+    assert norms.record.epochs["steps"].tolist() == [5, 5]
+    for name in ("evaluate", "_get_metrics_result_or_logs"):
+        assert name not in vars(model)
+
+
+def test_early_stopping_before_the_recorder(make_model, data):
+    model = compiled(make_model, keras.optimizers.SGD(0.0))
+    stop = keras.callbacks.EarlyStopping("gradient_norm", min_delta=1e3, mode="min")
+    history = model.fit(*data, epochs=5, callbacks=[stop, GradientNorms()], **ARGUMENTS)
+    assert len(history.history["gradient_norm"]) == 2
