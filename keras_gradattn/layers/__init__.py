@@ -4,6 +4,7 @@ from keras_gradattn.layers.attention import MultiHeadSelfAttention
 from keras_gradattn.layers.batch_normalization import BatchNormalization
 from keras_gradattn.layers.cbam import CBAM
 from keras_gradattn.layers.convolution import SymmetricConv2D, set_convolution_form
+from keras_gradattn.layers.depth_mixing import DepthMixing
 from keras_gradattn.layers.depth_tokens import DepthTokens
 from keras_gradattn.layers.encoder_block import EncoderBlock
 from keras_gradattn.layers.gradattn_head import GradAttnHead
@@ -15,6 +16,7 @@ from keras_gradattn.layers.squeeze_excite import SqueezeExcite
 __all__ = [
     "CBAM",
     "BatchNormalization",
+    "DepthMixing",
     "DepthTokens",
     "EncoderBlock",
     "GradAttnHead",

@@ -8,8 +8,11 @@ import numpy as np
 from keras import ops
 
 from keras_gradattn.layers.arguments import check_positive_integers
+from keras_gradattn.layers.dropout import Dropout
 from keras_gradattn.layers.linear import Linear
 from keras_gradattn.layers.precision import matmul
+
+MIXINGS = ("attention", "static", "equal")
 
 
 @keras.saving.register_keras_serializable(package="keras_gradattn")
@@ -28,6 +31,9 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         rotary: Whether to turn queries and keys by their position. Defaults to `False`.
         dropout: Dropout rate on the attention weights. Defaults to 0.
         rotary_base: Base of the rotary frequencies. Defaults to 10000.
+        mixing: What weighs the tokens: `"attention"` (the default), or one of two
+            controls without queries and keys: `"static"` (learned weights that are the
+            same for every input, equal at the start) or `"equal"` (a plain mean).
         **kwargs: Base layer arguments such as `name` and `dtype`.
 
     Returns:
@@ -37,7 +43,7 @@ class MultiHeadSelfAttention(keras.layers.Layer):
 
     Raises:
         ValueError: If the width is not divisible by `num_heads`, or a head's width is
-            odd and `rotary=True`.
+            odd and `rotary=True`, or `mixing` is unknown.
 
     Example:
 
@@ -53,22 +59,25 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         rotary: bool = False,
         dropout: float = 0.0,
         rotary_base: float = 10000.0,
+        mixing: str = "attention",
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        check_mixing(mixing)
         check_positive_integers(num_heads=num_heads)
         check_dropout(dropout)
         self.num_heads = num_heads
         self.rotary = rotary
         self.dropout = dropout
         self.rotary_base = rotary_base
+        self.mixing = mixing
         self.input_spec = keras.layers.InputSpec(ndim=3)
 
     def build(self, input_shape):
         length, width = input_shape[1:]
-        if self.rotary and length is None:
+        if (self.rotary or self.mixing == "static") and length is None:
             raise ValueError(
-                "Rotary attention takes a static number of tokens. "
+                "Rotary attention and static weights take a static number of tokens. "
                 f"Received: input_shape={input_shape}"
             )
         check_heads(width, self.num_heads, self.rotary)
@@ -92,11 +101,18 @@ class MultiHeadSelfAttention(keras.layers.Layer):
             drawn = keras.initializers.RandomUniform(-bound, bound)
             return {**inward, "kernel_initializer": drawn}
 
-        self.query_projection = project("query", inward_options())
-        self.key_projection = project("key", inward_options())
+        if self.mixing == "attention":
+            self.query_projection = project("query", inward_options())
+            self.key_projection = project("key", inward_options())
+        elif self.mixing == "static":
+            self.scores = self.add_weight(
+                shape=(self.num_heads, length, length),
+                initializer="zeros",
+                name="scores",
+            )
         self.value_projection = project("value", inward_options())
         self.output_projection = project("output", outward)
-        self.attention_dropout = keras.layers.Dropout(
+        self.attention_dropout = Dropout(
             self.dropout, dtype=self.dtype_policy, name="attention_dropout"
         )
         self.built = True
@@ -114,22 +130,36 @@ class MultiHeadSelfAttention(keras.layers.Layer):
             )
             return ops.transpose(ops.reshape(projected, shape), (0, 2, 1, 3))
 
-        query = heads(self.query_projection(tokens))
-        key = heads(self.key_projection(tokens))
         value = heads(self.value_projection(tokens))
+        if self.mixing == "attention":
+            query = heads(self.query_projection(tokens))
+            key = heads(self.key_projection(tokens))
+            scores = self._scores(query, key)
+        else:
+            scores = self._scores_of_every_input(tokens)
+        attention = ops.softmax(scores, axis=-1)
+        mixed = matmul(self.attention_dropout(attention, training=training), value)
+        mixed = ops.transpose(mixed, (0, 2, 1, 3))
+        outputs = self.output_projection(ops.reshape(mixed, ops.shape(tokens)))
+        return (outputs, attention) if return_attention else outputs
+
+    def _scores(self, query, key):
+        length, head_width = query.shape[2:]
         if self.rotary:
             cosine, sine = rotary_angles(length, head_width, self.rotary_base)
             cosine = ops.convert_to_tensor(cosine, dtype=query.dtype)
             sine = ops.convert_to_tensor(sine, dtype=query.dtype)
             query = query * cosine + rotate_half(query) * sine
             key = key * cosine + rotate_half(key) * sine
+        return matmul(query * head_width**-0.5, ops.transpose(key, (0, 1, 3, 2)))
 
-        scores = matmul(query * head_width**-0.5, ops.transpose(key, (0, 1, 3, 2)))
-        attention = ops.softmax(scores, axis=-1)
-        mixed = matmul(self.attention_dropout(attention, training=training), value)
-        mixed = ops.transpose(mixed, (0, 2, 1, 3))
-        outputs = self.output_projection(ops.reshape(mixed, ops.shape(tokens)))
-        return (outputs, attention) if return_attention else outputs
+    def _scores_of_every_input(self, tokens):
+        batch, length = ops.shape(tokens)[:2]
+        shape = (batch, self.num_heads, length, length)
+        if self.mixing == "equal":
+            return ops.zeros(shape, dtype=self.compute_dtype)
+        scores = ops.convert_to_tensor(self.scores, dtype=self.compute_dtype)
+        return ops.broadcast_to(scores, shape)
 
     def compute_output_spec(self, tokens, training=None, return_attention=False):
         outputs = keras.KerasTensor(tokens.shape, dtype=self.compute_dtype)
@@ -148,7 +178,20 @@ class MultiHeadSelfAttention(keras.layers.Layer):
             "rotary": self.rotary,
             "dropout": self.dropout,
             "rotary_base": self.rotary_base,
+            "mixing": self.mixing,
         }
+
+
+def check_mixing(mixing: str) -> None:
+    """Refuse an unknown way of weighing tokens.
+
+    Raises:
+        ValueError: If it is none of `MIXINGS`.
+    """
+    if mixing not in MIXINGS:
+        raise ValueError(
+            f"`mixing` must be one of {MIXINGS}. Received: mixing={mixing!r}"
+        )
 
 
 def check_dropout(dropout: float) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_gradattn.layers.device import runs_on_cpu
 from keras_gradattn.layers.linear import fan_in_uniform
 from keras_gradattn.layers.position_products import convolve_positions
 
@@ -13,7 +14,7 @@ FORMS = ("auto", "backend", "positions")
 
 # Largest number of output positions for which one matrix product per position beats
 # the backend's own convolution on a CPU.
-_MOST_POSITIONS = {"jax": 16, "tensorflow": 4, "torch": 4}
+_MOST_POSITIONS = {"jax": 4, "tensorflow": 4, "torch": 4}
 
 _forced_form = "auto"
 
@@ -54,22 +55,6 @@ def _pair(value: int | tuple[int, int], name: str) -> tuple[int, int]:
             f"Received: {name}={value!r}"
         )
     return int(pair[0]), int(pair[1])
-
-
-def _runs_on_cpu(inputs) -> bool:
-    """Whether this is computed on a CPU, which each backend says its own way."""
-    match keras.backend.backend():
-        case "jax":
-            import jax
-
-            return jax.default_backend() == "cpu"
-        case "tensorflow":
-            import tensorflow as tf
-
-            return not tf.config.list_logical_devices("GPU")
-        case "torch":
-            return inputs.device.type in ("cpu", "meta")
-    return False
 
 
 @keras.saving.register_keras_serializable(package="keras_gradattn")
@@ -192,8 +177,8 @@ class SymmetricConv2D(keras.layers.Conv2D):
         limit = _MOST_POSITIONS.get(keras.backend.backend(), 0)
         if self.kernel_size == (1, 1) and keras.backend.backend() == "jax":
             # One tap: a single matrix product whatever the map's size.
-            return _runs_on_cpu(inputs)
-        return rows * columns <= limit and _runs_on_cpu(inputs)
+            return runs_on_cpu(inputs)
+        return rows * columns <= limit and runs_on_cpu(inputs)
 
     def _convolve_on_backend(self, inputs, kernel):
         rows, columns = self.pixels_padded

@@ -6,6 +6,7 @@ import keras
 
 from keras_gradattn.layers.arguments import check_positive_integers
 from keras_gradattn.layers.attention import MultiHeadSelfAttention
+from keras_gradattn.layers.dropout import Dropout
 from keras_gradattn.layers.linear import Linear
 
 
@@ -23,6 +24,8 @@ class EncoderBlock(keras.layers.Layer):
         dropout: Rate of all four dropouts. Defaults to 0.1.
         rotary: Whether attention uses rotary positions. Defaults to `False`.
         epsilon: Of both layer normalisations. Defaults to 1e-5.
+        mixing: `"attention"` (the default), `"static"` or `"equal"`; see
+            `MultiHeadSelfAttention`.
         **kwargs: Base layer arguments such as `name` and `dtype`.
 
     Returns:
@@ -47,6 +50,7 @@ class EncoderBlock(keras.layers.Layer):
         dropout: float = 0.1,
         rotary: bool = False,
         epsilon: float = 1e-5,
+        mixing: str = "attention",
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -56,9 +60,15 @@ class EncoderBlock(keras.layers.Layer):
         self.dropout = dropout
         self.rotary = rotary
         self.epsilon = epsilon
+        self.mixing = mixing
         dtype = self.dtype_policy
         self.attention = MultiHeadSelfAttention(
-            num_heads, rotary=rotary, dropout=dropout, dtype=dtype, name="attention"
+            num_heads,
+            rotary=rotary,
+            dropout=dropout,
+            mixing=mixing,
+            dtype=dtype,
+            name="attention",
         )
         self.expansion = Linear(feed_forward, dtype=dtype, name="expansion")
         self.activation = keras.layers.ReLU(dtype=dtype, name="relu")
@@ -68,13 +78,13 @@ class EncoderBlock(keras.layers.Layer):
         self.feed_forward_normalization = keras.layers.LayerNormalization(
             epsilon=epsilon, dtype=dtype, name="feed_forward_normalization"
         )
-        self.after_attention = keras.layers.Dropout(
+        self.after_attention = Dropout(
             dropout, dtype=dtype, name="dropout_after_attention"
         )
-        self.inside_feed_forward = keras.layers.Dropout(
+        self.inside_feed_forward = Dropout(
             dropout, dtype=dtype, name="dropout_inside_feed_forward"
         )
-        self.after_feed_forward = keras.layers.Dropout(
+        self.after_feed_forward = Dropout(
             dropout, dtype=dtype, name="dropout_after_feed_forward"
         )
         self.input_spec = keras.layers.InputSpec(ndim=3)
@@ -115,4 +125,5 @@ class EncoderBlock(keras.layers.Layer):
             "dropout": self.dropout,
             "rotary": self.rotary,
             "epsilon": self.epsilon,
+            "mixing": self.mixing,
         }

@@ -10,7 +10,7 @@ from keras_gradattn.layers.arguments import (
     check_positive_integers,
     checked_data_format,
 )
-from keras_gradattn.layers.attention import check_dropout, check_heads
+from keras_gradattn.layers.attention import check_dropout, check_heads, check_mixing
 from keras_gradattn.layers.depth_tokens import DepthTokens
 from keras_gradattn.layers.encoder_block import EncoderBlock
 from keras_gradattn.layers.learnable_positions import LearnablePositions
@@ -37,6 +37,8 @@ class GradAttnHead(keras.layers.Layer):
         dropout: Rate of all dropouts. Defaults to 0.1.
         classifier_activation: `"softmax"` (the default), another activation, or `None`
             for logits.
+        mixing: `"attention"` (the default), or a control whose weights of depths do not
+            depend on the image: `"static"` (learned) or `"equal"` (a plain mean).
         identical_blocks: Whether all blocks start with the first one's weights, a quirk
             of PyTorch's `nn.TransformerEncoder`. Defaults to `False`.
         data_format: `"channels_last"` or `"channels_first"` for the maps; `None` (the
@@ -69,6 +71,7 @@ class GradAttnHead(keras.layers.Layer):
         num_layers: int = 3,
         dropout: float = 0.1,
         classifier_activation: Any = "softmax",
+        mixing: str = "attention",
         identical_blocks: bool = False,
         data_format: str | None = None,
         **kwargs: Any,
@@ -81,6 +84,7 @@ class GradAttnHead(keras.layers.Layer):
             feed_forward=feed_forward,
             num_layers=num_layers,
             dropout=dropout,
+            mixing=mixing,
         )
         super().__init__(**kwargs)
         self.num_classes = int(num_classes)
@@ -91,6 +95,7 @@ class GradAttnHead(keras.layers.Layer):
         self.num_layers = num_layers
         self.dropout = dropout
         self.classifier_activation = keras.activations.get(classifier_activation)
+        self.mixing = mixing
         self.identical_blocks = identical_blocks
         self.data_format = checked_data_format(data_format)
 
@@ -107,6 +112,7 @@ class GradAttnHead(keras.layers.Layer):
                 feed_forward,
                 dropout=dropout,
                 rotary=positions == "rotary",
+                mixing=mixing,
                 dtype=dtype,
                 name=f"block{index + 1}",
             )
@@ -176,6 +182,7 @@ class GradAttnHead(keras.layers.Layer):
             "classifier_activation": keras.activations.serialize(
                 self.classifier_activation
             ),
+            "mixing": self.mixing,
             "identical_blocks": self.identical_blocks,
             "data_format": self.data_format,
         }
@@ -190,6 +197,7 @@ def check_head_arguments(
     feed_forward: int,
     num_layers: int,
     dropout: float,
+    mixing: str = "attention",
 ) -> None:
     """Refuse arguments of a GradAttn head before anything is built.
 
@@ -208,4 +216,5 @@ def check_head_arguments(
             f"`positions` must be one of {POSITIONS}. Received: positions={positions!r}"
         )
     check_dropout(dropout)
+    check_mixing(mixing)
     check_heads(width, num_heads, rotary=positions == "rotary")

@@ -9,6 +9,28 @@ from keras_gradattn.layers.arguments import (
     check_positive_integers,
     checked_data_format,
 )
+from keras_gradattn.layers.device import runs_on_cpu
+
+
+def _gradient_is_slow(inputs) -> bool:
+    """Whether max-pooling is compiled by XLA for a CPU, on maps of known size.
+
+    XLA computes its gradient there from four index arrays of the map's size.
+    PyTorch keeps the winners' places instead.
+    """
+    static = all(isinstance(size, int) for size in inputs.shape[1:])
+    return static and keras.backend.backend() != "torch" and runs_on_cpu(inputs)
+
+
+def _first_of_largest(first, second):
+    """Elementwise maximum; of equal values the first gets the whole gradient."""
+    if keras.backend.backend() == "tensorflow":
+        # Its maximum does so itself. A choice would become a sum of products when
+        # exported to ONNX, and minus infinity times zero is not a number.
+        return ops.maximum(first, second)
+    # A value that is not a number stays one, as in every max-pooling.
+    wins = ops.logical_or(second > first, ops.isnan(second))
+    return ops.where(wins, second, first)
 
 
 @keras.saving.register_keras_serializable(package="keras_gradattn")
@@ -69,9 +91,29 @@ class SymmetricMaxPooling2D(keras.layers.Layer):
         )
         if self.padding:
             inputs = ops.pad(inputs, pads, constant_values=float("-inf"))
+        if _gradient_is_slow(inputs):
+            return self._maximum_of_slices(inputs)
         return ops.max_pool(
             inputs, self.pool_size, self.strides, "valid", self.data_format
         )
+
+    def _maximum_of_slices(self, inputs):
+        """Maximum along columns, then rows; of equal pixels the first one wins."""
+        rows = 1 if self.data_format == "channels_last" else 2
+        for axis in (rows + 1, rows):
+            size = inputs.shape[axis]
+            end = (size - self.pool_size) // self.strides * self.strides + 1
+            largest = None
+            for offset in range(self.pool_size):
+                picked = [slice(None)] * 4
+                picked[axis] = slice(offset, offset + end, self.strides)
+                values = inputs[tuple(picked)]
+                if largest is None:
+                    largest = values
+                    continue
+                largest = _first_of_largest(largest, values)
+            inputs = largest
+        return inputs
 
     def compute_output_shape(self, input_shape):
         def pooled(pixels):

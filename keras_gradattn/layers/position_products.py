@@ -68,11 +68,15 @@ def convolve_positions(inputs, kernel, strides, padding, dilation):
             for row, column in positions
         ]
         matrix = ops.reshape(kernel[top:bottom, left:right], (values, filters))
+        if len(positions) == 1:
+            outputs[positions[0]] = matmul(patches[0], matrix)
+            continue
         product = matmul(ops.stack(patches, axis=1), matrix)
         for index, position in enumerate(positions):
             outputs[position] = product[:, index]
-    ordered = ops.stack([outputs[position] for position in sorted(outputs)], axis=1)
-    return ops.reshape(ordered, (-1, len(rows), len(columns), filters))
+    ordered = [outputs[position] for position in sorted(outputs)]
+    joined = ordered[0] if len(ordered) == 1 else ops.stack(ordered, axis=1)
+    return ops.reshape(joined, (-1, len(rows), len(columns), filters))
 
 
 def _windows(size, kernel, stride, padded, dilation) -> list[_Window]:

@@ -29,6 +29,8 @@ _ARGUMENTS = """
         feed_forward: Hidden width of the encoder blocks. Defaults to 512.
         num_layers: Number of encoder blocks. Defaults to 3.
         dropout: Rate of the head's dropouts. Defaults to 0.1.
+        mixing: `"attention"` (the default), or a control whose weights of depths do not
+            depend on the image: `"static"` (learned) or `"equal"` (a plain mean).
         identical_blocks: Whether the encoder blocks start alike, as the released V1 and
             V2 do. Defaults to `False`.
         classifier_activation: `"softmax"` (the default), or `None` for logits.
@@ -73,6 +75,7 @@ class _GradAttn(ImageClassifier):
         feed_forward: int = 512,
         num_layers: int = 3,
         dropout: float = 0.1,
+        mixing: str = "attention",
         identical_blocks: bool = False,
         classifier_activation: Any = "softmax",
         normalization: tuple[Sequence[float], Sequence[float]] | None = None,
@@ -100,6 +103,7 @@ class _GradAttn(ImageClassifier):
             "feed_forward": feed_forward,
             "num_layers": num_layers,
             "dropout": dropout,
+            "mixing": mixing,
         }
         check_head_arguments(
             num_classes=num_classes, positions=self._positions, **head_arguments

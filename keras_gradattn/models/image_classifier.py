@@ -23,7 +23,7 @@ class ImageClassifier(keras.Model):
         """Become the Functional model, and remember what it was made from."""
         super().__init__(inputs=inputs, outputs=outputs, name=arguments["name"])
         # Keras decides by the model's own policy whether the loss is scaled.
-        self.dtype_policy = keras.dtype_policies.get(arguments["dtype"])
+        self.dtype_policy = arguments["dtype"]
         self._arguments = arguments
         self._stage_names = tuple(features)
 
@@ -100,6 +100,13 @@ class ImageClassifier(keras.Model):
     def get_config(self) -> dict[str, Any]:
         """All constructor arguments, ready for `from_config` and for saving."""
         config = dict(self._arguments)
+        # Only here: Keras' serialisation imports TensorFlow where it is installed,
+        # which costs another backend seconds and half a gigabyte.
+        config["dtype"] = keras.dtype_policies.serialize(config["dtype"])
+        if config["classifier_activation"] is not None:
+            config["classifier_activation"] = keras.activations.serialize(
+                config["classifier_activation"]
+            )
         frozen = [layer.name for layer in self.layers if not layer.trainable]
         if frozen:
             config["frozen_layers"] = frozen
@@ -133,7 +140,8 @@ def standard_arguments(
     """Check the arguments that all networks take and put them in one form.
 
     Returns:
-        The same arguments, plain and serialisable, with every default filled in.
+        The same arguments with every default filled in; all but the activation and the
+        dtype policy are plain values.
 
     Raises:
         ValueError: Saying what was received and what is allowed.
@@ -160,15 +168,13 @@ def standard_arguments(
         "stage_filters": tuple(int(filters) for filters in stage_filters),
         "stage_blocks": tuple(int(blocks) for blocks in stage_blocks),
         "stem": stem,
-        "classifier_activation": keras.activations.serialize(
-            keras.activations.get(classifier_activation)
-        )
-        if classifier_activation is not None
-        else None,
+        "classifier_activation": None
+        if classifier_activation is None
+        else keras.activations.get(classifier_activation),
         "normalization": _checked_normalization(normalization, channels),
         "class_names": _checked_class_names(class_names, num_classes),
         "data_format": data_format,
-        "dtype": keras.dtype_policies.serialize(keras.dtype_policies.get(dtype)),
+        "dtype": keras.dtype_policies.get(dtype),
         "name": name,
     }
 
@@ -217,7 +223,7 @@ def image_input(arguments: dict[str, Any]):
         The symbolic input, and the same or its normalised form.
     """
     # By default Keras would round the images of a float64 network to float32.
-    exact = keras.dtype_policies.get(arguments["dtype"]).compute_dtype == "float64"
+    exact = arguments["dtype"].compute_dtype == "float64"
     inputs = keras.Input(
         arguments["input_shape"], dtype="float64" if exact else None, name="images"
     )

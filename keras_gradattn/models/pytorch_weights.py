@@ -160,6 +160,11 @@ def _tensors_of(name: str, layer) -> dict[str, _Slot]:
         return {name: _as_is(layer.positions)}
     if isinstance(layer, EncoderBlock):
         return {}
+    if layer.mixing != "attention":
+        raise ValueError(
+            "The released networks have no attention without queries and keys. "
+            f"Received: mixing={layer.mixing!r}"
+        )
     # What is left is plain attention, whose three input projections are one matrix.
     inward = (layer.query_projection, layer.key_projection, layer.value_projection)
     return {
@@ -255,8 +260,9 @@ def _encoder_modules(index, block, rotary):
     attention = block.attention
     if rotary:
         name = f"transformer_layers.{index}"
-        yield f"{name}.self_attn.w_q", attention.query_projection
-        yield f"{name}.self_attn.w_k", attention.key_projection
+        if attention.mixing == "attention":
+            yield f"{name}.self_attn.w_q", attention.query_projection
+            yield f"{name}.self_attn.w_k", attention.key_projection
         yield f"{name}.self_attn.w_v", attention.value_projection
         yield f"{name}.self_attn.w_o", attention.output_projection
     else:

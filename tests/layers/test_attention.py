@@ -159,3 +159,36 @@ def test_rotary_attention_needs_a_known_length():
 def test_bad_arguments(heads, rotary, message):
     with pytest.raises(ValueError, match=message):
         layers.MultiHeadSelfAttention(heads, rotary=rotary).build((None, 5, WIDTH))
+
+
+@pytest.mark.parametrize("mixing", ["static", "equal"])
+def test_controls_weigh_tokens_alike_for_every_input(mixing):
+    tokens = np.random.default_rng(0).normal(size=(3, 5, 8)).astype("float32")
+    layer = layers.MultiHeadSelfAttention(2, mixing=mixing)
+    layer(tokens)
+    scores = np.zeros((2, 5, 5), "float32")
+    if mixing == "static":
+        scores = np.random.default_rng(1).normal(size=(2, 5, 5)).astype("float32")
+        layer.scores.assign(scores)
+
+    outputs, attention = layer(tokens, return_attention=True)
+
+    weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    values = keras.ops.convert_to_numpy(layer.value_projection(tokens))
+    mixed = np.einsum("hij,bjhw->bihw", weights, values.reshape(3, 5, 2, 4))
+    expected = layer.output_projection(mixed.reshape(3, 5, 8).astype("float32"))
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(attention), np.stack([weights] * 3), rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(outputs),
+        keras.ops.convert_to_numpy(expected),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+    assert not hasattr(layer, "query_projection")
+
+
+def test_unknown_mixing_is_refused():
+    with pytest.raises(ValueError, match="Received: mixing='mean'"):
+        layers.MultiHeadSelfAttention(2, mixing="mean")

@@ -12,6 +12,7 @@ TOKENS = (5, 16)
 LAYERS = {
     "BatchNormalization": (lambda **k: layers.BatchNormalization(**k), MAP),
     "CBAM": (lambda **k: layers.CBAM(reduction=4, **k), MAP),
+    "DepthMixing": (lambda **k: layers.DepthMixing(4, **k), [(16, 16, 8), MAP]),
     "DepthTokens": (lambda **k: layers.DepthTokens(16, **k), [MAP, (3, 5, 8)]),
     "EncoderBlock": (lambda **k: layers.EncoderBlock(4, 24, **k), TOKENS),
     "GradAttnHead": (

@@ -1,5 +1,8 @@
 """What all six networks promise beyond their numbers."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -37,6 +40,7 @@ def test_config_returns_every_argument(network):
             "feed_forward": 12,
             "num_layers": 1,
             "dropout": 0.2,
+            "mixing": "static",
             "identical_blocks": True,
         }
     else:
@@ -363,3 +367,24 @@ def test_bad_arguments(network, arguments, message):
 def test_bad_arguments_of_one_family(network, arguments, message):
     with pytest.raises(ValueError, match=message):
         narrow(network, **arguments)
+
+
+def test_training_does_not_import_another_backend():
+    """TensorFlow, imported beside JAX or PyTorch, costs seconds and half a gigabyte."""
+    program = (
+        "import sys, keras, numpy as np\n"
+        "backends = {'jax', 'tensorflow', 'torch'}\n"
+        "before = backends & set(sys.modules)\n"
+        "import keras_gradattn\n"
+        "filters = {'stage_filters': (4, 4, 8, 8)}\n"
+        "model = keras_gradattn.GradAttnV2(2, (16, 16, 3), **filters)\n"
+        "model.compile('adam', 'sparse_categorical_crossentropy')\n"
+        "model.train_on_batch(np.zeros((2, 16, 16, 3)), np.zeros(2))\n"
+        "print(sorted((backends & set(sys.modules)) - before))"
+    )
+
+    printed = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+
+    assert printed.splitlines()[-1] == "[]"
