@@ -64,7 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--steps", type=int, help="train at most so many optimiser steps")
     run.add_argument("--limit", type=int, help="use so many images of each split")
     run.add_argument(
-        "--engine", default="auto", choices=("auto", "tf.data", "pydataset")
+        "--engine",
+        default="auto",
+        choices=("auto", "tf.data", "pydataset", "device"),
+        help="input pipeline; device keeps the images on the accelerator",
+    )
+    run.add_argument(
+        "--devices", type=int, default=1, help="share each batch between so many"
     )
     run.add_argument(
         "--model-option",
@@ -139,6 +145,7 @@ def _run(options: argparse.Namespace) -> None:
             limit=options.limit,
             download=options.download,
             engine=options.engine,
+            devices=options.devices,
             model_options=_assignments(options.model_option),
             tag=options.tag,
             save_model=options.save_model,

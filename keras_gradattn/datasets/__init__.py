@@ -1,5 +1,6 @@
 """Data sets by name, with the published splits, pixels and augmentation."""
 
+from keras_gradattn.datasets.device import DeviceFeed, ImagesOnDevice
 from keras_gradattn.datasets.loading import (
     DatasetNotFoundError,
     DatasetSplits,
@@ -15,6 +16,8 @@ __all__ = [
     "DatasetNotFoundError",
     "DatasetSpec",
     "DatasetSplits",
+    "DeviceFeed",
+    "ImagesOnDevice",
     "Source",
     "Split",
     "batches",

@@ -35,6 +35,8 @@ def batches(
     initial_epoch: int = 0,
     one_hot: bool | None = None,
     drop_remainder: bool = False,
+    replicas: int = 1,
+    replica: int | None = None,
     workers: int | None = None,
 ) -> Any:
     """Batches of one part of a data set, for `fit`, `evaluate` and `predict`.
@@ -53,7 +55,10 @@ def batches(
         seed: Seed of order and augmentation.
         engine: `"tf.data"` gives a `tf.data.Dataset`, `"pydataset"` a
             `keras.utils.PyDataset` that needs no TensorFlow. `"auto"` takes
-            tf.data on the TensorFlow backend, where it costs no second framework.
+            tf.data on the TensorFlow backend, where it costs no second framework:
+            elsewhere importing TensorFlow takes seconds and hundreds of megabytes
+            for the same batches. For images that stay on the accelerator see
+            `DeviceFeed`.
         augmentation: Table that takes the place of the data set's own; an
             empty one switches augmentation off. Used in training only.
         pixels: `"released"` gives the broken training pixels of the published
@@ -62,6 +67,10 @@ def batches(
         one_hot: Whether labels are one-hot float32 instead of integers.
             Default: only where the augmentation mixes labels.
         drop_remainder: Whether to leave out a last, smaller batch.
+        replicas: Devices that share each batch evenly. A last, smaller batch is
+            cut down to a multiple of them.
+        replica: Give only the share of this one, counted from 0, of the same
+            batches. Default: whole batches.
         workers: Threads that prepare batches ahead; 0 prepares on demand.
             Default: half of the processor's cores, eight at most.
 
@@ -90,8 +99,10 @@ def batches(
         pixels=pixels,
         one_hot=one_hot,
         drop_remainder=drop_remainder,
+        replicas=replicas,
+        replica=replica,
     )
-    epochs = _Epochs(initial_epoch, source.length)
+    epochs = Epochs(initial_epoch, source.length)
     if workers is None:
         workers = min(8, max(1, (os.cpu_count() or 1) // 2))
     if engine == "auto":
@@ -99,7 +110,7 @@ def batches(
         engine = "tf.data" if tensorflow else "pydataset"
     if engine == "tf.data":
         return _tf_dataset(source, epochs, workers)
-    return _PyBatches(source, epochs, workers)
+    return PyBatches(source, epochs, workers)
 
 
 class BatchSource:
@@ -117,10 +128,17 @@ class BatchSource:
         pixels: str,
         one_hot: bool | None,
         drop_remainder: bool,
+        replicas: int,
+        replica: int | None,
     ):
         if batch_size < 1:
             raise ValueError(
                 f"`batch_size` should be positive. Received: batch_size={batch_size}"
+            )
+        if batch_size % replicas:
+            raise ValueError(
+                f"`batch_size` should be a multiple of replicas={replicas}. "
+                f"Received: batch_size={batch_size}"
             )
         if pixels not in ("correct", "released"):
             raise ValueError(
@@ -140,9 +158,11 @@ class BatchSource:
                 "An augmentation that mixes labels makes one-hot labels. "
                 f"Received: one_hot={one_hot}"
             )
+        self._replica = replica
+        self._replicas = replicas
         self.batch_size = batch_size
         self.length = len(split) // batch_size
-        if not drop_remainder and len(split) % batch_size:
+        if not drop_remainder and len(split) % batch_size >= replicas:
             self.length += 1
         if self.length == 0:
             raise ValueError(
@@ -170,14 +190,18 @@ class BatchSource:
 
     def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Batch `index` of `epoch`."""
-        first = index * self.batch_size
-        rows = self._rows(epoch)[first : first + self.batch_size]
+        rows, numbers = self._choices(epoch, index)
+        if self._augmenter.mixes_labels:
+            images = self._split.images[rows]
+            labels = self._labels(self._split.labels[rows])
+            images, labels = self._pixels(images, labels, numbers)
+            # Images mix with their neighbours, across replicas too.
+            share = self._share(len(rows))
+            return images[share], labels[share]
+        share = self._share(len(rows))
+        rows, numbers = rows[share], numbers[share]
         images = self._split.images[rows]
         labels = self._labels(self._split.labels[rows])
-        random = np.random.default_rng([self._seed, epoch, _AUGMENTATION, index])
-        numbers = random.random((len(rows), self._augmenter.numbers), "float32")
-        if self._augmenter.mixes_labels:
-            return self._pixels(images, labels, numbers)
         result = np.empty((len(rows), *self.image_shape), "float32")
         # A few images at a time stay in the processor's cache: twice as fast.
         step = max(1, _BLOCK // result[0].size)
@@ -185,6 +209,20 @@ class BatchSource:
             block = slice(start, start + step)
             result[block], _ = self._pixels(images[block], None, numbers[block])
         return result, labels
+
+    def _choices(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of a batch, and the random numbers of each."""
+        first = index * self.batch_size
+        rows = self._rows(epoch)[first : first + self.batch_size]
+        rows = rows[: len(rows) // self._replicas * self._replicas]
+        random = np.random.default_rng([self._seed, epoch, _AUGMENTATION, index])
+        return rows, random.random((len(rows), self._augmenter.numbers), "float32")
+
+    def _share(self, count: int) -> slice:
+        if self._replica is None:
+            return slice(None)
+        size = count // self._replicas
+        return slice(self._replica * size, (self._replica + 1) * size)
 
     def _pixels(self, images, labels, numbers):
         mean, std = self._spec.mean, self._spec.std
@@ -209,7 +247,7 @@ class BatchSource:
         return labels.astype(self.label_dtype)
 
 
-class _Epochs:
+class Epochs:
     """Which epoch the next pass is: one further after each full pass."""
 
     def __init__(self, initial_epoch: int, length: int):
@@ -237,10 +275,10 @@ class _Epochs:
         return self.epoch
 
 
-class _PyBatches(keras.utils.PyDataset):
+class PyBatches(keras.utils.PyDataset):
     """Batches without TensorFlow, prepared ahead by threads."""
 
-    def __init__(self, source: BatchSource, epochs: _Epochs, workers: int):
+    def __init__(self, source: BatchSource, epochs: Epochs, workers: int):
         # Keras' own workers carry batches of one pass over into the next.
         super().__init__(workers=1)
         self._source = source
@@ -289,7 +327,7 @@ class _PyBatches(keras.utils.PyDataset):
                 self._ahead[key] = self._executor.submit(self._source.batch, *key)
 
 
-def _tf_dataset(source: BatchSource, epochs: _Epochs, workers: int):
+def _tf_dataset(source: BatchSource, epochs: Epochs, workers: int):
     import tensorflow as tf
 
     if keras.backend.backend() != "tensorflow":

@@ -1,5 +1,11 @@
 """Protocols as data, their optimizer, the evaluation, and one call per experiment."""
 
+from keras_gradattn.training.building import (
+    MODELS,
+    balanced_class_weights,
+    build_model,
+    build_optimizer,
+)
 from keras_gradattn.training.comparison import compare, published
 from keras_gradattn.training.coupled_adam import CoupledAdam
 from keras_gradattn.training.evaluation import (
@@ -8,13 +14,7 @@ from keras_gradattn.training.evaluation import (
     expected_calibration_error,
     fit_temperature,
 )
-from keras_gradattn.training.experiment import (
-    MODELS,
-    balanced_class_weights,
-    build_model,
-    build_optimizer,
-    run,
-)
+from keras_gradattn.training.experiment import run
 from keras_gradattn.training.recipes import RECIPES, Recipe, recipe
 from keras_gradattn.training.report import write_report
 

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_gradattn.gradients.groups import inner_model
 from keras_gradattn.training._files import replace_file
 
 _FORMAT = 1
@@ -20,7 +21,8 @@ def training_variables(model: keras.Model) -> list[keras.Variable]:
     """
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-    return [*model.variables, *model.optimizer.variables]
+    # Images on the device are no part of it either.
+    return [*inner_model(model).variables, *model.optimizer.variables]
 
 
 def values(variables: list[keras.Variable]) -> list[np.ndarray]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_gradattn.gradients.groups import inner_model
 from keras_gradattn.gradients.recorder import GradientNorms
 
 _WINDOW = 500
@@ -74,13 +75,14 @@ class GradientHistory(GradientNorms):
     def _columns(self) -> tuple[dict[str, list[int]], np.ndarray, np.ndarray]:
         """Columns of each depth group, whether each is a kernel, and its size."""
         # Columns are the trainable variables in order; paths may repeat.
-        variables = self._model.trainable_variables
+        network = inner_model(self._model)
+        variables = network.trainable_variables
         column_of = {id(variable): i for i, variable in enumerate(variables)}
-        depth_groups = self._model.depth_groups()
+        depth_groups = network.depth_groups()
         groups: dict[str, list[int]] = {
             group: [] for group in dict.fromkeys(depth_groups.values())
         }
-        for layer in self._model.layers:
+        for layer in network.layers:
             columns = [column_of[id(v)] for v in layer.trainable_variables]
             if columns and layer.name in depth_groups:
                 groups[depth_groups[layer.name]] += columns

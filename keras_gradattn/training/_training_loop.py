@@ -9,9 +9,15 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_gradattn.gradients.groups import inner_model
 from keras_gradattn.training import _checkpoint
+from keras_gradattn.training._devices import OneDevice
 from keras_gradattn.training._validation_rules import BestEpoch, PlateauRule
 from keras_gradattn.training.recipes import Recipe
+
+# Steps between two looks at what BatchNorm remembers, which itself goes back about
+# ten steps; and steps until it has forgotten how it was initialised (0.9**50 < 1 %).
+_STRIDE, _FORGOTTEN = 10, 50
 
 
 class TrainingLoop(keras.callbacks.Callback):
@@ -26,6 +32,8 @@ class TrainingLoop(keras.callbacks.Callback):
         seed: Seed of the run.
         path: Checkpoint file.
         companions: Objects whose `state()` is saved and given back to `restore()`.
+        devices: What is trained on; only its first process writes the checkpoint.
+        validated: Validation images of this process.
     """
 
     def __init__(
@@ -35,15 +43,23 @@ class TrainingLoop(keras.callbacks.Callback):
         seed: int,
         path: Path,
         companions: dict[str, Any] | None = None,
+        devices: OneDevice | None = None,
+        validated: int = 0,
     ):
         super().__init__()
         self._recipe = recipe
         self._seed = seed
         self._path = path
         self._companions = companions or {}
+        self._devices = devices or OneDevice()
+        self._validated = validated
         self._variables = _checkpoint.training_variables(model)
-        self._model_variables = list(model.variables)
+        network = inner_model(model)
+        self._model_variables = list(network.variables)
         self._averages = _moving_averages(model) if recipe.ema_momentum else None
+        self._statistics = _statistics(network)
+        # What BatchNorm remembers, averaged like the weights; empty at first.
+        self._mean_statistics: list[np.ndarray] = []
         self._plateau = PlateauRule(
             recipe.plateau_factor, recipe.plateau_patience, recipe.minimum_learning_rate
         )
@@ -77,6 +93,7 @@ class TrainingLoop(keras.callbacks.Callback):
             )
         _checkpoint.assign(self._variables, groups["training"])
         self._best_weights = groups.get("best", [])
+        self._mean_statistics = groups.get("mean_statistics", [])
         self._plateau = PlateauRule(**state["plateau"])
         self._best_epoch = BestEpoch(**state["best_epoch"])
         self.history = state["history"]
@@ -92,30 +109,40 @@ class TrainingLoop(keras.callbacks.Callback):
         if self._recipe.restore_best_weights:
             _checkpoint.assign(self._model_variables, self._best_weights)
         elif self._averages:
-            for variable, average in self._averages:
-                variable.assign(average)
+            self._swap_averages()
 
     # === Callback ===
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._epoch_start = time.monotonic()
-        _seed_generators_of_libraries(self._seed, epoch)
+        _seed_generators_of_libraries(self._seed, epoch, self._devices.rank)
+        if self._devices.rank:
+            self._seed_generators_of_network(epoch)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self.steps += 1
+        if self._averages and self.steps % _STRIDE == 0 and self.steps >= _FORGOTTEN:
+            self._average_statistics()
         if self._recipe.max_steps and self.steps >= self._recipe.max_steps:
             self.finished = True
             self.model.stop_training = True
 
     def on_test_begin(self, logs: dict | None = None) -> None:
+        if self._devices.count > 1:
+            # Touched for JAX, whose variables are brought up to date by that.
+            _ = self.model
+            self._share_statistics()
         self._swap_averages()
+        self._devices.before_validation()
 
     def on_test_end(self, logs: dict | None = None) -> None:
+        self._devices.after_validation()
         self._swap_averages()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         rate = float(self.model.optimizer.learning_rate)
         record = {name: float(value) for name, value in (logs or {}).items()}
+        record = self._devices.agree(record, self._validated)
         record |= {"learning_rate": rate, "epoch": epoch + 1, "steps": self.steps}
         record["seconds"] = time.monotonic() - self._epoch_start
         self.history.append(record)
@@ -138,9 +165,13 @@ class TrainingLoop(keras.callbacks.Callback):
         self._save()
 
     def _save(self) -> None:
+        if self._devices.rank:
+            return
         groups = {"training": _checkpoint.values(self._variables)}
         if self._recipe.restore_best_weights:
             groups["best"] = self._best_weights
+        if self._mean_statistics:
+            groups["mean_statistics"] = self._mean_statistics
         state = {
             "backend": keras.backend.backend(),
             "plateau": dataclasses.asdict(self._plateau),
@@ -166,6 +197,45 @@ class TrainingLoop(keras.callbacks.Callback):
             raw = np.array(keras.ops.convert_to_numpy(variable))
             variable.assign(average)
             average.assign(raw)
+        if self._mean_statistics:
+            raw = _checkpoint.values(self._statistics)
+            _checkpoint.assign(self._statistics, self._mean_statistics)
+            self._mean_statistics = raw
+
+    def _average_statistics(self) -> None:
+        """Average what BatchNorm remembers over the steps that the weights' average
+        goes back: averaged weights with the last weights' statistics do not fit."""
+        # Touched for JAX, whose variables are brought up to date by that.
+        _ = self.model
+        found = _checkpoint.values(self._statistics)
+        momentum = np.float32(self._recipe.ema_momentum**_STRIDE)
+        self._mean_statistics = [
+            momentum * mean + (1 - momentum) * value
+            for mean, value in zip(self._mean_statistics or found, found, strict=True)
+        ]
+
+    def _share_statistics(self) -> None:
+        found = _checkpoint.values(self._statistics)
+        means = self._devices.mean([*found, *self._mean_statistics])
+        _checkpoint.assign(self._statistics, means[: len(self._statistics)])
+        self._mean_statistics = means[len(self._statistics) :]
+
+    def _seed_generators_of_network(self, epoch: int) -> None:
+        # Else every process would drop the same units. The checkpoint holds those of
+        # the first process only; here they follow from the epoch.
+        random = np.random.default_rng([self._seed, epoch, self._devices.rank])
+        for variable in self._model_variables:
+            if variable.dtype == "uint32":
+                variable.assign(random.integers(0, 2**31, variable.shape, "uint32"))
+
+
+def _statistics(network: keras.Model) -> list[keras.Variable]:
+    return [
+        variable
+        for layer in network._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+        for variable in (layer.moving_mean, layer.moving_variance)
+    ]
 
 
 def _moving_averages(
@@ -182,13 +252,14 @@ def _moving_averages(
     )
 
 
-def _seed_generators_of_libraries(seed: int, epoch: int) -> None:
+def _seed_generators_of_libraries(seed: int, epoch: int, rank: int) -> None:
     """Make every library's global random state a function of seed and epoch.
 
     Keras' own generators are variables and stand in the checkpoint; PyTorch's
     unseeded dropout draws from PyTorch's global state, which does not.
     """
-    value = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+    entropy = [seed, epoch, rank] if rank else [seed, epoch]
+    value = int(np.random.SeedSequence(entropy).generate_state(1)[0])
     random.seed(value)
     np.random.seed(value)
     if keras.backend.backend() == "torch":

@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_gradattn.gradients.groups import inner_model
+
 
 class WeightNorms(keras.callbacks.Callback):
     """Records, per depth group, the L2 norm of all its kernels.
@@ -58,6 +60,7 @@ class WeightNorms(keras.callbacks.Callback):
 
 def kernels_by_group(model: keras.Model) -> list[tuple[str, keras.Variable]]:
     """Trainable variables of at least two dimensions with their depth group."""
+    model = inner_model(model)
     groups = model.depth_groups()
     return [
         (groups[layer.name], variable)

@@ -14,36 +14,36 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_gradattn import datasets, models
+from keras_gradattn import datasets
+from keras_gradattn.training._accelerator import accelerator
+from keras_gradattn.training._attention_over_depth import analyze_attention
+from keras_gradattn.training._devices import OneDevice, choose
 from keras_gradattn.training._files import check_writable, read_json, write_json
 from keras_gradattn.training._gradient_analysis import analyze_gradients
-from keras_gradattn.training._gradient_history import GradientHistory
+from keras_gradattn.training._train import train
 from keras_gradattn.training._training_loop import TrainingLoop
-from keras_gradattn.training._weight_norms import WeightNorms
-from keras_gradattn.training.coupled_adam import CoupledAdam
-from keras_gradattn.training.evaluation import evaluate
-from keras_gradattn.training.recipes import (
-    RECIPES,
-    RELEASED_INITIALIZATION_MODELS,
-    Recipe,
-    look_up,
+from keras_gradattn.training.building import (
+    MODELS,
+    balanced_class_weights,
+    build_augmentation,
+    build_model,
+    build_optimizer,
 )
+from keras_gradattn.training.evaluation import evaluate
+from keras_gradattn.training.recipes import RECIPES, Recipe, look_up
 
-MODELS: dict[str, str] = {
-    "resnet18": "ResNet18",
-    "se_resnet18": "SEResNet18",
-    "cbam_resnet18": "CBAMResNet18",
-    "gradattn_v1": "GradAttnV1",
-    "gradattn_v2": "GradAttnV2",
-    "gradattn_v3": "GradAttnV3",
-}
+__all__ = [
+    "MODELS",
+    "balanced_class_weights",
+    "build_augmentation",
+    "build_model",
+    "build_optimizer",
+    "run",
+]
 
 _FORMAT = 1
-# The released V1 head on five data sets; 16 heads of width 2.
-_RELEASED_V1_HEAD = {"width": 32, "num_heads": 16, "feed_forward": 2}
 # Modules whose versions change results.
 _VERSIONS = ("keras", "numpy", "tensorflow", "jax", "jaxlib", "torch", "keras-gradattn")
-_WEIGHT_NORM_STEPS = 500
 
 
 def run(
@@ -59,6 +59,7 @@ def run(
     limit: int | None = None,
     download: bool = False,
     engine: str = "auto",
+    devices: int = 1,
     model_options: Mapping[str, Any] | None = None,
     tag: str = "",
     save_model: bool = False,
@@ -84,7 +85,13 @@ def run(
         max_steps: Train at most so many optimiser steps; likewise.
         limit: Use only so many images of each split; the run is marked `"short"`.
         download: Whether a missing data set may be downloaded.
-        engine: Input pipeline: `"auto"`, `"tf.data"` or `"pydataset"`.
+        engine: Input pipeline: `"auto"`, `"tf.data"` or `"pydataset"`; or
+            `"device"`, which keeps the images on the accelerator and augments them
+            inside the training step.
+        devices: Train on so many devices, each with an equal share of every batch:
+            `keras.distribution.DataParallel` on JAX (the result of one device), a
+            process for each with `DistributedDataParallel` on PyTorch (BatchNorm sees
+            one share). Refused on TensorFlow.
         model_options: Further arguments of the model's constructor.
         tag: Appended to the file name, to keep variations of one recipe apart.
         save_model: Whether to keep the tested model as `.keras` beside the JSON.
@@ -95,8 +102,9 @@ def run(
         The content of the JSON, a dictionary.
 
     Raises:
-        ValueError: If a name is unknown (the nearest is suggested), or the results
-            folder has this experiment with another configuration.
+        ValueError: If a name is unknown (the nearest is suggested), there are fewer
+            devices, or the results folder has this experiment with another
+            configuration.
         OSError: If the results folder cannot be written to.
 
     Example:
@@ -115,6 +123,7 @@ def run(
         recipe = look_up(recipe, RECIPES, "recipe")
     applied = recipe.for_dataset(dataset)
     options = dict(model_options or {})
+    _check_devices(devices, engine, applied.batch_size or spec.batch_size)
     configuration = _plain(
         {
             "dataset": dataset,
@@ -125,6 +134,10 @@ def run(
             "max_steps": max_steps,
             "limit": limit,
             "model_options": options,
+            # Named where they change the numbers, and only there: results of
+            # before these choices existed stay what they are.
+            **({"devices": devices} if devices != 1 else {}),
+            **({"engine": engine} if engine == "device" else {}),
         }
     )
 
@@ -138,6 +151,21 @@ def run(
         print(f"{path}: finished before, not run again", file=sys.stderr)
         return finished
     working = folder / f"{stem}.partial"
+    data = {
+        "data_dir": data_dir,
+        "seed": applied.split_seed,
+        "group": applied.group,
+        "limit": limit,
+        "engine": "auto" if engine == "device" else engine,
+    }
+    told = {
+        "recipe": applied,
+        "configuration": configuration,
+        "working": working,
+        "data": data,
+        "engine": engine,
+    }
+    chosen = choose(devices, told)
     with _only_one(working):
         started = working / "configuration.json"
         if started.exists():
@@ -149,17 +177,10 @@ def run(
             applied,
             configuration,
             working,
-            splits=datasets.load(
-                dataset,
-                data_dir=data_dir,
-                download=download,
-                seed=applied.split_seed,
-                group=applied.group,
-                limit=limit,
-                engine=engine,
-            ),
+            splits=datasets.load(dataset, download=download, **data),
             engine=engine,
             verbose=_verbosity(verbose),
+            devices=chosen,
             save_to=folder / f"{stem}.keras" if save_model else None,
         )
         if pictures:
@@ -171,130 +192,6 @@ def run(
     return content
 
 
-def build_model(
-    name: str,
-    spec: Any,
-    recipe: Recipe,
-    **options: Any,
-) -> keras.Model:
-    """Build the network that a recipe trains on a data set, giving logits.
-
-    Args:
-        name: Key of `MODELS`.
-        spec: The data set's `DatasetSpec`.
-        recipe: The protocol, after `recipe.for_dataset(...)`.
-        **options: Further arguments of the constructor; they win.
-
-    Returns:
-        A Functional `keras.Model` with linear output, not compiled.
-
-    Raises:
-        ValueError: If there is no such model; the nearest name is suggested.
-    """
-    constructor = getattr(models, look_up(name, MODELS, "model"))
-    small = recipe.stem == "auto" and spec.image_size <= 64
-    arguments: dict[str, Any] = {
-        "input_shape": (spec.image_size, spec.image_size, spec.channels),
-        "stem": "cifar" if small or recipe.stem == "cifar" else "imagenet",
-        "classifier_activation": None,
-        "dtype": recipe.mixed_precision if _has_accelerator() else None,
-    }
-    if recipe.released_v1_head and name == "gradattn_v1":
-        arguments |= _RELEASED_V1_HEAD
-    if recipe.released_initialization and name in RELEASED_INITIALIZATION_MODELS:
-        arguments["initialization"] = "kaiming_fan_out"
-    return constructor(spec.num_classes, **(arguments | options))
-
-
-def build_optimizer(
-    recipe: Recipe, model: keras.Model, total_steps: int, warmup_steps: int = 0
-) -> keras.optimizers.Optimizer:
-    """Make a recipe's optimizer for a model.
-
-    Args:
-        recipe: The protocol.
-        model: The model whose norms and biases may be left out of the decay.
-        total_steps: Length of the training, in steps (for the cosine schedule).
-        warmup_steps: Steps of linear warm-up at its start.
-
-    Returns:
-        A Keras optimizer.
-    """
-    rate: Any = recipe.learning_rate
-    if recipe.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.0 if warmup_steps else rate,
-            decay_steps=max(1, total_steps - warmup_steps),
-            warmup_target=rate if warmup_steps else None,
-            warmup_steps=warmup_steps,
-        )
-    average = {}
-    if recipe.ema_momentum is not None:
-        average = {"use_ema": True, "ema_momentum": recipe.ema_momentum}
-    # PyTorch's epsilon; Keras' 1e-7 is another number in another place.
-    if recipe.optimizer == "coupled_adam":
-        optimizer = CoupledAdam(rate, weight_decay=recipe.weight_decay, **average)
-    elif recipe.optimizer == "adamw":
-        optimizer = keras.optimizers.AdamW(
-            rate, weight_decay=recipe.weight_decay, epsilon=1e-8, **average
-        )
-    else:
-        optimizer = keras.optimizers.Adam(rate, epsilon=1e-8, **average)
-    if recipe.weight_decay and not recipe.decay_norms_and_biases:
-        # By name as well: Keras' attention has biases of two dimensions.
-        optimizer.exclude_from_weight_decay(
-            var_list=[
-                variable
-                for variable in model.trainable_variables
-                if len(variable.shape) < 2 or "bias" in variable.name
-            ]
-        )
-    return optimizer
-
-
-def build_augmentation(recipe: Recipe, spec: Any) -> tuple[datasets.Augmentation, ...]:
-    """A recipe's training augmentation of a data set, mixing last.
-
-    Args:
-        recipe: The protocol, after `recipe.for_dataset(...)`.
-        spec: The data set's `DatasetSpec`.
-
-    Returns:
-        Entries for `keras_gradattn.datasets.batches`.
-    """
-    entries = spec.augmentation if recipe.augmentation is None else recipe.augmentation
-    entries = [
-        datasets.Augmentation(**entry) if isinstance(entry, Mapping) else entry
-        for entry in entries
-    ]
-    if recipe.random_augment:
-        entries.append(datasets.Augmentation("random_augment"))
-    # With both, an image has an even chance of each.
-    share = 0.5 if recipe.mixup and recipe.cutmix else 1.0
-    for name in ("mixup", "cutmix"):
-        if alpha := getattr(recipe, name):
-            entries.append(datasets.Augmentation(name, alpha=alpha, probability=share))
-    return tuple(entries)
-
-
-def balanced_class_weights(labels: np.ndarray, classes: int) -> dict[int, float]:
-    """Weights by inverse frequency with mean 1 over the images.
-
-    Args:
-        labels: Class indices of the training images.
-        classes: Number of classes; one without images has weight 0.
-
-    Returns:
-        Class index -> `images / (present classes * images of the class)`.
-    """
-    counts = np.bincount(np.asarray(labels).ravel().astype(int), minlength=classes)
-    present = int((counts > 0).sum())
-    return {
-        index: float(counts.sum() / (present * count)) if count else 0.0
-        for index, count in enumerate(counts)
-    }
-
-
 def _run(
     spec: Any,
     recipe: Recipe,
@@ -304,87 +201,37 @@ def _run(
     splits: Any,
     engine: str,
     verbose: int,
+    devices: OneDevice,
     save_to: Path | None,
 ) -> dict[str, Any]:
-    seed = configuration["seed"]
-    keras.utils.set_random_seed(seed)
-    model = build_model(
-        configuration["model"], spec, recipe, **configuration["model_options"]
-    )
-    batch_size = recipe.batch_size or spec.batch_size
-    epoch_steps = -(-len(splits.train) // batch_size)
-    steps = _shortest(recipe.max_steps, configuration["max_steps"])
-    epochs = _shortest(recipe.max_epochs, configuration["max_epochs"])
-    if recipe.max_steps:
-        epochs = configuration["max_epochs"] or -(-steps // epoch_steps)
-    elif steps:
-        epochs = min(epochs, -(-steps // epoch_steps))
-    recipe = dataclasses.replace(recipe, max_steps=steps, max_epochs=epochs)
-    model.compile(
-        optimizer=build_optimizer(
-            recipe,
-            model,
-            total_steps=steps or epochs * epoch_steps,
-            warmup_steps=recipe.warmup_epochs * epoch_steps,
-        ),
-        loss=_loss(recipe),
-        metrics=["accuracy"],
-    )
-
-    gradients = GradientHistory()
-    weight_norms = WeightNorms(_WEIGHT_NORM_STEPS if recipe.max_steps else None)
-    loop = TrainingLoop(
-        model,
+    # Everything but the training reads the test part once, as it stands.
+    engine_of_rest = "auto" if engine == "device" else engine
+    trained = train(
+        spec,
         recipe,
-        seed,
-        working / "checkpoint.npz",
-        companions={"gradients": gradients, "weight_norms": weight_norms},
+        configuration,
+        working,
+        splits=splits,
+        engine=engine,
+        verbose=verbose,
+        devices=devices,
     )
-    if loop.resume():
-        print(
-            f"{working}: resumed after epoch {loop.epochs_run} of {epochs}",
-            file=sys.stderr,
-        )
+    model, loop = trained.network, trained.loop
 
-    def batches(split: Any, **settings: Any) -> Any:
+    def batches(split: datasets.Split) -> Any:
         return datasets.batches(
             split,
             spec,
-            batch_size=batch_size,
-            engine=engine,
+            batch_size=trained.batch_size,
+            training=False,
+            engine=engine_of_rest,
             one_hot=recipe.mixes_labels,
-            **settings,
         )
-
-    if not loop.finished:
-        model.fit(
-            batches(
-                splits.train,
-                training=True,
-                seed=seed,
-                augmentation=build_augmentation(recipe, spec),
-                pixels="released" if recipe.released_pixels else "correct",
-                initial_epoch=loop.epochs_run,
-            ),
-            validation_data=batches(splits.validation, training=False),
-            epochs=epochs,
-            initial_epoch=loop.epochs_run,
-            callbacks=[gradients, weight_norms, loop],
-            class_weight=(
-                balanced_class_weights(splits.train.labels, spec.num_classes)
-                if recipe.class_weights
-                else None
-            ),
-            # The pipeline shuffles, by seed and epoch.
-            shuffle=False,
-            verbose=verbose,
-        )
-    loop.put_final_weights()
 
     evaluation = evaluate(
         model,
-        batches(splits.test, training=False),
-        validation=batches(splits.validation, training=False),
+        batches(splits.test),
+        validation=batches(splits.validation),
         class_names=spec.class_names,
         from_logits=True,
     )
@@ -395,7 +242,7 @@ def _run(
     content = {
         "format": _FORMAT,
         "configuration": configuration,
-        "short": _was_shortened(recipe, configuration, loop),
+        "short": _was_shortened(trained.recipe, configuration, loop),
         "backend": keras.backend.backend(),
         "versions": _versions(),
         "hardware": _hardware(),
@@ -412,26 +259,32 @@ def _run(
         "training_seconds": sum(record["seconds"] for record in loop.history),
         "metrics": evaluation.to_dict(),
         "history": loop.history,
-        "weight_norms": weight_norms.state(),
+        "weight_norms": trained.weight_norms.state(),
         "gradients": {
-            "training": gradients.state(),
-            "test": analyze_gradients(model, batches(splits.test, training=False)),
+            "training": trained.gradients.state(),
+            "test": analyze_gradients(model, batches(splits.test)),
         },
+        "attention": analyze_attention(model, batches(splits.test)),
     }
     return _plain(content)
 
 
-def _loss(recipe: Recipe) -> keras.losses.Loss:
-    if recipe.mixes_labels:
-        return keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=recipe.label_smoothing
+def _check_devices(devices: int, engine: str, batch_size: int) -> None:
+    if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1:
+        raise ValueError(
+            f"`devices` must be a positive integer. Received: devices={devices!r}"
         )
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-
-def _shortest(*lengths: int | None) -> int | None:
-    given = [length for length in lengths if length is not None]
-    return min(given) if given else None
+    if batch_size % devices:
+        raise ValueError(
+            f"`devices` must divide the batch of {batch_size} images. "
+            f"Received: devices={devices}"
+        )
+    if devices > 1 and engine == "device" and keras.backend.backend() != "jax":
+        raise ValueError(
+            "Images are kept on several devices on JAX only. "
+            f"Received: devices={devices}, engine={engine!r} on the "
+            f"{keras.backend.backend()} backend"
+        )
 
 
 def _was_shortened(
@@ -450,13 +303,13 @@ def _was_shortened(
 
 
 def _check_same(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
-    if found == wanted:
-        return
     differing = sorted(
         name
         for name in {*_flat(found), *_flat(wanted)}
         if _flat(found).get(name) != _flat(wanted).get(name)
     )
+    if not differing:
+        return
     name = differing[0]
     raise ValueError(
         f"{path} belongs to another configuration, which differs in "
@@ -521,31 +374,6 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _has_accelerator() -> bool:
-    return _accelerator() is not None
-
-
-def _accelerator() -> str | None:
-    """Name of the first accelerator; every backend lists them in its own way."""
-    backend = keras.backend.backend()
-    if backend == "jax":
-        import jax
-
-        device = jax.devices()[0]
-        return None if device.platform == "cpu" else device.device_kind
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        found = tf.config.list_physical_devices("GPU")
-        if not found:
-            return None
-        details = tf.config.experimental.get_device_details(found[0])
-        return details.get("device_name", "GPU")
-    import torch
-
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
-
-
 def _hardware() -> dict[str, Any]:
     return {
         "system": platform.system(),
@@ -553,7 +381,7 @@ def _hardware() -> dict[str, Any]:
         "cpu_cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
-        "accelerator": _accelerator(),
+        "accelerator": accelerator(),
     }
 
 

@@ -28,6 +28,7 @@ _MODEL_TITLES = {
     "gradattn_v1": "GradAttn V1",
     "gradattn_v2": "GradAttn V2",
     "gradattn_v3": "GradAttn V3",
+    "gradattn_pathways": "GradAttnPathways",
 }
 _RECIPE_TITLES = {
     "as_released": "as released",
@@ -89,6 +90,7 @@ def write_report(results: str | Path = "results") -> Path:
         _defects(experiments),
         _gradients(experiments, folder),
         _cause(experiments, folder),
+        _attention(experiments, folder),
         _not_run(experiments),
         _every_run(experiments),
     ]
@@ -370,6 +372,59 @@ def _cause(experiments: list[Experiment], folder: Path) -> str:
     )
 
 
+def _attention(experiments: list[Experiment], folder: Path) -> str:
+    chosen = [
+        e for e in experiments if e.get("attention") and _is_standard_or_control(e)
+    ]
+    if not chosen:
+        return ""
+    chosen.sort(key=lambda e: (_of(e, "dataset"), _model_title(e), _recipe(e)))
+    rows = []
+    for e in chosen:
+        attention = e["attention"]
+        movement = [sum(heads) / len(heads) for heads in attention["movement"]]
+        shares = zip(
+            attention["depth_share"][-1],
+            attention["depth_share_deviation"][-1],
+            strict=True,
+        )
+        rows.append(
+            (
+                datasets.spec(_of(e, "dataset")).title,
+                _model_title(e),
+                _recipe_title(e),
+                str(_of(e, "seed")),
+                " / ".join(f"{100 * value:.1f}" for value in movement),
+                *(f"{100 * mean:.1f} ± {100 * std:.1f}" for mean, std in shares),
+                f"{100 * e['metrics']['top1']:.2f}",
+                "short" if e["short"] else "",
+            )
+        )
+    figure = f"{_FIGURES}/attention.png"
+    _draw_attention(chosen, folder / figure)
+    header = (
+        "data set", "", "recipe", "seed", "moves, % by block",
+        *(f"{stage}, %" for stage in chosen[0]["attention"]["stages"]),
+        "test accuracy %", "",
+    )  # fmt: skip
+    return "\n".join(
+        [
+            "## What attention over depth does",
+            "",
+            "How far an image's attention map lies from the mean map (half the sum of "
+            "absolute differences of a row, averaged over heads: 0 is a fixed "
+            "weighing, 100 a wholly different one), block by block; and what each "
+            "depth gives in the last block, mean and standard deviation over test "
+            "images. *Static* weighs by learned numbers that no image changes, *equal* "
+            "by a plain mean.",
+            "",
+            table(header, rows, "markdown"),
+            "",
+            f"![Mean attention over depth by network and block]({figure})",
+        ]
+    )
+
+
 def _not_run(experiments: list[Experiment]) -> str:
     ran = set(_datasets_of(experiments))
     rows = []
@@ -487,7 +542,48 @@ def _draw_cause(runs: list[Experiment], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+def _draw_attention(runs: list[Experiment], path: Path) -> None:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    blocks = max(len(e["attention"]["mean"]) for e in runs)
+    figure = Figure(figsize=(2.6 * blocks + 1, 2.6 * len(runs)), layout="constrained")
+    panels = figure.subplots(len(runs), blocks, squeeze=False)
+    for row, e in zip(panels, runs, strict=True):
+        stages = e["attention"]["stages"]
+        for block, axes in enumerate(row):
+            if block >= len(e["attention"]["mean"]):
+                axes.axis("off")
+                continue
+            mean_over_heads = np.mean(e["attention"]["mean"][block], axis=0)
+            picture = axes.imshow(mean_over_heads, vmin=0, vmax=1, cmap="viridis")
+            axes.set_xticks(range(len(stages)), stages, rotation=45, fontsize=7)
+            axes.set_yticks(range(len(stages)), stages, fontsize=7)
+            axes.set_title(
+                f"{_model_title(e)}, {_of(e, 'dataset')}\n"
+                f"{_recipe_title(e)}, block {block + 1}",
+                fontsize=7,
+            )
+    figure.colorbar(picture, ax=panels, label="attention, mean over heads and images")
+    figure.savefig(path, dpi=120)
+
+
 # === Reading one experiment ===
+
+
+def _model_title(experiment: Experiment) -> str:
+    title = _MODEL_TITLES.get(_of(experiment, "model"), _of(experiment, "model"))
+    mixing = _of(experiment, "model_options").get("mixing")
+    return f"{title}, {mixing}" if mixing else title
+
+
+def _recipe_title(experiment: Experiment) -> str:
+    return _RECIPE_TITLES.get(_recipe(experiment), _recipe(experiment))
+
+
+def _is_standard_or_control(experiment: Experiment) -> bool:
+    options = set(_of(experiment, "model_options"))
+    return options <= {"mixing"} and not _of(experiment, "limit")
 
 
 def _of(experiment: Experiment, key: str) -> Any:

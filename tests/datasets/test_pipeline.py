@@ -325,3 +325,26 @@ def test_bad_arguments():
         _fashion("grain")
     with pytest.raises(ValueError, match="has no batch of batch_size=64"):
         _fashion(batch_size=64, drop_remainder=True)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("table", [None, (Augmentation("mixup"),)])
+def test_replicas_share_the_same_batches(engine, table):
+    options = {"augmentation": table, "replicas": 2, "engine": engine}
+    whole, *parts = (
+        [(np.asarray(x), np.asarray(y)) for x, y in _fashion(replica=r, **options)]
+        for r in (None, 0, 1)
+    )
+    assert [len(labels) for _, labels in whole] == [8] * 6 + [2]
+    for together, *shares in zip(whole, *parts, strict=True):
+        for found, expected in zip(zip(*shares, strict=True), together, strict=True):
+            np.testing.assert_array_equal(np.concatenate(found), expected)
+
+
+def test_replicas_without_an_image_are_left_out():
+    # 50 images: six batches of eight and two images, or one batch of 48 and two.
+    assert len(_fashion(replicas=4)) == 6
+    assert [len(y) for _, y in _fashion(batch_size=48, replicas=2)] == [48, 2]
+    assert [len(y) for _, y in _fashion(batch_size=9, replicas=3)] == [9] * 5 + [3]
+    with pytest.raises(ValueError, match="multiple of replicas=3"):
+        _fashion(replicas=3)

@@ -73,6 +73,15 @@ def write_result(
             },
         },
     }
+    if model.startswith("gradattn"):
+        content["attention"] = {
+            "images": 1000,
+            "stages": list(GROUPS[:5]),
+            "mean": np.full((3, 8, 5, 5), 0.2).tolist(),
+            "movement": np.full((3, 8), 0.125).tolist(),
+            "depth_share": np.full((3, 5), 0.2).tolist(),
+            "depth_share_deviation": np.full((3, 5), 0.03).tolist(),
+        }
     content["configuration"]["recipe"]["augmentation"] = None
     path = folder / f"{dataset}-{model}-{recipe}-seed{seed}.json"
     write_json(path, content)

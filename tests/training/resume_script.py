@@ -6,6 +6,9 @@ Usage: python resume_script.py RESULTS [KILL_AT_STEP]
 import os
 import signal
 import sys
+import unittest.mock
+
+import keras
 
 from keras_gradattn import training
 from keras_gradattn.training import _training_loop, experiment
@@ -32,6 +35,14 @@ NARROW = {
 }
 
 
+def compile_quickly():
+    """The steps are few; which way they are compiled is the same for every run."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.config.update("jax_disable_most_optimizations", True)
+
+
 def kill_at(step):
     original = _training_loop.TrainingLoop.on_train_batch_end
 
@@ -43,19 +54,29 @@ def kill_at(step):
     _training_loop.TrainingLoop.on_train_batch_end = on_train_batch_end
 
 
+def run(results):
+    """The experiment; averages of BatchNorm's statistics begin within its few steps."""
+    with (
+        unittest.mock.patch.multiple(_training_loop, _STRIDE=3, _FORGOTTEN=6),
+        # They come after the training and take longest to compile.
+        unittest.mock.patch.object(experiment, "analyze_gradients", return_value=None),
+        unittest.mock.patch.object(experiment, "analyze_attention", return_value=None),
+    ):
+        return training.run(
+            "digits",
+            "gradattn_v2",
+            RECIPE,
+            results=results,
+            limit=96,
+            model_options=NARROW,
+            save_model=True,
+            pictures=False,
+            verbose=0,
+        )
+
+
 if __name__ == "__main__":
+    compile_quickly()
     if len(sys.argv) > 2:
         kill_at(int(sys.argv[2]))
-    # It comes after the training and takes longest to compile.
-    experiment.analyze_gradients = lambda *arguments: None
-    training.run(
-        "digits",
-        "gradattn_v2",
-        RECIPE,
-        results=sys.argv[1],
-        limit=96,
-        model_options=NARROW,
-        save_model=True,
-        pictures=False,
-        verbose=0,
-    )
+    run(sys.argv[1])

@@ -128,6 +128,81 @@ def test_another_configuration_does_not_pass_for_the_finished_one(finished):
         )
 
 
+def test_results_of_before_newer_choices_are_still_read(tmp_path, monkeypatch):
+    """Field by field what was written before several devices could be asked for."""
+    monkeypatch.setattr(experiment, "_run", lambda *a, **k: pytest.fail("trained"))
+    configuration = {
+        "dataset": "digits",
+        "model": "resnet18",
+        "recipe": {
+            "name": "as_described",
+            "optimizer": "coupled_adam",
+            "learning_rate": 0.001,
+            "weight_decay": 0.0001,
+            "decay_norms_and_biases": True,
+            "batch_size": None,
+            "max_epochs": 100,
+            "max_steps": None,
+            "schedule": "plateau",
+            "plateau_factor": 0.2,
+            "plateau_patience": 3,
+            "minimum_learning_rate": 1e-07,
+            "warmup_epochs": 0,
+            "early_stopping_patience": 7,
+            "restore_best_weights": True,
+            "label_smoothing": 0.0,
+            "mixup": 0.0,
+            "cutmix": 0.0,
+            "random_augment": False,
+            "ema_momentum": None,
+            "stem": "imagenet",
+            "mixed_precision": None,
+            "class_weights": None,
+            "augmentation": None,
+            "group": None,
+            "split_seed": 42,
+            "released_pixels": False,
+            "released_v1_head": False,
+            "released_initialization": False,
+            "overrides": {},
+        },
+        "seed": 42,
+        "max_epochs": None,
+        "max_steps": None,
+        "limit": None,
+        "model_options": {},
+    }
+    path = tmp_path / "digits-resnet18-as_described-seed42.json"
+    _files.write_json(path, {"configuration": configuration})
+    found = training.run("digits", "resnet18", results=tmp_path)
+    assert found == {"configuration": configuration}
+    with pytest.raises(ValueError, match=r"differs in devices\. .*devices=2"):
+        training.run("digits", "resnet18", results=tmp_path, devices=2)
+    with pytest.raises(ValueError, match=r"differs in engine\. .*engine='device'"):
+        training.run("digits", "resnet18", results=tmp_path, engine="device")
+
+
+def test_new_runs_are_described_as_before(tmp_path, monkeypatch):
+    """Tables put runs together whose configuration is the same text."""
+    asked = []
+
+    def stop(spec, recipe, configuration, *a, **k):
+        asked.append(configuration)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment, "_run", stop)
+    for name in training.RECIPES:
+        with pytest.raises(KeyboardInterrupt):
+            training.run("digits", "resnet18", name, results=tmp_path / name)
+    fields = [field.name for field in dataclasses.fields(training.Recipe)]
+    for configuration in asked:
+        assert list(configuration) == [
+            *("dataset", "model", "recipe", "seed", "max_epochs", "max_steps"),
+            *("limit", "model_options"),
+        ]
+        assert list(configuration["recipe"]) == fields
+
+
 def test_compare_reads_the_folder(finished, capsys):
     assert run_command("compare", "--results", finished, "--style", "markdown") == 0
     table = capsys.readouterr().out

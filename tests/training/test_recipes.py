@@ -67,6 +67,8 @@ def test_released_differs_from_described_in_its_four_switches_only():
             "as_released_pixels_and_best_weights_repaired",
             {"released_pixels", "restore_best_weights"},
         ),
+        ("as_released_v1_head_repaired", {"released_v1_head"}),
+        ("as_released_initialization_repaired", {"released_initialization"}),
     ],
 )
 def test_each_defect_is_repaired_alone(name, repaired):
@@ -232,6 +234,7 @@ def test_balanced_class_weights_by_hand():
         ("mixup", -0.1),
         ("label_smoothing", 1.0),
         ("ema_momentum", 1.0),
+        ("mixed_precision", "bfloat16"),
         ("overrides", {"cifar10": {"lr": 1.0}}),
     ],
 )

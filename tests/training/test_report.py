@@ -48,11 +48,12 @@ def test_every_section_is_there_and_every_figure_exists(study):
         "One defect at a time",
         "Gradient health and accuracy",
         "Does coupled L2 starve layers?",
+        "What attention over depth does",
         "Not run here",
         "Every run",
     ]
     links = re.findall(r"\]\(([^)]+)\)", text)
-    assert len(links) == len(list(study.glob("*.json"))) + 2
+    assert len(links) == len(list(study.glob("*.json"))) + 3
     for link in links:
         assert (study / link).exists()
 
@@ -104,6 +105,24 @@ def test_cause_test_tells_norms_and_dead_kernels(study):
     for title in ("coupled L2", "decoupled decay", "no decay"):
         assert title in body
     assert "10.0 → 2.50, 4/5" in body
+
+
+def test_attention_table_tells_movement_and_shares(study):
+    write_result(study, model="gradattn_v1", options={"mixing": "equal"}, seed=7)
+    write_result(study, model="gradattn_v1", options={"width": 32}, seed=8)
+    told = section(write_report(study).read_text(), "What attention over depth does")
+    row = next(line for line in told.splitlines() if "GradAttn V1" in line)
+    # 0.125 of every map moves; each of five depths gives a fifth.
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[1:5] == [
+        "GradAttn V1, equal",
+        "as described",
+        "7",
+        "12.5 / 12.5 / 12.5",
+    ]
+    assert cells[5:10] == ["20.0 ± 3.0"] * 5
+    # Another width is another network.
+    assert told.count("GradAttn V1") == 1
 
 
 def test_report_repeats_itself(study):

@@ -19,9 +19,15 @@ STEM = "digits-gradattn_v2-everything-seed42"
 
 
 def start(results, *arguments):
+    # Always a process of its own: what earlier tests compiled in this one, and how,
+    # would change the last bits.
     return subprocess.run(
         [sys.executable, str(SCRIPT), str(results), *map(str, arguments)],
-        env=os.environ | {"KERAS_BACKEND": keras.backend.backend()},
+        env=os.environ
+        | {
+            "KERAS_BACKEND": keras.backend.backend(),
+            "PYTHONPATH": str(SCRIPT.parents[2]),
+        },
         cwd=SCRIPT.parents[2],
         capture_output=True,
         text=True,

@@ -45,7 +45,11 @@ class Mixing(Operation):
 
     mixes_labels = True
 
-    def mix(
-        self, xp: ModuleType, images: Array, labels: Array, numbers: Array
-    ) -> tuple[Array, Array]:
+    def mix_images(self, xp: ModuleType, images: Array, numbers: Array) -> Array:
+        raise NotImplementedError
+
+    def mix_labels(
+        self, xp: ModuleType, labels: Array, numbers: Array, size: tuple[int, int]
+    ) -> Array:
+        """The labels alone, where images of `size` are mixed elsewhere."""
         raise NotImplementedError

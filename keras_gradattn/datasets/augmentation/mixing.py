@@ -25,12 +25,16 @@ class MixUp(Mixing):
     probability: float = 1.0
     numbers = 2
 
-    def mix(self, xp, images, labels, numbers):
+    def mix_images(self, xp, images, numbers):
+        weight = self._share(xp, numbers)[:, None, None, None]
+        return weight * images + (1.0 - weight) * xp.roll(images, 1, axis=0)
+
+    def mix_labels(self, xp, labels, numbers, size):
+        return _mix_labels(xp, labels, self._share(xp, numbers))
+
+    def _share(self, xp, numbers):
         share = _beta(xp, numbers[:, 0], self.alpha)
-        share = xp.where(numbers[:, 1] < self.probability, share, 1.0)
-        weight = share[:, None, None, None]
-        images = weight * images + (1.0 - weight) * xp.roll(images, 1, axis=0)
-        return images, _mix_labels(xp, labels, share)
+        return xp.where(numbers[:, 1] < self.probability, share, 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,19 +53,23 @@ class CutMix(Mixing):
     probability: float = 1.0
     numbers = 4
 
-    def mix(self, xp, images, labels, numbers):
-        height, width = images.shape[1:3]
+    def mix_images(self, xp, images, numbers):
+        inside = self._inside(xp, numbers, tuple(images.shape[1:3]))
+        return xp.where(inside[..., None], xp.roll(images, 1, axis=0), images)
+
+    def mix_labels(self, xp, labels, numbers, size):
+        inside = self._inside(xp, numbers, size)
+        kept = 1.0 - xp.mean(cast(xp, inside, "float32"), axis=(1, 2))
+        return _mix_labels(xp, labels, kept)
+
+    def _inside(self, xp, numbers, size):
+        height, width = size
         share = _beta(xp, numbers[:, 0], self.alpha)
         share = xp.where(numbers[:, 1] < self.probability, share, 1.0)
         side = xp.sqrt(1.0 - share)
         top = numbers[:, 2] * float(height) - side * (height / 2)
         left = numbers[:, 3] * float(width) - side * (width / 2)
-        inside = box(
-            xp, (height, width), top, left, side * float(height), side * float(width)
-        )
-        mixed = xp.where(inside[..., None], xp.roll(images, 1, axis=0), images)
-        kept = 1.0 - xp.mean(cast(xp, inside, "float32"), axis=(1, 2))
-        return mixed, _mix_labels(xp, labels, kept)
+        return box(xp, size, top, left, side * float(height), side * float(width))
 
 
 def _mix_labels(xp, labels, share):

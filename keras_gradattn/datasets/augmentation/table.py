@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 
 import numpy as np
@@ -101,7 +101,7 @@ class Augmenter:
         Args:
             images: (batch, height, width, channels) in units of 0 to 255.
             labels: One-hot labels (batch, classes) where the table mixes labels;
-                else anything, handed through.
+                else anything, handed through; `None` for the images alone.
             numbers: Uniform random numbers (batch, self.numbers), float32.
             xp: `numpy` or `keras.ops`.
 
@@ -109,18 +109,39 @@ class Augmenter:
             The images (float32 once an operation changes levels, else of the
             type given) and the labels.
         """
-        first = 0
         moving: list[tuple[Geometric, Array]] = []
-        for step in self.operations:
-            own = numbers[:, first : first + step.numbers]
-            first += step.numbers
+        for step, own in self._steps(numbers):
             if isinstance(step, Geometric):
                 moving.append((step, own))
                 continue
             images = cast(xp, move(xp, images, moving), "float32")
             moving = []
             if isinstance(step, Mixing):
-                images, labels = step.mix(xp, images, labels, own)
+                images = step.mix_images(xp, images, own)
+                if labels is not None:
+                    labels = step.mix_labels(xp, labels, own, tuple(images.shape[1:3]))
             else:
                 images = step.change(xp, images, own)
         return move(xp, images, moving), labels
+
+    def mix_labels(
+        self, labels: np.ndarray, numbers: np.ndarray, size: tuple[int, int]
+    ) -> np.ndarray:
+        """What becomes of the labels when the same numbers augment the images.
+
+        Args:
+            labels: One-hot labels (batch, classes) where the table mixes labels.
+            numbers: As for the images.
+            size: Height and width of the images.
+        """
+        for step, own in self._steps(numbers):
+            if isinstance(step, Mixing):
+                labels = step.mix_labels(np, labels, own, size)
+        return labels
+
+    def _steps(self, numbers: Array) -> Iterator[tuple[Operation, Array]]:
+        """Each operation with its random numbers."""
+        first = 0
+        for step in self.operations:
+            yield step, numbers[:, first : first + step.numbers]
+            first += step.numbers

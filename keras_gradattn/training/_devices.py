@@ -1,0 +1,308 @@
+"""Training on several devices: what each backend has for it, behind one face.
+
+Each device computes the gradient of an equal share of the batch, and the mean is
+applied. Validation is not divided (but on PyTorch), and what follows the training runs
+on one device.
+"""
+
+import contextlib
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_gradattn.datasets import Split
+
+
+class OneDevice:
+    """One device; what the others change."""
+
+    count = 1
+    rank = 0
+
+    @contextlib.contextmanager
+    def scope(self) -> Iterator[None]:
+        """Build and train in here."""
+        yield
+
+    def batches(self) -> dict[str, Any]:
+        """Settings of the training batches."""
+        return {}
+
+    def validation_part(self, split: Split) -> Split:
+        """The images that this process validates on."""
+        return split
+
+    def trained(self, network: keras.Model) -> keras.Model:
+        """The model that `fit` is called on."""
+        return network
+
+    def mean(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Mean over processes of what each of them has."""
+        return list(arrays)
+
+    def before_validation(self) -> None:
+        """Called before a validation."""
+
+    def after_validation(self) -> None:
+        """Called when validation is over."""
+
+    def agree(self, logs: dict[str, float], validated: int) -> dict[str, float]:
+        """One epoch's figures over all devices."""
+        return logs
+
+
+class JaxDevices(OneDevice):
+    """`keras.distribution.DataParallel`: one program, batches laid across devices.
+
+    BatchNorm sees the whole batch, so the result is that of one device.
+    """
+
+    def __init__(self, count: int):
+        import jax
+
+        found = jax.devices()
+        if len(found) < count:
+            raise ValueError(
+                f"JAX has {len(found)} {found[0].platform} devices here. A CPU can be "
+                "divided with XLA_FLAGS=--xla_force_host_platform_device_count="
+                f"{count}, which makes nothing faster. Received: devices={count}"
+            )
+        self.count = count
+        self._distribution = keras.distribution.DataParallel(
+            devices=[f"{device.platform}:{device.id}" for device in found[:count]]
+        )
+
+    @contextlib.contextmanager
+    def scope(self):
+        with self._distribution.scope():
+            yield
+
+    def batches(self):
+        return {"replicas": self.count}
+
+    def before_validation(self):
+        # Keras lays every batch out like the first, and the last one of a
+        # validation pass rarely divides: each device computes all of it instead.
+        keras.distribution.set_distribution(None)
+
+    def after_validation(self):
+        keras.distribution.set_distribution(self._distribution)
+
+
+class TorchProcesses(OneDevice):
+    """`DistributedDataParallel`: a process for each device, all run the same.
+
+    BatchNorm sees one device's share; what it remembers is averaged over the
+    processes before each validation, which they share.
+
+    Args:
+        count: Processes.
+        rank: Which one this is; 0 starts the others.
+        folder: Where they meet.
+        arguments: What the others are told to train.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        rank: int = 0,
+        folder: str | None = None,
+        arguments: dict[str, Any] | None = None,
+    ):
+        import torch
+
+        self._accelerated = torch.cuda.is_available()
+        if self._accelerated and torch.cuda.device_count() < count:
+            raise ValueError(
+                f"PyTorch has {torch.cuda.device_count()} GPUs here. "
+                f"Received: devices={count}"
+            )
+        self.count = count
+        self.rank = rank
+        self._folder = folder
+        self._arguments = arguments
+
+    @contextlib.contextmanager
+    def scope(self):
+        with contextlib.ExitStack() as stack:
+            folder = self._folder
+            if self.rank == 0:
+                folder = stack.enter_context(tempfile.TemporaryDirectory())
+                processes = stack.enter_context(self._others(folder))
+                self._await(processes, folder)
+            else:
+                _ready(folder, self.rank).touch()
+            stack.enter_context(self._group(folder))
+            yield
+
+    @contextlib.contextmanager
+    def _group(self, folder: str):
+        import torch.distributed
+
+        torch.distributed.init_process_group(
+            "nccl" if self._accelerated else "gloo",
+            init_method=(Path(folder) / "meeting").resolve().as_uri(),
+            rank=self.rank,
+            world_size=self.count,
+        )
+        try:
+            yield
+        finally:
+            torch.distributed.destroy_process_group()
+
+    @contextlib.contextmanager
+    def _others(self, folder: str):
+        processes = []
+        try:
+            for rank in range(1, self.count):
+                processes.append(self._start(rank, folder))
+            yield processes
+            for process in processes:
+                if process.wait():
+                    raise RuntimeError(
+                        f"A process of this training failed: {process.args}"
+                    )
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+
+    def _await(self, processes: list[subprocess.Popen], folder: str) -> None:
+        """Wait until the others stand at the meeting, where a dead one is not missed.
+
+        PyTorch itself waits half an hour for a process that will not come.
+        """
+        while not all(_ready(folder, r).exists() for r in range(1, self.count)):
+            for process in processes:
+                if process.poll() is not None:
+                    raise RuntimeError(
+                        f"A process of this training failed: {process.args}"
+                    )
+            time.sleep(0.05)
+
+    def _start(self, rank: int, folder: str) -> subprocess.Popen:
+        environment = os.environ | {
+            "KERAS_BACKEND": "torch",
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        }
+        if self._accelerated:
+            environment["KERAS_TORCH_DEVICE"] = f"cuda:{rank}"
+        # A script of the user's need not be importable, as `multiprocessing` asks.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "keras_gradattn.training._replica"],
+            env=environment,
+            stdin=subprocess.PIPE,
+        )
+        told = {"rank": rank, "count": self.count, "folder": folder}
+        process.stdin.write(pickle.dumps(told | self._arguments))
+        process.stdin.close()
+        return process
+
+    def batches(self):
+        return {"replicas": self.count, "replica": self.rank}
+
+    def validation_part(self, split):
+        if len(split) < self.count:
+            raise ValueError(
+                f"The {split.name} part has fewer images than there are devices. "
+                f"Received: {len(split)} images, devices={self.count}"
+            )
+        mine = slice(self.rank, None, self.count)
+        return Split(
+            split.name, split.images[mine], split.labels[mine], split.rows[mine]
+        )
+
+    def trained(self, network):
+        return _replicated(network)
+
+    def agree(self, logs, validated):
+        # The recorder's norms are of the applied gradient, the same everywhere.
+        names = sorted(name for name in logs if "gradient" not in name)
+        # Training shares are equal; those of the validation may differ by an image.
+        weights = [validated if name.startswith("val_") else 1 for name in names]
+        values = np.array([logs[name] for name in names])
+        sums, counts = self.mean([values * weights, np.array(weights, "float64")])
+        return logs | dict(zip(names, (sums / counts).tolist(), strict=True))
+
+    def mean(self, arrays):
+        import torch
+        import torch.distributed
+
+        flat = torch.as_tensor(
+            np.concatenate([a.astype("float64").ravel() for a in arrays]),
+            device=f"cuda:{self.rank}" if self._accelerated else "cpu",
+        )
+        torch.distributed.all_reduce(flat)
+        values = flat.cpu().numpy() / self.count
+        ends = np.cumsum([a.size for a in arrays])[:-1]
+        parts = np.split(values, ends)
+        return [
+            part.reshape(array.shape).astype(array.dtype)
+            for part, array in zip(parts, arrays, strict=True)
+        ]
+
+
+def _ready(folder: str, rank: int) -> Path:
+    return Path(folder) / f"ready{rank}"
+
+
+def _replicated(network: keras.Model) -> keras.Model:
+    """The network, trained through `DistributedDataParallel`."""
+    import torch
+
+    class Forward(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = network
+
+        def forward(self, inputs):
+            return self.network(inputs, training=True)
+
+    class Replicated(keras.Model):
+        def __init__(self):
+            super().__init__(name=network.name)
+            self.untapped = network
+            # Past `__setattr__`: the same weights need not be tracked twice.
+            self.__dict__["_parallel"] = torch.nn.parallel.DistributedDataParallel(
+                Forward()
+            )
+            self.built = True
+
+        def call(self, inputs, training=False):
+            if training:
+                return self._parallel(inputs)
+            return self.untapped(inputs, training=False)
+
+    return Replicated()
+
+
+def choose(count: int, arguments: dict[str, Any]) -> OneDevice:
+    """What trains on `count` devices on this backend.
+
+    Args:
+        count: Number of devices.
+        arguments: What further processes are told, where there are such.
+
+    Raises:
+        ValueError: If there are fewer devices.
+    """
+    if count == 1:
+        return OneDevice()
+    backend = keras.backend.backend()
+    if backend == "jax":
+        return JaxDevices(count)
+    if backend == "torch":
+        return TorchProcesses(count, arguments=arguments)
+    raise ValueError(
+        f"Several devices need JAX or PyTorch. Received: devices={count} "
+        f"on the {backend} backend"
+    )

@@ -1,0 +1,210 @@
+"""Trains one network by a recipe, from its start or from its last checkpoint."""
+
+import dataclasses
+import functools
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_gradattn import datasets
+from keras_gradattn.training._devices import OneDevice
+from keras_gradattn.training._gradient_history import GradientHistory
+from keras_gradattn.training._training_loop import TrainingLoop
+from keras_gradattn.training._weight_norms import WeightNorms
+from keras_gradattn.training.building import (
+    balanced_class_weights,
+    build_augmentation,
+    build_loss,
+    build_model,
+    build_optimizer,
+)
+from keras_gradattn.training.recipes import Recipe
+
+_WEIGHT_NORM_STEPS = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What a training leaves.
+
+    Args:
+        network: With the weights that the recipe tests, compiled, on one device.
+        recipe: The recipe with the length that this run had.
+        batch_size: Images in a step.
+        loop: The epochs.
+        gradients: Gradients by depth.
+        weight_norms: Weight norms by depth.
+    """
+
+    network: keras.Model
+    recipe: Recipe
+    batch_size: int
+    loop: TrainingLoop
+    gradients: GradientHistory
+    weight_norms: WeightNorms
+
+
+def train(
+    spec: datasets.DatasetSpec,
+    recipe: Recipe,
+    configuration: dict[str, Any],
+    working: Path,
+    *,
+    splits: datasets.DatasetSplits,
+    engine: str,
+    verbose: int,
+    devices: OneDevice,
+) -> Trained:
+    """Train one network, or go on with it.
+
+    Args:
+        spec: The data set's description.
+        recipe: The protocol, after `recipe.for_dataset(...)`.
+        configuration: What the run was asked for.
+        working: Folder of the checkpoint.
+        splits: The data.
+        engine: Input pipeline, or `"device"`.
+        verbose: Keras' verbosity.
+        devices: What to train on.
+    """
+    batch_size = recipe.batch_size or spec.batch_size
+    epoch_steps = len(splits.train) // batch_size
+    # Fewer images than devices are left out.
+    epoch_steps += len(splits.train) % batch_size >= devices.count
+    recipe = _with_length(recipe, configuration, epoch_steps)
+    with devices.scope():
+        trained = _train(
+            spec,
+            recipe,
+            configuration,
+            working,
+            splits=splits,
+            engine=engine,
+            verbose=verbose,
+            devices=devices,
+            batch_size=batch_size,
+            epoch_steps=epoch_steps,
+        )
+        weights = trained.network.get_weights() if devices.count > 1 else None
+    if weights is None:
+        return trained
+    # What was built for several devices stays on them.
+    network = _build(spec, recipe, configuration)
+    network.compile(loss=build_loss(recipe))
+    network.set_weights(weights)
+    return dataclasses.replace(trained, network=network)
+
+
+def _with_length(
+    recipe: Recipe, configuration: dict[str, Any], epoch_steps: int
+) -> Recipe:
+    steps = _shortest(recipe.max_steps, configuration["max_steps"])
+    epochs = _shortest(recipe.max_epochs, configuration["max_epochs"])
+    if recipe.max_steps:
+        epochs = configuration["max_epochs"] or -(-steps // epoch_steps)
+    elif steps:
+        epochs = min(epochs, -(-steps // epoch_steps))
+    return dataclasses.replace(recipe, max_steps=steps, max_epochs=epochs)
+
+
+def _shortest(*lengths: int | None) -> int | None:
+    given = [length for length in lengths if length is not None]
+    return min(given) if given else None
+
+
+def _build(spec: Any, recipe: Recipe, configuration: dict[str, Any]) -> keras.Model:
+    options = configuration["model_options"]
+    return build_model(configuration["model"], spec, recipe, **options)
+
+
+def _train(
+    spec: Any,
+    recipe: Recipe,
+    configuration: dict[str, Any],
+    working: Path,
+    *,
+    splits: Any,
+    engine: str,
+    verbose: int,
+    devices: OneDevice,
+    batch_size: int,
+    epoch_steps: int,
+) -> Trained:
+    keras.utils.set_random_seed(configuration["seed"])
+    network = _build(spec, recipe, configuration)
+    validation = devices.validation_part(splits.validation)
+    # What is done to training images only.
+    changes = {
+        "augmentation": build_augmentation(recipe, spec),
+        "pixels": "released" if recipe.released_pixels else "correct",
+    }
+    if engine == "device":
+        feed = datasets.DeviceFeed((splits.train, validation), spec, **changes)
+        model = feed.connect(network)
+        batches, changes = feed.batches, {}
+    else:
+        model = devices.trained(network)
+        batches = functools.partial(datasets.batches, spec=spec, engine=engine)
+    model.compile(
+        optimizer=build_optimizer(
+            recipe,
+            network,
+            total_steps=recipe.max_steps or recipe.max_epochs * epoch_steps,
+            warmup_steps=recipe.warmup_epochs * epoch_steps,
+        ),
+        loss=build_loss(recipe),
+        metrics=["accuracy"],
+    )
+
+    gradients = GradientHistory()
+    weight_norms = WeightNorms(_WEIGHT_NORM_STEPS if recipe.max_steps else None)
+    loop = TrainingLoop(
+        model,
+        recipe,
+        configuration["seed"],
+        working / "checkpoint.npz",
+        companions={"gradients": gradients, "weight_norms": weight_norms},
+        devices=devices,
+        validated=len(validation),
+    )
+    if loop.resume() and devices.rank == 0:
+        print(
+            f"{working}: resumed after epoch {loop.epochs_run} of {recipe.max_epochs}",
+            file=sys.stderr,
+        )
+    if not loop.finished:
+        model.fit(
+            batches(
+                splits.train,
+                batch_size=batch_size,
+                training=True,
+                seed=configuration["seed"],
+                initial_epoch=loop.epochs_run,
+                one_hot=recipe.mixes_labels,
+                **changes,
+                **devices.batches(),
+            ),
+            validation_data=batches(
+                validation,
+                batch_size=batch_size,
+                training=False,
+                one_hot=recipe.mixes_labels,
+            ),
+            epochs=recipe.max_epochs,
+            initial_epoch=loop.epochs_run,
+            callbacks=[loop] if devices.rank else [gradients, weight_norms, loop],
+            class_weight=(
+                balanced_class_weights(splits.train.labels, spec.num_classes)
+                if recipe.class_weights
+                else None
+            ),
+            # The pipeline shuffles, by seed and epoch.
+            shuffle=False,
+            verbose=verbose,
+        )
+    loop.put_final_weights()
+    if model is not network:
+        network.compile(loss=build_loss(recipe))
+    return Trained(network, recipe, batch_size, loop, gradients, weight_norms)

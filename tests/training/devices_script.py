@@ -1,0 +1,191 @@
+# ruff: noqa: E402
+"""Trains on two virtual devices or processes, and without them; prints both as JSON.
+
+Usage: python devices_script.py RESULTS ENGINE
+"""
+
+import json
+import os
+import sys
+
+BACKEND = os.environ["KERAS_BACKEND"]
+# Devices are set up before a backend starts.
+if BACKEND == "jax":
+    os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+
+import keras
+import numpy as np
+
+from keras_gradattn import datasets, training
+from keras_gradattn.training import building, experiment
+from tests.backend_gradients import loss_and_gradients
+
+# Without dropout, and without the biases of queries and keys: their gradient is zero
+# but for rounding, which Adam would blow up to whole steps.
+MODEL = "gradattn_v3"
+NARROW = {
+    "stage_filters": (4, 4, 8, 8),
+    "stage_blocks": (1, 1, 1, 1),
+    "width": 8,
+    "num_heads": 2,
+    "feed_forward": 8,
+    "num_layers": 1,
+    "dropout": 0.0,
+}
+RECIPE = training.Recipe(name="devices", batch_size=32, label_smoothing=0.1, mixup=0.2)
+EPOCHS, SEED, IMAGES = 2, 42, 96
+# One image more than whole batches: neither replica may go without.
+VALIDATION = 65
+
+load = datasets.load
+
+
+def load_odd_validation(*arguments, **settings):
+    splits = load(*arguments, **settings)
+    part = splits.validation
+    cut = slice(VALIDATION)
+    part = datasets.Split(part.name, part.images[cut], part.labels[cut], part.rows[cut])
+    return datasets.DatasetSplits(splits.spec, splits.train, part, splits.test)
+
+
+def by_run(results, devices, engine):
+    content = training.run(
+        "digits",
+        MODEL,
+        RECIPE,
+        SEED,
+        results=f"{results}/{devices}",
+        limit=IMAGES,
+        max_epochs=EPOCHS,
+        model_options=NARROW,
+        engine=engine,
+        devices=devices,
+        save_model=True,
+        pictures=False,
+        verbose=0,
+    )
+    stem = f"{results}/{devices}/digits-{MODEL}-devices-seed{SEED}.keras"
+    network = keras.saving.load_model(stem)
+    windows = content["gradients"]["training"]["windows"]
+    return {
+        "loss": [epoch["loss"] for epoch in content["history"]],
+        "val_loss": [epoch["val_loss"] for epoch in content["history"]],
+        "val_accuracy": [epoch["val_accuracy"] for epoch in content["history"]],
+        "test_loss": content["metrics"]["loss"],
+        "norms": [list(window["norm"].values()) for window in windows],
+        "weights": flat(network.get_weights()),
+    }
+
+
+def by_hand():
+    """One process that takes each half of a batch for itself, and applies the mean."""
+    splits = datasets.load("digits", limit=IMAGES)
+    keras.utils.set_random_seed(SEED)
+    network = building.build_model(MODEL, splits.spec, RECIPE, **NARROW)
+    optimizer = building.build_optimizer(RECIPE, network, total_steps=1)
+    optimizer.build(network.trainable_variables)
+    loss_function = building.build_loss(RECIPE)
+    statistics = [v for v in network.non_trainable_variables if "moving" in v.path]
+    groups = network.depth_groups()
+    group_of = {
+        id(variable): groups[layer.name]
+        for layer in network.layers
+        for variable in layer.trainable_variables
+    }
+    losses, norms, val_losses, val_accuracies, snapshots = [], [], [], [], []
+    data = datasets.batches(
+        splits.train,
+        splits.spec,
+        batch_size=RECIPE.batch_size,
+        training=True,
+        seed=SEED,
+        augmentation=building.build_augmentation(RECIPE, splits.spec),
+        one_hot=True,
+        engine="pydataset",
+    )
+    (images, labels), *others = datasets.batches(
+        splits.validation,
+        splits.spec,
+        batch_size=VALIDATION,
+        training=False,
+        one_hot=True,
+        engine="pydataset",
+    )
+    assert not others
+    for epoch in range(EPOCHS):
+        data.set_epoch(epoch)
+        step_losses, step_norms = [], []
+        for batch in range(len(data)):
+            before = [np.array(keras.ops.convert_to_numpy(v)) for v in statistics]
+            shares = []
+            for x, y in zip(*(np.split(part, 2) for part in data[batch]), strict=True):
+                for variable, value in zip(statistics, before, strict=True):
+                    variable.assign(value)
+                loss, _, gradients = loss_and_gradients(network, x, y, loss_function)
+                after = [np.array(keras.ops.convert_to_numpy(v)) for v in statistics]
+                shares.append((loss, gradients, after))
+            step_losses.append(np.mean([share[0] for share in shares]))
+            gradients = [
+                sum(pair) / 2 for pair in zip(*(s[1] for s in shares), strict=True)
+            ]
+            for variable, *pair in zip(
+                statistics, *(s[2] for s in shares), strict=True
+            ):
+                variable.assign(sum(pair) / 2)
+            squares = dict.fromkeys(dict.fromkeys(groups.values()), 0.0)
+            for variable, gradient in zip(
+                network.trainable_variables, gradients, strict=True
+            ):
+                squares[group_of[id(variable)]] += float(np.square(gradient).sum())
+            step_norms.append([square**0.5 for square in squares.values()])
+            optimizer.apply(
+                [keras.ops.convert_to_tensor(g) for g in gradients],
+                network.trainable_variables,
+            )
+        losses.append(float(np.mean(step_losses)))
+        norms.append(np.mean(step_norms, axis=0).tolist())
+        outputs = network(images, training=False)
+        val_losses.append(float(loss_function(labels, outputs)))
+        right = keras.ops.convert_to_numpy(outputs).argmax(1) == labels.argmax(1)
+        val_accuracies.append(float(right.mean()))
+        snapshots.append(network.get_weights())
+    network.set_weights(snapshots[int(np.argmax(val_accuracies))])
+    evaluation = training.evaluate(
+        network,
+        datasets.batches(splits.test, splits.spec, training=False, engine="pydataset"),
+        from_logits=True,
+    )
+    return {
+        "loss": losses,
+        "val_loss": val_losses,
+        "val_accuracy": val_accuracies,
+        "test_loss": evaluation.loss,
+        "norms": norms,
+        "weights": flat(network.get_weights()),
+    }
+
+
+def flat(weights):
+    # Seeds of generators, which draw nothing here, are no numbers to compare.
+    return [
+        w
+        for weight in weights
+        if weight.dtype.kind == "f"
+        for w in weight.ravel().tolist()
+    ]
+
+
+if __name__ == "__main__":
+    results, engine = sys.argv[1:]
+    # A further process of PyTorch's loads the data for itself, all of it.
+    if BACKEND != "torch":
+        datasets.load = load_odd_validation
+    else:
+        VALIDATION = IMAGES
+    experiment.analyze_gradients = lambda *arguments: None
+    experiment.analyze_attention = lambda *arguments: None
+    several = by_run(results, 2, engine)
+    # BatchNorm sees the whole batch on JAX.
+    single = by_run(results, 1, engine) if BACKEND == "jax" else by_hand()
+    print(json.dumps({"several": several, "single": single}))
