@@ -1,0 +1,1 @@
+"""Commands that print tables of what things cost; run from the repository's root."""

@@ -1,0 +1,1 @@
+"""What the benchmarks of steps share: peers, worker processes, ratios, the machine."""
