@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 
@@ -86,17 +87,13 @@ class CoupledAdam(keras.optimizers.Adam):
     ) -> None:
         # After clipping and accumulation, before the moments: where PyTorch has it,
         # and behind anything that reads the raw gradients from `apply`.
-        if self.weight_decay:
-            grads = [
-                grad + self.weight_decay * ops.cast(variable, grad.dtype)
-                if self._use_weight_decay(variable)
-                else grad
-                for grad, variable in zip(grads, trainable_variables, strict=True)
-            ]
         if keras.backend.backend() == "torch":
             self._update_on_torch(grads, trainable_variables, learning_rate)
         else:
             super()._backend_update_step(grads, trainable_variables, learning_rate)
+
+    def _decay_of(self, variable: Any) -> float:
+        return self.weight_decay if self._use_weight_decay(variable) else 0.0
 
     def _update_on_torch(
         self, grads: list, trainable_variables: list, learning_rate: Any
@@ -108,47 +105,108 @@ class CoupledAdam(keras.optimizers.Adam):
         import torch
         from torch.optim.adam import adam
 
-        weights = [variable.value for variable in trainable_variables]
-        indices = [self._get_variable_index(v) for v in trainable_variables]
         steps = float(self.iterations.value)
-        with torch.no_grad():
-            adam(
-                weights,
-                [
-                    grad.to(weight.dtype)
-                    for grad, weight in zip(grads, weights, strict=True)
-                ],
-                [self._momentums[index].value for index in indices],
-                [self._velocities[index].value for index in indices],
-                [],
-                # The kernel is given the steps taken so far and counts this one.
-                [torch.tensor(steps, device=weight.device) for weight in weights],
-                fused=True,
-                amsgrad=False,
-                beta1=self.beta_1,
-                beta2=self.beta_2,
-                lr=float(learning_rate),
-                weight_decay=0.0,
-                eps=self.epsilon,
-                maximize=False,
+        # The kernel takes one decay for all that it is given.
+        alike: dict[float, list] = {}
+        for gradient, variable in zip(grads, trainable_variables, strict=True):
+            index = self._get_variable_index(variable)
+            weight = variable.value
+            alike.setdefault(self._decay_of(variable), []).append(
+                (
+                    weight,
+                    gradient.to(weight.dtype),
+                    self._momentums[index].value,
+                    self._velocities[index].value,
+                    # The kernel is given the steps so far and counts this one.
+                    torch.tensor(steps, device=weight.device),
+                )
             )
+        for decay, tensors in alike.items():
+            weights, gradients, momentums, velocities, counts = map(
+                list, zip(*tensors, strict=True)
+            )
+            with torch.no_grad():
+                adam(
+                    weights,
+                    gradients,
+                    momentums,
+                    velocities,
+                    [],
+                    counts,
+                    fused=True,
+                    amsgrad=False,
+                    beta1=self.beta_1,
+                    beta2=self.beta_2,
+                    lr=float(learning_rate),
+                    weight_decay=decay,
+                    eps=self.epsilon,
+                    maximize=False,
+                )
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Move one variable by its (already decayed) gradient."""
-        dtype = variable.dtype
+        """Move one variable by its gradient and the decay."""
+        dtype = keras.backend.standardize_dtype(variable.dtype)
         gradient = ops.cast(gradient, dtype)
-        step = ops.cast(self.iterations + 1, dtype)
-        # 1 - beta**t cancels in float32 (6e-5 off at t=1): expm1 does not.
-        correction_1 = -ops.expm1(step * math.log(self.beta_1))
-        correction_2 = -ops.expm1(step * math.log(self.beta_2))
-
+        if decay := self._decay_of(variable):
+            gradient = gradient + decay * ops.cast(variable, dtype)
         index = self._get_variable_index(variable)
-        momentum, velocity = self._momentums[index], self._velocities[index]
+        moments = self._momentums[index], self._velocities[index]
+        rate = ops.cast(learning_rate, dtype)
+        if keras.backend.backend() == "tensorflow":
+            self._update_on_tensorflow(variable, *moments, gradient, rate)
+        else:
+            self._update(variable, *moments, gradient, rate)
+
+    def _update(
+        self, variable: Any, momentum: Any, velocity: Any, gradient: Any, rate: Any
+    ) -> None:
+        correction_1, correction_2 = (
+            self._correction(beta, gradient.dtype)
+            for beta in (self.beta_1, self.beta_2)
+        )
         self.assign_add(momentum, (gradient - momentum) * (1 - self.beta_1))
         self.assign_add(velocity, (ops.square(gradient) - velocity) * (1 - self.beta_2))
         root = ops.sqrt(velocity) / ops.sqrt(correction_2) + self.epsilon
-        rate = ops.cast(learning_rate, dtype) / correction_1
-        self.assign_sub(variable, rate * momentum / root)
+        self.assign_sub(variable, rate / correction_1 * momentum / root)
+
+    def _update_on_tensorflow(
+        self, variable: Any, momentum: Any, velocity: Any, gradient: Any, rate: Any
+    ) -> None:
+        """TensorFlow's own kernel: one pass over the memory, on all cores.
+
+        It adds its epsilon to the root before the bias correction, hence
+        `w - (rate * c) * m / (sqrt(v) + epsilon * c)` with `c = sqrt(1 - beta_2**t)`.
+        """
+        import tensorflow as tf
+
+        dtype = gradient.dtype
+        # The kernel takes `1 - beta` of the rounded beta, 5e-5 from that of 0.999.
+        # Corrected by the same beta, a mean of equal values is that value again.
+        beta_1, beta_2 = (
+            np.asarray(beta, dtype.as_numpy_dtype)
+            for beta in (self.beta_1, self.beta_2)
+        )
+        root = ops.sqrt(self._correction(float(beta_2), dtype))
+        # Its own corrections, which cancel in float32, are switched off.
+        nothing = tf.zeros((), dtype)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=momentum.value.handle,
+            v=velocity.value.handle,
+            beta1_power=nothing,
+            beta2_power=nothing,
+            lr=rate / self._correction(float(beta_1), dtype) * root,
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=self.epsilon * root,
+            # Rows of an embedding as a whole: every weight decays and has moments.
+            grad=tf.convert_to_tensor(gradient),
+        )
+
+    def _correction(self, beta: float, dtype: Any) -> Any:
+        """`1 - beta**t`, by `expm1`: the difference cancels in float32."""
+        step = ops.cast(self.iterations + 1, keras.backend.standardize_dtype(dtype))
+        return -ops.expm1(step * (math.log(beta) if beta else -math.inf))
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

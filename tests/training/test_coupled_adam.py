@@ -60,6 +60,34 @@ def test_every_step_equals_torch(problem, weight_decay, epsilon):
             np.testing.assert_allclose(a, b, rtol=2e-6, atol=2e-7, err_msg=f"{step=}")
 
 
+def test_without_momentum(problem):
+    start, gradients = problem
+    expected = torch_steps(start, gradients[:5], lr=1e-2, betas=(0.0, 0.9))
+    actual = keras_steps(
+        CoupledAdam(1e-2, beta_1=0.0, beta_2=0.9), start, gradients[:5]
+    )
+    for ours, theirs in zip(actual[-1], expected[-1], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-6, atol=2e-7)
+
+
+def test_rows_of_an_embedding():
+    """TensorFlow hands over sparse rows, in which one row can occur twice."""
+    model = keras.Sequential([keras.Input((3,), dtype="int32")])
+    model.add(keras.layers.Embedding(5, 2))
+    table = np.arange(10, dtype="float32").reshape(5, 2)
+    model.set_weights([table])
+    model.compile(CoupledAdam(0.1, weight_decay=0.5), loss=lambda y, p: p)
+    rows = np.array([[1, 1, 3]], "int32")
+    model.fit(rows, np.zeros((1, 3, 2)), verbose=0)
+
+    # The loss is the mean over 3 x 2 outputs.
+    gradient = np.bincount(rows[0], minlength=5)[:, None] / 6 * np.ones((1, 2))
+    expected = torch_steps(
+        [table], [[gradient.astype("float32")]], lr=0.1, weight_decay=0.5
+    )
+    np.testing.assert_allclose(model.get_weights()[0], expected[0][0], rtol=1e-5)
+
+
 def test_weights_without_gradient_decay_at_full_rate():
     """What makes the coupling matter: Keras' decoupled decay hardly moves them."""
     start, nothing = [np.full((4,), 0.5, "float32")], [np.zeros((4,), "float32")]
