@@ -14,7 +14,7 @@ FORMS = ("auto", "backend", "positions")
 
 # Largest number of output positions for which one matrix product per position beats
 # the backend's own convolution on a CPU.
-_MOST_POSITIONS = {"jax": 4, "tensorflow": 4, "torch": 4}
+_MOST_POSITIONS = {"jax": 16, "tensorflow": 4, "torch": 4}
 
 _forced_form = "auto"
 
@@ -55,6 +55,21 @@ def _pair(value: int | tuple[int, int], name: str) -> tuple[int, int]:
             f"Received: {name}={value!r}"
         )
     return int(pair[0]), int(pair[1])
+
+
+def _told_apart(kernel):
+    """Give a single filter the stride that tells its memory layout apart, on PyTorch.
+
+    PyTorch reads the layout of a gradient from the kernel's strides. In Keras' layout a
+    single filter has the stride of the channels, which PyTorch does not take for
+    channels last although the maps are, and its own convolution on a CPU (float64, and
+    whatever oneDNN does not compute on that CPU) refuses the gradient that results.
+    """
+    if keras.backend.backend() != "torch" or kernel.shape[-1] != 1:
+        return kernel
+    # Put in front, the filter gets the stride of a whole filter; nothing is copied.
+    filter_first = ops.reshape(kernel, (1, *kernel.shape[:-1]))
+    return ops.transpose(filter_first, (1, 2, 3, 0))
 
 
 @keras.saving.register_keras_serializable(package="keras_gradattn")
@@ -196,27 +211,15 @@ class SymmetricConv2D(keras.layers.Conv2D):
                 else [(0, 0), (0, 0), *around]
             )
             inputs = ops.pad(inputs, pads)
-        # In float64 PyTorch's gradient refuses a kernel of one filter in Keras' layout.
-        doubled = (
-            keras.backend.backend() == "torch"
-            and self.compute_dtype == "float64"
-            and self.filters == 1
-        )
-        if doubled:
-            kernel = ops.convert_to_tensor(kernel)
-            kernel = ops.concatenate([kernel, ops.zeros_like(kernel)], axis=-1)
-        outputs = ops.conv(
+        return ops.conv(
             inputs,
-            kernel,
+            _told_apart(kernel),
             strides=list(self.strides),
             # At stride 1 an odd kernel's "same" is symmetric, and pads for free.
             padding="same" if keeps_size else "valid",
             dilation_rate=self.dilation_rate,
             data_format=self.data_format,
         )
-        if not doubled:
-            return outputs
-        return outputs[..., :1] if self._channels_last else outputs[:, :1]
 
     def _output_size(self, size):
         return tuple(

@@ -99,6 +99,41 @@ def test_forms_have_equal_gradients(size, strides):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+@pytest.mark.usefixtures("double_precision")
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("padding", [None, 0])
+def test_single_filter_has_pytorchs_gradients(dtype, padding):
+    # Small whole numbers, which every dtype holds exactly.
+    random = np.random.default_rng(0)
+    images = random.integers(-1, 2, size=(3, 9, 8, 2)).astype("float64")
+    layer = layers.SymmetricConv2D(1, 3, padding=padding, dtype=dtype, form="backend")
+    model = keras.Sequential([keras.Input((9, 8, 2), dtype=dtype), layer])
+    layer.set_weights([random.integers(-1, 2, size=(3, 3, 2, 1)), np.ones(1)])
+    signs = random.choice([-1.0, 1.0], size=model.compute_output_shape(images.shape))
+
+    _, outputs, gradients = loss_and_gradients(
+        model,
+        keras.ops.convert_to_tensor(images, dtype),
+        keras.ops.convert_to_tensor(signs, dtype),
+        lambda y, outputs: keras.ops.sum(y * outputs),
+    )
+
+    kernel, bias = (
+        torch.tensor(weights.astype("float64"), requires_grad=True)
+        for weights in layer.get_weights()
+    )
+    expected = torch.nn.functional.conv2d(
+        torch.tensor(images.transpose(0, 3, 1, 2)),
+        kernel.permute(3, 2, 0, 1).contiguous(),
+        bias,
+        padding=layer.pixels_padded,
+    ).permute(0, 2, 3, 1)
+    (expected * torch.tensor(signs)).sum().backward()
+    np.testing.assert_array_equal(outputs.astype("float64"), expected.detach())
+    for gradient, reference in zip(gradients, (kernel.grad, bias.grad), strict=True):
+        np.testing.assert_array_equal(gradient.astype("float64"), reference)
+
+
 def test_form_is_chosen_when_traced_whatever_the_declared_size(monkeypatch, backend):
     taken = []
     real = convolution.convolve_positions
