@@ -40,8 +40,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs, training=None, mask=None):
         plain = self.scale and self.center and not self.renorm and mask is None
-        if plain and _torch_has_it(inputs):
-            return self._call_torch(inputs, training and self.trainable)
+        if plain and _has_own_kernel(inputs, self.axis):
+            call = {"torch": self._call_torch, "tensorflow": self._call_tensorflow}
+            return call[keras.backend.backend()](inputs, training and self.trainable)
         if self.compute_dtype != "float64" or not plain:
             return super().call(inputs, training=training, mask=mask)
         # Keras computes this layer in float32 for float64 on JAX and PyTorch.
@@ -49,11 +50,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         shape[self.axis] = inputs.shape[self.axis]
         if training and self.trainable:
             mean, variance = ops.moments(inputs, self._reduction_axes)
-            rate = self.momentum
-            self.moving_mean.assign(self.moving_mean * rate + mean * (1 - rate))
-            self.moving_variance.assign(
-                self.moving_variance * rate + variance * (1 - rate)
-            )
+            self._remember(mean, variance)
         else:
             mean, variance = self.moving_mean.value, self.moving_variance.value
         scale = self.gamma / ops.sqrt(variance + self.epsilon)
@@ -82,16 +79,42 @@ class BatchNormalization(keras.layers.BatchNormalization):
         variance = inverse_deviation.detach() ** -2 - self.epsilon
         # A constant channel's variance would otherwise be rounded below zero.
         variance = torch.clamp(variance, min=0.0)
-        rate = self.momentum
-        self.moving_mean.assign(self.moving_mean * rate + mean.detach() * (1 - rate))
-        self.moving_variance.assign(self.moving_variance * rate + variance * (1 - rate))
+        self._remember(mean.detach(), variance)
         return torch.movedim(outputs, 1, self.axis)
 
+    def _call_tensorflow(self, inputs, training):
+        """TensorFlow's fused kernel, for the same reason."""
+        import tensorflow as tf
 
-def _torch_has_it(inputs) -> bool:
-    """Whether these are float32 values on PyTorch, whose kernel then fits exactly."""
-    if keras.backend.backend() != "torch":
-        return False
-    import torch
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=self.gamma,
+            offset=self.beta,
+            mean=[] if training else self.moving_mean,
+            variance=[] if training else self.moving_variance,
+            epsilon=self.epsilon,
+            is_training=bool(training),
+        )
+        if training:
+            # The kernel hands over the unbiased variance, and Keras keeps the biased.
+            values = tf.cast(tf.size(inputs) // inputs.shape[-1], "float32")
+            self._remember(mean, variance * (values - 1) / values)
+        return outputs
 
-    return inputs.dtype == torch.float32
+    def _remember(self, mean, variance):
+        rate = self.momentum
+        self.moving_mean.assign(self.moving_mean * rate + mean * (1 - rate))
+        self.moving_variance.assign(self.moving_variance * rate + variance * (1 - rate))
+
+
+def _has_own_kernel(inputs, axis) -> bool:
+    """Whether the backend has one kernel for it, which Keras does not call."""
+    match keras.backend.backend():
+        case "torch":
+            import torch
+
+            return inputs.dtype == torch.float32
+        case "tensorflow":
+            last = axis in (-1, len(inputs.shape) - 1)
+            return len(inputs.shape) == 4 and last and inputs.dtype == "float32"
+    return False

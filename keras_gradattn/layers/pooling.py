@@ -16,18 +16,14 @@ def _gradient_is_slow(inputs) -> bool:
     """Whether max-pooling is compiled by XLA for a CPU, on maps of known size.
 
     XLA computes its gradient there from four index arrays of the map's size.
-    PyTorch keeps the winners' places instead.
+    TensorFlow and PyTorch have kernels of their own.
     """
     static = all(isinstance(size, int) for size in inputs.shape[1:])
-    return static and keras.backend.backend() != "torch" and runs_on_cpu(inputs)
+    return static and keras.backend.backend() == "jax" and runs_on_cpu(inputs)
 
 
 def _first_of_largest(first, second):
     """Elementwise maximum; of equal values the first gets the whole gradient."""
-    if keras.backend.backend() == "tensorflow":
-        # Its maximum does so itself. A choice would become a sum of products when
-        # exported to ONNX, and minus infinity times zero is not a number.
-        return ops.maximum(first, second)
     # A value that is not a number stays one, as in every max-pooling.
     wins = ops.logical_or(second > first, ops.isnan(second))
     return ops.where(wins, second, first)
@@ -83,6 +79,8 @@ class SymmetricMaxPooling2D(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def call(self, inputs):
+        if keras.backend.backend() == "torch":
+            return self._pool_on_torch(inputs)
         around = [(self.padding, self.padding)] * 2
         pads = (
             [(0, 0), *around, (0, 0)]
@@ -93,9 +91,32 @@ class SymmetricMaxPooling2D(keras.layers.Layer):
             inputs = ops.pad(inputs, pads, constant_values=float("-inf"))
         if _gradient_is_slow(inputs):
             return self._maximum_of_slices(inputs)
+        pooled = self._pool(inputs)
+        if keras.backend.backend() == "tensorflow":
+            # Its pooling makes the lowest number of what is not a number, and training
+            # would go on as if nothing had happened.
+            not_a_number = self._pool(ops.cast(ops.isnan(inputs), inputs.dtype))
+            pooled = ops.where(not_a_number > 0, float("nan"), pooled)
+        return pooled
+
+    def _pool(self, inputs):
         return ops.max_pool(
             inputs, self.pool_size, self.strides, "valid", self.data_format
         )
+
+    def _pool_on_torch(self, inputs):
+        """With PyTorch's own padding.
+
+        A map that is padded first loses its memory layout, channels last, and pooling
+        and everything behind it take many times as long.
+        """
+        import torch
+
+        axis = -1 if self.data_format == "channels_last" else 1
+        pooled = torch.nn.functional.max_pool2d(
+            torch.movedim(inputs, axis, 1), self.pool_size, self.strides, self.padding
+        )
+        return torch.movedim(pooled, 1, axis)
 
     def _maximum_of_slices(self, inputs):
         """Maximum along columns, then rows; of equal pixels the first one wins."""
