@@ -37,7 +37,7 @@ from benchmarks.speed.processes import workers
 from benchmarks.speed.ratios import fastest, speed_ratio
 from benchmarks.speed.turns import alternate
 
-ALONGSIDE = ("stock", "keras-hub", "eager", "compile")
+ALONGSIDE = ("stock", "keras-hub", "eager", "fused-adam", "compile")
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -73,7 +73,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         choices=ALONGSIDE,
         default=["eager", "compile"],
         help="stock Keras convolutions, KerasHub's ResNet-18 (beside ResNet18), plain "
-        "PyTorch as it comes and by torch.compile",
+        "PyTorch as it comes, with Adam(fused=True), and by torch.compile",
     )
     add(
         "--fit-steps",
@@ -120,8 +120,7 @@ def contenders(options: argparse.Namespace, network: str) -> list[Contender]:
                 chosen = chosen | {"steps_per_execution": 1}
             taking_part.append(make(backend, **chosen))
     for peer in PEERS:
-        how = "compile" if peer.torch_compile else "eager"
-        if how in options.alongside:
+        if peer.name.split()[1] in options.alongside:
             taking_part.append(peer)
     return taking_part
 

@@ -13,6 +13,8 @@ NETWORKS = (
     "CBAMResNet18",
 )
 ENCODER_WIDTH = 256
+# The published training: Adam with its decay in the gradient.
+LEARNING_RATE, WEIGHT_DECAY = 1e-3, 1e-4
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 MODES = ("training", "inference")
 
@@ -65,6 +67,8 @@ class Contender:
         static_shape: Whether the network is built for the image's size, not for any.
         torch_compile: Whether the peer is compiled by `torch.compile`.
         channels_last: Whether the peer and its images are kept channels-last.
+        fused_adam: Whether the peer's optimizer is told to use its fused kernel, which
+            PyTorch does not choose by itself.
     """
 
     name: str
@@ -76,22 +80,27 @@ class Contender:
     static_shape: bool = False
     torch_compile: bool = False
     channels_last: bool = False
+    fused_adam: bool = False
 
     @property
     def is_reference(self) -> bool:
         """Whether this is the peer as it comes, which all others are compared with."""
-        return self.engine == "pytorch" and not self.torch_compile
+        return self.engine == "pytorch" and not (self.torch_compile or self.fused_adam)
+
+
+def _peer(how: str, **options: bool) -> Contender:
+    name = " ".join(["pytorch", how] + ["channels-last"] * options["channels_last"])
+    return Contender(name, "pytorch", "torch", **options)
 
 
 PEERS = tuple(
-    Contender(
-        " ".join(["pytorch", how] + ["channels-last"] * channels_last),
-        "pytorch",
-        "torch",
-        torch_compile=how == "compile",
+    _peer(
+        how,
         channels_last=channels_last,
+        torch_compile=how == "compile",
+        fused_adam=how == "fused-adam",
     )
-    for how in ("eager", "compile")
+    for how in ("eager", "fused-adam", "compile")
     for channels_last in (False, True)
 )
 

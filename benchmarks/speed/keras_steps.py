@@ -11,9 +11,15 @@ import keras
 import numpy as np
 
 import keras_gradattn
-from benchmarks.speed.contenders import Contender, Task
+from benchmarks.speed.contenders import (
+    LEARNING_RATE,
+    WEIGHT_DECAY,
+    Contender,
+    Task,
+)
 from benchmarks.speed.parts import milliseconds_by_part, time_pieces
 from benchmarks.speed.random_batch import random_batch
+from keras_gradattn import training
 
 BACKEND = keras.backend.backend()
 
@@ -60,7 +66,7 @@ class Steps:
     def compile(self) -> None:
         # Loss scaling is what `compile` adds by itself under mixed_float16.
         self.model.compile(
-            keras.optimizers.Adam(1e-3),
+            training.CoupledAdam(LEARNING_RATE, weight_decay=WEIGHT_DECAY),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             jit_compile="auto" if self.contender.jit is None else self.contender.jit,
             steps_per_execution=self.contender.steps_per_execution,

@@ -7,7 +7,12 @@ from collections.abc import Callable
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.speed.contenders import Contender, Task
+from benchmarks.speed.contenders import (
+    LEARNING_RATE,
+    WEIGHT_DECAY,
+    Contender,
+    Task,
+)
 from benchmarks.speed.parts import milliseconds_by_part, time_pieces
 from benchmarks.speed.peers import peer
 from benchmarks.speed.random_batch import random_batch
@@ -58,6 +63,7 @@ class Steps:
             self.images = channels_first.contiguous(memory_format=memory_format)
         self.labels = torch.from_numpy(labels).long().to(DEVICE)
         self.compiled = contender.torch_compile
+        self.fused_adam = contender.fused_adam
 
     @property
     def parameters(self) -> int:
@@ -70,7 +76,12 @@ class Steps:
     def compile(self) -> None:
         self.forward = torch.compile(self.module) if self.compiled else self.module
         self.loss = torch.nn.CrossEntropyLoss()
-        self.optimizer = torch.optim.Adam(self.module.parameters(), lr=1e-3)
+        self.optimizer = torch.optim.Adam(
+            self.module.parameters(),
+            lr=LEARNING_RATE,
+            weight_decay=WEIGHT_DECAY,
+            fused=self.fused_adam or None,
+        )
         float16 = self.task.precision == "mixed_float16"
         self.scaler = torch.amp.GradScaler(DEVICE, enabled=float16)
 
