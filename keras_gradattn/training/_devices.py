@@ -1,8 +1,8 @@
 """Training on several devices: what each backend has for it, behind one face.
 
 Each device computes the gradient of an equal share of the batch, and the mean is
-applied. Validation is not divided (but on PyTorch), and what follows the training runs
-on one device.
+applied. Validation is divided too (but on JAX), and what follows the training runs on
+one device.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ import keras
 import numpy as np
 
 from keras_gradattn.datasets import Split
+from keras_gradattn.training import _checkpoint
 
 
 class OneDevice:
@@ -41,9 +42,26 @@ class OneDevice:
         """The images that this process validates on."""
         return split
 
+    def validation_batch(self, images: int, batch_size: int) -> int:
+        """Images in a batch of the validation, of so many altogether."""
+        return batch_size
+
     def trained(self, network: keras.Model) -> keras.Model:
         """The model that `fit` is called on."""
         return network
+
+    def seed_others(
+        self, generators: Sequence[keras.Variable], seed: int, epoch: int
+    ) -> None:
+        """Give every device but the first random numbers of its own.
+
+        Else all would drop the same units. The checkpoint holds the first one's
+        generators; the others' follow from the epoch.
+        """
+
+    def values(self, variables: Sequence[keras.Variable]) -> list[np.ndarray]:
+        """What this process holds; its mean where devices hold different values."""
+        return _checkpoint.values(variables)
 
     def mean(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Mean over processes of what each of them has."""
@@ -96,6 +114,75 @@ class JaxDevices(OneDevice):
 
     def after_validation(self):
         keras.distribution.set_distribution(self._distribution)
+
+
+class TensorFlowReplicas(OneDevice):
+    """`tf.distribute.MirroredStrategy`: one program, weights mirrored on each device.
+
+    BatchNorm sees one device's share. Keras leaves what it remembers as it is on each
+    device; it is averaged before each validation.
+
+    Args:
+        count: Devices: GPUs where there are any, else logical CPUs.
+    """
+
+    def __init__(self, count: int):
+        import tensorflow as tf
+
+        kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+        found = tf.config.list_logical_devices(kind)
+        if len(found) < count:
+            raise ValueError(
+                f"TensorFlow has {len(found)} {kind} devices here. A CPU can be "
+                "divided with tf.config.set_logical_device_configuration, which makes "
+                f"nothing faster. Received: devices={count}"
+            )
+        self.count = count
+        self._strategy = tf.distribute.MirroredStrategy(
+            [device.name for device in found[:count]]
+        )
+
+    @contextlib.contextmanager
+    def scope(self):
+        with self._strategy.scope():
+            yield
+
+    def batches(self):
+        return {"replicas": self.count}
+
+    def validation_batch(self, images, batch_size):
+        # TensorFlow cuts n images into shares of ceil(n / count), and the mean over
+        # an empty last share would be NaN. The first batch's shares must be equal:
+        # Keras builds by their mean.
+        def leaves_none_empty(batch):
+            return (self.count - 1) * -(-batch // self.count) < batch
+
+        sizes = sorted(
+            range(self.count, images + 1, self.count),
+            key=lambda size: abs(size - batch_size),
+        )
+        for size in sizes:
+            if images % size == 0 or leaves_none_empty(images % size):
+                return size
+        raise ValueError(
+            "The validation part has too few images for every device to see some of "
+            f"each batch. Received: {images} images, devices={self.count}"
+        )
+
+    def seed_others(self, generators, seed, epoch):
+        for rank in range(1, self.count):
+            for variable, value in _seeds(generators, seed, epoch, rank):
+                self._on_devices(variable)[rank].assign(value)
+
+    def values(self, variables):
+        held = [
+            np.stack([part.numpy() for part in self._on_devices(variable)])
+            for variable in variables
+        ]
+        return [parts.mean(axis=0, dtype=parts.dtype) for parts in held]
+
+    def _on_devices(self, variable):
+        return self._strategy.experimental_local_results(variable.value)
 
 
 class TorchProcesses(OneDevice):
@@ -221,6 +308,11 @@ class TorchProcesses(OneDevice):
             split.name, split.images[mine], split.labels[mine], split.rows[mine]
         )
 
+    def seed_others(self, generators, seed, epoch):
+        if self.rank:
+            for variable, value in _seeds(generators, seed, epoch, self.rank):
+                variable.assign(value)
+
     def trained(self, network):
         return _replicated(network)
 
@@ -249,6 +341,14 @@ class TorchProcesses(OneDevice):
             part.reshape(array.shape).astype(array.dtype)
             for part, array in zip(parts, arrays, strict=True)
         ]
+
+
+def _seeds(
+    generators: Sequence[keras.Variable], seed: int, epoch: int, rank: int
+) -> Iterator[tuple[keras.Variable, np.ndarray]]:
+    random = np.random.default_rng([seed, epoch, rank])
+    for variable in generators:
+        yield variable, random.integers(0, 2**31, variable.shape).astype(variable.dtype)
 
 
 def _ready(folder: str, rank: int) -> Path:
@@ -300,9 +400,6 @@ def choose(count: int, arguments: dict[str, Any]) -> OneDevice:
     backend = keras.backend.backend()
     if backend == "jax":
         return JaxDevices(count)
-    if backend == "torch":
-        return TorchProcesses(count, arguments=arguments)
-    raise ValueError(
-        f"Several devices need JAX or PyTorch. Received: devices={count} "
-        f"on the {backend} backend"
-    )
+    if backend == "tensorflow":
+        return TensorFlowReplicas(count)
+    return TorchProcesses(count, arguments=arguments)

@@ -175,26 +175,32 @@ def _train(
             file=sys.stderr,
         )
     if not loop.finished:
+        data = batches(
+            splits.train,
+            batch_size=batch_size,
+            training=True,
+            seed=configuration["seed"],
+            one_hot=recipe.mixes_labels,
+            **changes,
+            **devices.batches(),
+        )
+        # Said, not counted: a strategy on TensorFlow takes batches ahead of any pass.
+        epochs = keras.callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, logs: data.set_epoch(epoch)
+        )
+        # The first process records for all.
+        recorders = [] if devices.rank else [gradients, weight_norms]
         model.fit(
-            batches(
-                splits.train,
-                batch_size=batch_size,
-                training=True,
-                seed=configuration["seed"],
-                initial_epoch=loop.epochs_run,
-                one_hot=recipe.mixes_labels,
-                **changes,
-                **devices.batches(),
-            ),
+            data,
             validation_data=batches(
                 validation,
-                batch_size=batch_size,
+                batch_size=devices.validation_batch(len(validation), batch_size),
                 training=False,
                 one_hot=recipe.mixes_labels,
             ),
             epochs=recipe.max_epochs,
             initial_epoch=loop.epochs_run,
-            callbacks=[loop] if devices.rank else [gradients, weight_norms, loop],
+            callbacks=[epochs, *recorders, loop],
             class_weight=(
                 balanced_class_weights(splits.train.labels, spec.num_classes)
                 if recipe.class_weights

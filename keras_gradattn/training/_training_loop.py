@@ -57,6 +57,11 @@ class TrainingLoop(keras.callbacks.Callback):
         network = inner_model(model)
         self._model_variables = list(network.variables)
         self._averages = _moving_averages(model) if recipe.ema_momentum else None
+        self._generators = [
+            variable
+            for variable in self._model_variables
+            if variable.name == "seed_generator_state"
+        ]
         self._statistics = _statistics(network)
         # What BatchNorm remembers, averaged like the weights; empty at first.
         self._mean_statistics: list[np.ndarray] = []
@@ -116,8 +121,7 @@ class TrainingLoop(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._epoch_start = time.monotonic()
         _seed_generators_of_libraries(self._seed, epoch, self._devices.rank)
-        if self._devices.rank:
-            self._seed_generators_of_network(epoch)
+        self._devices.seed_others(self._generators, self._seed, epoch)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self.steps += 1
@@ -140,7 +144,7 @@ class TrainingLoop(keras.callbacks.Callback):
         self._swap_averages()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        rate = float(self.model.optimizer.learning_rate)
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         record = {name: float(value) for name, value in (logs or {}).items()}
         record = self._devices.agree(record, self._validated)
         record |= {"learning_rate": rate, "epoch": epoch + 1, "steps": self.steps}
@@ -207,7 +211,7 @@ class TrainingLoop(keras.callbacks.Callback):
         goes back: averaged weights with the last weights' statistics do not fit."""
         # Touched for JAX, whose variables are brought up to date by that.
         _ = self.model
-        found = _checkpoint.values(self._statistics)
+        found = self._devices.values(self._statistics)
         momentum = np.float32(self._recipe.ema_momentum**_STRIDE)
         self._mean_statistics = [
             momentum * mean + (1 - momentum) * value
@@ -215,18 +219,10 @@ class TrainingLoop(keras.callbacks.Callback):
         ]
 
     def _share_statistics(self) -> None:
-        found = _checkpoint.values(self._statistics)
+        found = self._devices.values(self._statistics)
         means = self._devices.mean([*found, *self._mean_statistics])
         _checkpoint.assign(self._statistics, means[: len(self._statistics)])
         self._mean_statistics = means[len(self._statistics) :]
-
-    def _seed_generators_of_network(self, epoch: int) -> None:
-        # Else every process would drop the same units. The checkpoint holds those of
-        # the first process only; here they follow from the epoch.
-        random = np.random.default_rng([self._seed, epoch, self._devices.rank])
-        for variable in self._model_variables:
-            if variable.dtype == "uint32":
-                variable.assign(random.integers(0, 2**31, variable.shape, "uint32"))
 
 
 def _statistics(network: keras.Model) -> list[keras.Variable]:

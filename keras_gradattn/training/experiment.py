@@ -89,9 +89,9 @@ def run(
             `"device"`, which keeps the images on the accelerator and augments them
             inside the training step.
         devices: Train on so many devices, each with an equal share of every batch:
-            `keras.distribution.DataParallel` on JAX (the result of one device), a
-            process for each with `DistributedDataParallel` on PyTorch (BatchNorm sees
-            one share). Refused on TensorFlow.
+            `keras.distribution.DataParallel` on JAX (the result of one device),
+            `MirroredStrategy` on TensorFlow and a process for each with
+            `DistributedDataParallel` on PyTorch (BatchNorm sees one share).
         model_options: Further arguments of the model's constructor.
         tag: Appended to the file name, to keep variations of one recipe apart.
         save_model: Whether to keep the tested model as `.keras` beside the JSON.
@@ -123,7 +123,7 @@ def run(
         recipe = look_up(recipe, RECIPES, "recipe")
     applied = recipe.for_dataset(dataset)
     options = dict(model_options or {})
-    _check_devices(devices, engine, applied.batch_size or spec.batch_size)
+    _check_devices(devices, engine, applied, applied.batch_size or spec.batch_size)
     configuration = _plain(
         {
             "dataset": dataset,
@@ -269,7 +269,7 @@ def _run(
     return _plain(content)
 
 
-def _check_devices(devices: int, engine: str, batch_size: int) -> None:
+def _check_devices(devices: int, engine: str, recipe: Recipe, batch_size: int) -> None:
     if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1:
         raise ValueError(
             f"`devices` must be a positive integer. Received: devices={devices!r}"
@@ -279,11 +279,26 @@ def _check_devices(devices: int, engine: str, batch_size: int) -> None:
             f"`devices` must divide the batch of {batch_size} images. "
             f"Received: devices={devices}"
         )
-    if devices > 1 and engine == "device" and keras.backend.backend() != "jax":
+    if devices == 1:
+        return
+    backend = keras.backend.backend()
+    if engine == "device" and backend != "jax":
         raise ValueError(
             "Images are kept on several devices on JAX only. "
-            f"Received: devices={devices}, engine={engine!r} on the "
-            f"{keras.backend.backend()} backend"
+            f"Received: devices={devices}, engine={engine!r} on the {backend} backend"
+        )
+    if backend != "tensorflow":
+        return
+    if engine == "pydataset":
+        raise ValueError(
+            "Several devices on TensorFlow take their batches from tf.data. "
+            f"Received: devices={devices}, engine={engine!r}"
+        )
+    if recipe.mixed_precision == "mixed_float16":
+        raise ValueError(
+            "Under `MirroredStrategy` gradients cannot be recorded with loss scaling. "
+            "Use mixed_bfloat16. "
+            f"Received: devices={devices}, mixed_precision={recipe.mixed_precision!r}"
         )
 
 

@@ -1,24 +1,36 @@
 # ruff: noqa: E402
-"""Trains on two virtual devices or processes, and without them; prints both as JSON.
+"""Trains on two virtual devices or processes in two ways; prints both as JSON.
 
-Usage: python devices_script.py RESULTS ENGINE
+Usage: python devices_script.py RESULTS ENGINE [resumed]
+
+The second way is without them, or, with dropout, in two goes.
 """
 
+import contextlib
+import functools
 import json
 import os
 import sys
+import unittest.mock
 
 BACKEND = os.environ["KERAS_BACKEND"]
 # Devices are set up before a backend starts.
 if BACKEND == "jax":
     os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+elif BACKEND == "tensorflow":
+    import tensorflow as tf
+
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0],
+        [tf.config.LogicalDeviceConfiguration()] * 2,
+    )
 
 import keras
 import numpy as np
 
 from keras_gradattn import datasets, training
-from keras_gradattn.training import building, experiment
+from keras_gradattn.training import _training_loop, building, experiment
 from tests.backend_gradients import loss_and_gradients
 
 # Without dropout, and without the biases of queries and keys: their gradient is zero
@@ -31,10 +43,19 @@ NARROW = {
     "num_heads": 2,
     "feed_forward": 8,
     "num_layers": 1,
-    "dropout": 0.0,
 }
-RECIPE = training.Recipe(name="devices", batch_size=32, label_smoothing=0.1, mixup=0.2)
-EPOCHS, SEED, IMAGES = 2, 42, 96
+RECIPE = training.Recipe(
+    name="devices",
+    batch_size=32,
+    label_smoothing=0.1,
+    mixup=0.2,
+    # So much that a decay counted on every device would be seen.
+    weight_decay=0.05,
+    ema_momentum=0.5,
+    class_weights="balanced",
+)
+# The last batch of an epoch has 26 images.
+EPOCHS, SEED, IMAGES = 2, 42, 90
 # One image more than whole batches: neither replica may go without.
 VALIDATION = 65
 
@@ -49,7 +70,7 @@ def load_odd_validation(*arguments, **settings):
     return datasets.DatasetSplits(splits.spec, splits.train, part, splits.test)
 
 
-def by_run(results, devices, engine):
+def by_run(results, devices, engine, dropout=0.0):
     content = training.run(
         "digits",
         MODEL,
@@ -58,7 +79,7 @@ def by_run(results, devices, engine):
         results=f"{results}/{devices}",
         limit=IMAGES,
         max_epochs=EPOCHS,
-        model_options=NARROW,
+        model_options=NARROW | {"dropout": dropout},
         engine=engine,
         devices=devices,
         save_model=True,
@@ -78,14 +99,33 @@ def by_run(results, devices, engine):
     }
 
 
+def by_two_goes(results, engine):
+    """Interrupted before the second epoch, and resumed."""
+    begin = _training_loop.TrainingLoop.on_epoch_begin
+
+    def interrupt(self, epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
+        begin(self, epoch, logs)
+
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        unittest.mock.patch.object(
+            _training_loop.TrainingLoop, "on_epoch_begin", interrupt
+        ),
+    ):
+        by_run(results, 2, engine, dropout=0.3)
+    return by_run(results, 2, engine, dropout=0.3)
+
+
 def by_hand():
     """One process that takes each half of a batch for itself, and applies the mean."""
     splits = datasets.load("digits", limit=IMAGES)
     keras.utils.set_random_seed(SEED)
-    network = building.build_model(MODEL, splits.spec, RECIPE, **NARROW)
+    network = building.build_model(MODEL, splits.spec, RECIPE, dropout=0.0, **NARROW)
     optimizer = building.build_optimizer(RECIPE, network, total_steps=1)
     optimizer.build(network.trainable_variables)
-    loss_function = building.build_loss(RECIPE)
+    loss_of = weighted(building.build_loss(RECIPE))
     statistics = [v for v in network.non_trainable_variables if "moving" in v.path]
     groups = network.depth_groups()
     group_of = {
@@ -93,6 +133,7 @@ def by_hand():
         for layer in network.layers
         for variable in layer.trainable_variables
     }
+    class_weights = building.balanced_class_weights(splits.train.labels, 10)
     losses, norms, val_losses, val_accuracies, snapshots = [], [], [], [], []
     data = datasets.batches(
         splits.train,
@@ -115,17 +156,21 @@ def by_hand():
     assert not others
     for epoch in range(EPOCHS):
         data.set_epoch(epoch)
-        step_losses, step_norms = [], []
+        step_losses, step_norms, step_images = [], [], []
         for batch in range(len(data)):
             before = [np.array(keras.ops.convert_to_numpy(v)) for v in statistics]
             shares = []
             for x, y in zip(*(np.split(part, 2) for part in data[batch]), strict=True):
                 for variable, value in zip(statistics, before, strict=True):
                     variable.assign(value)
-                loss, _, gradients = loss_and_gradients(network, x, y, loss_function)
+                weights = [class_weights[label] for label in y.argmax(1)]
+                loss, _, gradients = loss_and_gradients(
+                    network, x, y, functools.partial(loss_of, weights=weights)
+                )
                 after = [np.array(keras.ops.convert_to_numpy(v)) for v in statistics]
                 shares.append((loss, gradients, after))
             step_losses.append(np.mean([share[0] for share in shares]))
+            step_images.append(len(data[batch][0]))
             gradients = [
                 sum(pair) / 2 for pair in zip(*(s[1] for s in shares), strict=True)
             ]
@@ -143,13 +188,14 @@ def by_hand():
                 [keras.ops.convert_to_tensor(g) for g in gradients],
                 network.trainable_variables,
             )
-        losses.append(float(np.mean(step_losses)))
+        losses.append(float(np.average(step_losses, weights=step_images)))
         norms.append(np.mean(step_norms, axis=0).tolist())
-        outputs = network(images, training=False)
-        val_losses.append(float(loss_function(labels, outputs)))
+        with averages_in_place(network, optimizer):
+            outputs = network(images, training=False)
+            snapshots.append(network.get_weights())
+        val_losses.append(float(loss_of(labels, outputs)))
         right = keras.ops.convert_to_numpy(outputs).argmax(1) == labels.argmax(1)
         val_accuracies.append(float(right.mean()))
-        snapshots.append(network.get_weights())
     network.set_weights(snapshots[int(np.argmax(val_accuracies))])
     evaluation = training.evaluate(
         network,
@@ -166,6 +212,24 @@ def by_hand():
     }
 
 
+def weighted(loss):
+    def loss_of(labels, outputs, weights=None):
+        return loss(labels, outputs, sample_weight=weights)
+
+    return loss_of
+
+
+@contextlib.contextmanager
+def averages_in_place(network, optimizer):
+    raw = [keras.ops.convert_to_numpy(v) for v in network.trainable_variables]
+    averages = optimizer._model_variables_moving_average
+    for variable, average in zip(network.trainable_variables, averages, strict=True):
+        variable.assign(average)
+    yield
+    for variable, value in zip(network.trainable_variables, raw, strict=True):
+        variable.assign(value)
+
+
 def flat(weights):
     # Seeds of generators, which draw nothing here, are no numbers to compare.
     return [
@@ -177,7 +241,7 @@ def flat(weights):
 
 
 if __name__ == "__main__":
-    results, engine = sys.argv[1:]
+    results, engine, *resumed = sys.argv[1:]
     # A further process of PyTorch's loads the data for itself, all of it.
     if BACKEND != "torch":
         datasets.load = load_odd_validation
@@ -185,7 +249,11 @@ if __name__ == "__main__":
         VALIDATION = IMAGES
     experiment.analyze_gradients = lambda *arguments: None
     experiment.analyze_attention = lambda *arguments: None
-    several = by_run(results, 2, engine)
-    # BatchNorm sees the whole batch on JAX.
-    single = by_run(results, 1, engine) if BACKEND == "jax" else by_hand()
-    print(json.dumps({"several": several, "single": single}))
+    if resumed:
+        several = by_run(f"{results}/one", 2, engine, dropout=0.3)
+        other = by_two_goes(f"{results}/two", engine)
+    else:
+        several = by_run(results, 2, engine)
+        # BatchNorm sees the whole batch on JAX.
+        other = by_run(results, 1, engine) if BACKEND == "jax" else by_hand()
+    print(json.dumps({"several": several, "other": other}))

@@ -1,6 +1,7 @@
 """Two devices: the numbers of one, or of one process that takes share by share."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -10,16 +11,16 @@ import numpy as np
 import pytest
 
 from keras_gradattn import training
-from keras_gradattn.training import _devices
+from keras_gradattn.training import _devices, experiment
 
 SCRIPT = Path(__file__).with_name("devices_script.py")
 
 
-def train(folder, backend, engine):
+def train(folder, backend, *arguments):
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     root = str(SCRIPT.parents[2])
     result = subprocess.run(
-        [sys.executable, str(SCRIPT), str(folder), engine],
+        [sys.executable, str(SCRIPT), str(folder), *arguments],
         env=environment | {"KERAS_BACKEND": backend, "PYTHONPATH": root},
         cwd=root,
         capture_output=True,
@@ -30,7 +31,7 @@ def train(folder, backend, engine):
 
 
 def check(found):
-    several, single = found["several"], found["single"]
+    several, single = found["several"], found["other"]
     for name in ("loss", "val_loss", "val_accuracy", "test_loss", "norms"):
         np.testing.assert_allclose(several[name], single[name], rtol=2e-4, err_msg=name)
     # Six steps of Adam, each of up to 1e-3 whatever the gradient's size.
@@ -38,23 +39,74 @@ def check(found):
 
 
 def test_two_devices(tmp_path, backend):
-    if backend == "tensorflow":
-        with pytest.raises(ValueError, match=r"need JAX or PyTorch.*devices=2"):
-            training.run("digits", "resnet18", devices=2, results=tmp_path)
-        return
     check(train(tmp_path, backend, "auto"))
+
+
+def test_two_devices_go_on_after_an_interruption_to_the_same_bits(tmp_path, backend):
+    found = train(tmp_path, backend, "auto", "resumed")
+    assert found["several"] == found["other"]
 
 
 def test_two_devices_with_images_on_them(tmp_path, backend):
     if backend == "jax":
         check(train(tmp_path, backend, "device"))
         return
-    if backend == "tensorflow":
-        with pytest.raises(ValueError, match="need JAX or PyTorch"):
-            training.run("digits", "resnet18", devices=2, results=tmp_path)
-        return
     with pytest.raises(ValueError, match=r"on JAX only.*devices=2, engine='device'"):
         training.run("digits", "resnet18", devices=2, engine="device", results=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "engine", "message"),
+    [
+        (training.Recipe("plain"), "pydataset", r"from tf\.data.*engine='pydataset'"),
+        (
+            training.Recipe("half", mixed_precision="mixed_float16"),
+            "auto",
+            r"loss scaling.*mixed_precision='mixed_float16'",
+        ),
+    ],
+)
+def test_what_replicas_on_tensorflow_cannot_do(
+    tmp_path, backend, monkeypatch, recipe, engine, message
+):
+    def choose(devices, told):
+        raise RuntimeError("not refused")
+
+    monkeypatch.setattr(experiment, "choose", choose)
+    refusal = (ValueError, message)
+    error, match = refusal if backend == "tensorflow" else (RuntimeError, "not refused")
+    with pytest.raises(error, match=match):
+        training.run(
+            "digits", "resnet18", recipe, devices=2, engine=engine, results=tmp_path
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("images", "count", "batch", "found"),
+    [
+        # 65 is 2 x 32 + 1, and one image has no half.
+        (65, 2, 32, 34),
+        (64, 2, 32, 32),
+        # 8 leaves one, 6 leaves three.
+        (9, 2, 32, 6),
+        # 128 leaves 4; 120 leaves 60, in shares of 8, of which the last has 4.
+        (10_500, 8, 128, 120),
+    ],
+)
+def test_no_device_is_left_without_validation_images(images, count, batch, found):
+    devices = _devices.TensorFlowReplicas.__new__(_devices.TensorFlowReplicas)
+    devices.count = count
+    assert devices.validation_batch(images, batch) == found
+    for size in filter(None, (found, images % found)):
+        assert size > (count - 1) * math.ceil(size / count)
+
+
+def test_too_few_validation_images_for_the_devices():
+    devices = _devices.TensorFlowReplicas.__new__(_devices.TensorFlowReplicas)
+    devices.count = 2
+    with pytest.raises(ValueError, match=r"too few images.*5 images, devices=2"):
+        devices.validation_batch(5, 32)
 
 
 @pytest.mark.parametrize(
