@@ -9,12 +9,13 @@ from keras import ops
 from keras_gradattn.layers.device import runs_on_cpu
 from keras_gradattn.layers.linear import fan_in_uniform
 from keras_gradattn.layers.position_products import convolve_positions
+from keras_gradattn.layers.xla_convolution import choose_eigen_convolution
 
 FORMS = ("auto", "backend", "positions")
 
 # Largest number of output positions for which one matrix product per position beats
 # the backend's own convolution on a CPU.
-_MOST_POSITIONS = {"jax": 16, "tensorflow": 4, "torch": 4}
+_MOST_POSITIONS = {"jax": 4, "tensorflow": 4, "torch": 4}
 
 _forced_form = "auto"
 
@@ -83,7 +84,9 @@ class SymmetricConv2D(keras.layers.Conv2D):
     On small maps most of what a padded convolution multiplies is padding, and on a CPU
     XLA's gradient of it is an order of magnitude too slow. There each output position
     is computed as one matrix product of its valid patch with the matching kernel taps:
-    the same weights, the same numbers.
+    the same weights, the same numbers. On larger maps the first such layer adds an
+    option to the environment's `XLA_FLAGS`, by which JAX chooses the faster of XLA's
+    own two convolutions on a CPU (unless that option is set already).
 
     Args:
         filters: Number of output channels.
@@ -126,6 +129,7 @@ class SymmetricConv2D(keras.layers.Conv2D):
         bias_initializer: Any = None,
         **kwargs: Any,
     ):
+        choose_eigen_convolution()
         super().__init__(
             filters,
             kernel_size,

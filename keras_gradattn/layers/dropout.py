@@ -36,5 +36,9 @@ def _drop_on_jax(inputs, rate, seed):
 
     words = jax.numpy.concatenate([seed, seed]).astype("uint32")
     key = jax.random.wrap_key_data(words, impl="rbg")
-    kept = jax.random.bernoulli(key, 1 - rate, inputs.shape)
+    # Drawing takes most of the time, and 16 bits tell rates to 8e-6 apart.
+    pairs = jax.random.bits(key, (-(-inputs.size // 2),), "uint32")
+    bits = jax.lax.bitcast_convert_type(pairs, "uint16").reshape(-1)
+    kept_of_all = round((1 - rate) * 2**16)
+    kept = bits[: inputs.size].reshape(inputs.shape) < kept_of_all
     return jax.numpy.where(kept, inputs / (1 - rate), 0)
