@@ -16,6 +16,12 @@ OUTCOMES = ("passed", "failed", "skipped", "xfailed", "xpassed", "errors")
 ROOT = Path(__file__).parents[1]
 
 
+# Workers that have run out of tests take over those that another has not begun.
+TWO_WORKERS = ("-n", "2", "--dist", "worksteal")
+# On every backend but the first.
+OF_THE_BACKEND = ("-m", "not any_backend")
+
+
 def run(backend: str, arguments: list[str]) -> dict[str, int]:
     """Run pytest under one backend and count the outcomes it closes with."""
     print(f"=== {backend} ===", flush=True)
@@ -54,8 +60,11 @@ def main() -> int:
     if unknown := set(backends) - set(BACKENDS):
         parser.error(f"--backends takes some of {BACKENDS}. Received: {unknown}")
     totals = dict.fromkeys(OUTCOMES, 0)
-    for backend in backends:
-        for outcome, count in run(backend, ["-n", "2", *arguments]).items():
+    for index, backend in enumerate(backends):
+        selected = OF_THE_BACKEND if index else ()
+        for outcome, count in run(
+            backend, [*TWO_WORKERS, *selected, *arguments]
+        ).items():
             totals[outcome] += count
     failed = totals["failed"] + totals["errors"] + totals["xpassed"]
     skipped = totals["skipped"] + totals["xfailed"]

@@ -15,11 +15,6 @@ from tests.narrow import HEAD, TRUNK
 DEPTHS = ["stem", "stage1", "stage2", "stage3", "stage4", "head"]
 
 
-@pytest.fixture(autouse=True)
-def _quick(quick_compilation):
-    """These networks run for a few steps only."""
-
-
 def test_parts_are_differences_of_prefixes_round_by_round():
     seconds = {
         "forward to stem": [0.001, 0.002, 0.001],

@@ -25,11 +25,6 @@ COUNTS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _quick(quick_compilation):
-    """These networks run for a step only."""
-
-
 def pair(network):
     """Narrow peer and network with the same random weights, without dropout."""
     sizes = TRUNK

@@ -14,11 +14,6 @@ from tests.narrow import HEAD, TRUNK
 NARROW = TRUNK | HEAD
 
 
-@pytest.fixture(autouse=True)
-def _quick(quick_compilation):
-    """These networks run for a few steps only."""
-
-
 def narrow_steps(backend, mode, **options):
     task = Task(
         size=16, batch=4, num_classes=3, mode=mode, arguments=NARROW | {"dropout": 0.0}

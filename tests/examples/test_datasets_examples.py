@@ -23,13 +23,9 @@ NAMES = sorted(set(datasets.SPECS) - {"pbc28"})
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick_compilation(backend):
+def without_xla_on_tensorflow(backend):
     """Compile fast rather than well: these networks run for a few steps only."""
     patch = pytest.MonkeyPatch()
-    if backend == "jax":
-        import jax
-
-        jax.config.update("jax_disable_most_optimizations", True)
     if backend == "tensorflow":
         compile_model = keras.Model.compile
 
@@ -41,8 +37,6 @@ def quick_compilation(backend):
         patch.setattr(keras.Model, "compile", compile_and_build)
     yield
     patch.undo()
-    if backend == "jax":
-        jax.config.update("jax_disable_most_optimizations", False)
 
 
 def prepare_tfds(name, folder, file_format):

@@ -82,10 +82,14 @@ print("passed")
 )
 
 
-@pytest.mark.parametrize(("name", "script"), [("jax", JAX), ("tensorflow", TENSORFLOW)])
-def test_two_devices(backend, name, script):
-    if name != backend:
-        pytest.skip(f"This strategy belongs to {name}")
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(JAX, id="jax", marks=pytest.mark.backends("jax")),
+        pytest.param(TENSORFLOW, id="tf", marks=pytest.mark.backends("tensorflow")),
+    ],
+)
+def test_two_devices(script):
     environment = {
         key: value for key, value in os.environ.items() if key != "XLA_FLAGS"
     }

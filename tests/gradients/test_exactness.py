@@ -46,6 +46,7 @@ def test_default_compilation(make_model, data, expected):
     assert norms.record.epoch.tolist() == [0] * 5 + [1] * 5
 
 
+@pytest.mark.usefixtures("full_compilation")
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_with_and_without_jit(make_model, data, expected, jit_compile):
     check(fit(make_model(), SGD(0.1), data, jit_compile=jit_compile), expected)

@@ -57,7 +57,7 @@ def norms_alone(model, images, labels, layers):
 
 
 @pytest.mark.parametrize(("network", "case", "dtype"), COMBINATIONS)
-@pytest.mark.usefixtures("double_precision", "quick_compilation")
+@pytest.mark.usefixtures("double_precision")
 def test_norms_of_the_released_code(network, case, dtype):
     model = network_with_released_weights(network, case, dtype=dtype)
     images, labels = images_and_labels(case)

@@ -6,6 +6,9 @@ import pytest
 
 from keras_gradattn.gradients.recorder import GradientNorms
 
+# Optimisations are what could change the bits.
+pytestmark = pytest.mark.usefixtures("full_compilation")
+
 
 def make(optimizer, jit_compile, dtype=None):
     keras.utils.set_random_seed(11)

@@ -30,7 +30,6 @@ for path in sorted(folder.glob("*.keras")):
 """
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_saved_here_loaded_on_the_other_backends(tmp_path, backend):
     images = random_images(2, 24, 20, 3)
     np.save(tmp_path / "images.npy", images)

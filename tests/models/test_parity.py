@@ -51,7 +51,7 @@ def gradient_norms(network, model, gradients):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.usefixtures("double_precision", "quick_compilation")
+@pytest.mark.usefixtures("double_precision")
 def test_numbers_of_the_released_network(network, case, dtype):
     model = network_with_released_weights(network, case, dtype=dtype)
     images, labels = images_and_labels(case)

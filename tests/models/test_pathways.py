@@ -154,7 +154,7 @@ class Reference:
         return self.classified(x)
 
 
-@pytest.mark.usefixtures("double_precision", "quick_compilation")
+@pytest.mark.usefixtures("double_precision")
 @pytest.mark.parametrize("size", [(24, 20), (29, 37)])
 def test_forward_equals_pytorch(size):
     model = narrow(dtype="float64", classifier_activation=None)
@@ -166,7 +166,7 @@ def test_forward_equals_pytorch(size):
     np.testing.assert_allclose(inference(model, images), expected, atol=AVERAGED)
 
 
-@pytest.mark.usefixtures("double_precision", "quick_compilation")
+@pytest.mark.usefixtures("double_precision")
 def test_gradients_equal_pytorch_autograd():
     model = narrow(dtype="float64", classifier_activation=None)
     disturb(model)
@@ -187,7 +187,7 @@ def test_gradients_equal_pytorch_autograd():
         )
 
 
-@pytest.mark.usefixtures("double_precision", "quick_compilation")
+@pytest.mark.usefixtures("double_precision")
 def test_starts_as_a_residual_network():
     model = narrow(dtype="float64", classifier_activation=None, older_weight=1e-12)
     images = random_images(3, 24, 20, 3).astype("float64")
