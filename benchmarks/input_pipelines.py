@@ -1,19 +1,19 @@
 """What each data set's training pipeline delivers, beside what a step consumes.
 
-KERAS_BACKEND=jax python benchmarks/input_pipelines.py [--datasets fashion_mnist ...]
-    [--output FILE]
+KERAS_BACKEND=jax python -m benchmarks.input_pipelines [--datasets fashion_mnist ...]
+    [--recipes modern ...] [--output FILE]
 
-Random pixels, the published protocol's augmentation and batch. Images a second and
-core: a pipeline's by the processor time of its threads, a training step's (GradAttnV1,
-float32) by the clock, divided by the cores that it may use. On two cores a few minutes.
+Random pixels, the augmentation and the network of a recipe, its batch. Images a second
+and core: a pipeline's by the processor time of its threads, a training step's
+(GradAttnV1, float32) by the clock, divided by the cores that it may use.
 """
 
 import argparse
 import dataclasses
 import importlib.util
+import itertools
 import json
 import os
-import platform
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -21,8 +21,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from benchmarks.speed.machine import describe_machine, machine_line
 from keras_gradattn.datasets import SPECS, DatasetSpec, DeviceFeed, Split, batches
-from keras_gradattn.training import RECIPES
+from keras_gradattn.training import RECIPES, Recipe
 from keras_gradattn.training.building import (
     build_augmentation,
     build_loss,
@@ -31,7 +32,6 @@ from keras_gradattn.training.building import (
 )
 
 ROUNDS = 3
-RECIPE = "as_described"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Row:
     """Images a second and core; `None` where there is nothing to measure."""
 
     dataset: str
+    recipe: str
     size: str
     step: float | None
     pydataset: float
@@ -115,76 +116,77 @@ def compiled(layer: keras.layers.Layer) -> Callable:
     return lambda inputs: layer(inputs, training=True)
 
 
-def step_rate(split: Split, spec: DatasetSpec, entries) -> float:
+def step_rate(split: Split, spec: DatasetSpec, recipe: Recipe, entries) -> float:
     """A training step, by the clock."""
-    recipe = RECIPES[RECIPE].for_dataset(spec.name)
     network = build_model("gradattn_v1", spec, recipe)
     network.compile(build_optimizer(recipe, network, 1), build_loss(recipe))
-    count = spec.batch_size * 3
-    part = slice(min(count, len(split)))
-    few = Split("train", split.images[part], split.labels[part], split.rows[part])
-    ready = list(
-        batches(few, spec, training=True, engine="pydataset", augmentation=entries)
-    )
-    network.train_on_batch(*ready[0])
+    data = batches(split, spec, training=True, engine="pydataset", augmentation=entries)
+    images, labels = data[0]
+    network.train_on_batch(images, labels)
     seconds = []
     for _ in range(ROUNDS):
         start = time.perf_counter()
-        for images, labels in ready:
-            network.train_on_batch(images, labels)
+        network.train_on_batch(images, labels)
         seconds.append(time.perf_counter() - start)
-    return len(few) / min(seconds) / len(os.sched_getaffinity(0))
+    return len(images) / min(seconds) / len(os.sched_getaffinity(0))
 
 
-def measure(name: str, with_step: bool) -> Row:
-    """Everything about one data set."""
+def measure(name: str, recipe_name: str, with_step: bool) -> Row:
+    """Everything about one data set in one recipe."""
+    recipe = RECIPES[recipe_name].for_dataset(name)
     spec = SPECS[name]
     split = random_split(spec)
-    entries = build_augmentation(RECIPES[RECIPE].for_dataset(name), spec)
+    entries = build_augmentation(recipe, spec)
     tensorflow = importlib.util.find_spec("tensorflow") is not None
     return Row(
         dataset=name,
+        recipe=recipe_name,
         size=f"{spec.image_size} x {spec.image_size} x {spec.channels}",
-        step=step_rate(split, spec, entries) if with_step else None,
+        step=step_rate(split, spec, recipe, entries) if with_step else None,
         pydataset=pipeline_rate(split, spec, "pydataset", entries),
         tf_data=pipeline_rate(split, spec, "tf.data", entries) if tensorflow else None,
         device=device_rate(split, spec, entries),
     )
 
 
-def line(row: Row) -> str:
-    """One line of the table."""
-    ways = {"pydataset": row.pydataset, "tf.data": row.tf_data, "device": row.device}
-    cells = [f"{row.dataset:14}{row.size:14}"]
-    cells.append(f"{row.step:9,.0f}" if row.step else f"{'-':>9}")
-    for way in ways.values():
-        ratio = f"x{way / row.step:.0f}" if way and row.step else ""
-        cells.append(f"{way:11,.0f} {ratio:6}" if way else f"{'-':>11} {'':6}")
-    return "".join(cells)
+def table(rows: list[Row]) -> str:
+    """The rows as Markdown."""
+    lines = [
+        "| | recipe | size | step | pydataset | tf.data | device |",
+        "|---|---|---|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        cells = [row.dataset, row.recipe, row.size]
+        cells.append(f"{row.step:,.0f}" if row.step else "")
+        for way in (row.pydataset, row.tf_data, row.device):
+            ratio = f" (x{way / row.step:,.0f})" if way and row.step else ""
+            cells.append(f"{way:,.0f}{ratio}" if way else "")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--datasets", nargs="+", default=list(SPECS), choices=SPECS)
-    parser.add_argument("--no-step", action="store_true", help="pipelines alone")
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    add = parser.add_argument
+    add("--datasets", nargs="+", default=list(SPECS), choices=SPECS)
+    add("--recipes", nargs="+", default=["as_described"], choices=RECIPES)
+    add("--no-step", action="store_true", help="pipelines alone")
+    add("--output", type=Path, help="write the figures as JSON")
     options = parser.parse_args()
-    print("images a second and core, and the ratio to what the step consumes")
-    print(
-        f"{'':28}{'step':>9}{'pydataset':>11}{'':7}{'tf.data':>11}{'':7}{'device':>11}"
-    )
+    machine = describe_machine()
+    print(f"{machine_line(machine)}; {keras.backend.backend()} backend\n", flush=True)
     rows = []
-    for name in options.datasets:
-        rows.append(measure(name, not options.no_step))
-        print(line(rows[-1]), flush=True)
+    for name, recipe in itertools.product(options.datasets, options.recipes):
+        rows.append(measure(name, recipe, not options.no_step))
+        print(table(rows[-1:]).splitlines()[-1], flush=True)
+    print("\nimages a second and core, and the ratio to what the step consumes\n")
+    print(table(rows))
     if options.output is not None:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         content = {
+            "machine": machine,
             "backend": keras.backend.backend(),
-            "keras": keras.__version__,
-            "processor": platform.processor() or platform.machine(),
-            "cores": len(os.sched_getaffinity(0)),
             "unit": "images per second and core",
             "rows": [dataclasses.asdict(row) for row in rows],
         }
