@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import os
 import pathlib
+import sys
 import tempfile
 from collections.abc import Sequence
 
@@ -277,7 +278,7 @@ def _read_parts(
         found = np.searchsorted(wanted, split_rows)
         owner[found], place[found] = index, np.arange(len(split_rows))
         splits[name] = _empty_split(description, name, split_rows)
-    progress = keras.utils.Progbar(len(wanted)) if len(wanted) >= _LONG_WORK else None
+    progress = _progress(len(wanted))
     done = first = 0
     for part in parts:
         inside = wanted[(wanted >= first) & (wanted < first + len(part))] - first
@@ -298,6 +299,14 @@ def _read_parts(
             f"{description.title} should hold {len(wanted)} images. Received: {done}"
         )
     return splits
+
+
+def _progress(count: int) -> keras.utils.Progbar | None:
+    if count < _LONG_WORK:
+        return None
+    # In a log, where nothing can be overwritten, one line when it is done.
+    verbose = 1 if sys.stdout.isatty() else 2
+    return keras.utils.Progbar(count, verbose=verbose, unit_name="image")
 
 
 def _empty_split(description: DatasetSpec, name: str, rows: np.ndarray) -> Split:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import sys
 
 from keras_gradattn.datasets._builders import tfds_builder
 from keras_gradattn.datasets.specs import SPECS
@@ -27,6 +29,10 @@ def prepare(
 
     Returns:
         The folder of the prepared data.
+
+    Raises:
+        ValueError: If there is no such data set, or its files are damaged.
+        FileNotFoundError: If the files that the user has to download are not there.
     """
     import tensorflow_datasets as tfds
 
@@ -34,12 +40,27 @@ def prepare(
     config = tfds.download.DownloadConfig(
         manual_dir=None if manual_dir is None else os.fspath(manual_dir)
     )
-    builder.download_and_prepare(download_config=config, file_format=file_format)
+    try:
+        builder.download_and_prepare(download_config=config, file_format=file_format)
+    except AssertionError as error:
+        # What TFDS raises for a manual folder that is empty or not there.
+        raise FileNotFoundError(str(error)) from error
     return os.fspath(builder.data_path)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
+def hide_progress_in_logs() -> None:
+    """Leaves TFDS' progress bars out where they would be written to a file."""
+    if sys.stderr.isatty():
+        return
+    # Who needs TFDS and has not got it is told where it is used.
+    with contextlib.suppress(ImportError):
+        import tensorflow_datasets as tfds
+
+        tfds.disable_progress_bar()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; errors in what was asked for are a message, no traceback."""
     parser = argparse.ArgumentParser(
         prog="python -m keras_gradattn.datasets.prepare", description=__doc__
     )
@@ -48,14 +69,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--file_format", choices=("tfrecord", "array_record"))
     parser.add_argument("--manual_dir", help="folder of files downloaded by hand")
     options = parser.parse_args(arguments)
-    folder = prepare(
-        options.name,
-        options.data_dir,
-        file_format=options.file_format,
-        manual_dir=options.manual_dir,
-    )
+    try:
+        hide_progress_in_logs()
+        folder = prepare(
+            options.name,
+            options.data_dir,
+            file_format=options.file_format,
+            manual_dir=options.manual_dir,
+        )
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
     print(f"Prepared in {folder}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

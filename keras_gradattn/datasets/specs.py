@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from keras_gradattn.datasets._names import suggestion
 from keras_gradattn.datasets.med_mnist.facts import FACTS
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -435,9 +435,7 @@ def spec(name: str) -> DatasetSpec:
     """
     if name in SPECS:
         return SPECS[name]
-    nearest = difflib.get_close_matches(str(name).lower(), SPECS, n=1, cutoff=0.4)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     raise ValueError(
-        f"There is no such data set.{hint} Known: {', '.join(SPECS)}. "
-        f"Received: name={name!r}"
+        f"There is no such data set.{suggestion(name, SPECS)} "
+        f"Known: {', '.join(SPECS)}. Received: name={name!r}"
     )

@@ -1,10 +1,10 @@
 """Training protocols as data: what was described, what was released, what is modern."""
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
+from keras_gradattn.datasets._names import suggestion
 from keras_gradattn.datasets.specs import Augmentation
 
 # Where the released code's switches have an effect at all.
@@ -314,8 +314,7 @@ def look_up(name: str, table: Mapping[str, Any], kind: str) -> Any:
     """Entry `name` of `table`, or a `ValueError` that suggests the nearest name."""
     if name in table:
         return table[name]
-    near = difflib.get_close_matches(name, table, n=1, cutoff=0.4)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
     raise ValueError(
-        f"Unknown {kind}.{hint} Known: {', '.join(sorted(table))}. Received: {name!r}"
+        f"Unknown {kind}.{suggestion(name, table)} Known: {', '.join(sorted(table))}. "
+        f"Received: {name!r}"
     )

@@ -1,10 +1,15 @@
 """The TFDS builders, on small archives in the real formats."""
 
+import dataclasses
+import functools
 import hashlib
+import http.server
 import pathlib
 import shutil
 import tempfile
+import threading
 import unittest.mock
+import zipfile
 
 import numpy as np
 import pytest
@@ -194,6 +199,137 @@ def test_truncated_zip(tmp_path, monkeypatch, any_md5):
     builder = tiny_imagenet.Builder(data_dir=tmp_path / "tfds")
     with pytest.raises(ValueError, match="damaged or incomplete"):
         builder.download_and_prepare()
+
+
+class _QuietServer(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path):
+    """Address of a server that has the files of one folder."""
+    (tmp_path / "files").mkdir()
+    handler = functools.partial(_QuietServer, directory=tmp_path / "files")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+def test_downloads_come_through_tfds_own_manager(tmp_path, server, monkeypatch):
+    """From the address to the checked file: only host and sums are the test's."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    sums = {}
+    for flag, name in (("chestmnist", "chestmnist_64.npz"), ("tiny", "tiny.zip")):
+        file = tmp_path / "files" / name
+        if flag == "tiny":
+            write_tiny_imagenet(file, classes=1)
+        else:
+            write_med_mnist(file, flag, 64, (3, 2, 2))
+        sums[flag] = hashlib.md5(file.read_bytes()).hexdigest()
+    facts = FACTS["chestmnist"]
+    monkeypatch.setitem(
+        FACTS,
+        "chestmnist",
+        dataclasses.replace(facts, md5={**facts.md5, 64: sums["chestmnist"]}),
+    )
+    monkeypatch.setattr(med_mnist, "URL", server)
+    monkeypatch.setattr(tiny_imagenet, "_URL", f"{server}/tiny.zip")
+    monkeypatch.setattr(tiny_imagenet, "_MD5", sums["tiny"])
+    for name, count in (("med_mnist/chestmnist_64", 3), ("tiny_imagenet", 4)):
+        folder = prepare(name, tmp_path / "tfds", file_format="array_record")
+        source = tfds.builder_from_directory(folder).as_data_source("train")
+        assert len(source) == count
+    # Downloaded once, kept, and refused when the sum is another.
+    monkeypatch.setattr(tiny_imagenet, "_MD5", "0" * 32)
+    with pytest.raises(ValueError, match="MD5 sum should be 000"):
+        prepare("tiny_imagenet", tmp_path / "again")
+
+
+def test_address_of_every_file():
+    """Against the addresses that the publishers' package gives (its info.py)."""
+    assert med_mnist.URL == "https://zenodo.org/records/10519652/files"
+    names = [med_mnist.file_name("chestmnist", size) for size in SIZES]
+    assert names == [
+        "chestmnist.npz",
+        "chestmnist_64.npz",
+        "chestmnist_128.npz",
+        "chestmnist_224.npz",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("cifar1", "cifar10"),
+        ("bloodmnst", "bloodmnist"),
+        ("patch_camelyn", "patch_camelyon"),
+        ("med_mnist/chestmist_64", "med_mnist/chestmnist_64"),
+    ],
+)
+def test_unknown_name_of_a_builder(name, nearest, capsys):
+    assert main([name]) == 1
+    error = capsys.readouterr().err
+    assert f"Did you mean '{nearest}'" in error
+    assert error.count("\n") == 1
+
+
+def test_med_mnist_needs_a_configuration():
+    with pytest.raises(ValueError, match=r"no such data set.*name='med_mnist'"):
+        prepare("med_mnist")
+
+
+def test_command_line_says_how_to_get_what_is_downloaded_by_hand(tmp_path, capsys):
+    folder = tmp_path / "nothing"
+    assert main(
+        ["pad_ufes_20", "--data_dir", str(tmp_path), "--manual_dir", str(folder)]
+    )
+    captured = capsys.readouterr()
+    assert "data.mendeley.com/datasets/zr7vgbcyr2/1" in captured.err
+    assert "Traceback" not in captured.err
+    assert "\r" not in captured.err
+
+
+def test_damaged_image_in_a_zip_is_named(tmp_path, monkeypatch, any_md5):
+    path = tmp_path / "tiny.zip"
+    write_tiny_imagenet(path)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"val_2.JPEG") + 600
+    content[place : place + 20] = bytes(20)
+    path.write_bytes(content)
+    _with_download(monkeypatch, path)
+    builder = tiny_imagenet.Builder(data_dir=tmp_path / "tfds")
+    with pytest.raises(ValueError, match=r"val_2\.JPEG in .*tiny\.zip is damaged"):
+        builder.download_and_prepare()
+    assert not (tmp_path / "tfds" / "tiny_imagenet" / "1.0.0").exists()
+
+
+@pytest.mark.parametrize("wrong", [8, 255])
+def test_builder_refuses_labels_out_of_range(tmp_path, monkeypatch, any_md5, wrong):
+    path = tmp_path / "bloodmnist.npz"
+    arrays = write_med_mnist(path)
+    arrays["val_labels"][3] = wrong
+    np.savez(path, **arrays)
+    _with_download(monkeypatch, path)
+    with pytest.raises(ValueError, match=f"label {wrong}"):
+        prepare("bloodmnist", tmp_path / "tfds")
+
+
+def test_builder_refuses_images_of_another_size(tmp_path, monkeypatch, any_md5):
+    path = tmp_path / "bloodmnist.npz"
+    write_med_mnist(path, size=20)
+    _with_download(monkeypatch, path)
+    with pytest.raises(ValueError, match=r"\(28, 28, 3\)"):
+        prepare("bloodmnist", tmp_path / "tfds")
+
+
+def test_zip_of_photographs_stays_in_its_folder(tmp_path):
+    write_pad_ufes_20(tmp_path / "pad")
+    with zipfile.ZipFile(tmp_path / "pad" / "images" / "imgs_part_1.zip", "a") as file:
+        file.writestr("../../outside.png", b"")
+    with pytest.raises(ValueError, match="leads outside its folder"):
+        _prepare(_pad_builder(tmp_path), tmp_path / "pad")
 
 
 def _pad_builder(tmp_path):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 
 import numpy as np
 
+from keras_gradattn.datasets._names import suggestion
 from keras_gradattn.datasets.augmentation._arrays import Array, cast
 from keras_gradattn.datasets.augmentation.base import Geometric, Mixing, Operation
 from keras_gradattn.datasets.augmentation.geometric import (
@@ -56,11 +56,9 @@ def operation(entry: Augmentation) -> Operation:
             or it has no such option.
     """
     if entry.name not in OPERATIONS:
-        nearest = difflib.get_close_matches(entry.name, OPERATIONS, n=1)
-        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
         raise ValueError(
-            f"There is no such augmentation.{hint} Known: {', '.join(OPERATIONS)}. "
-            f"Received: {entry!r}"
+            f"There is no such augmentation.{suggestion(entry.name, OPERATIONS)} "
+            f"Known: {', '.join(OPERATIONS)}. Received: {entry!r}"
         )
     kind = OPERATIONS[entry.name]
     known = [field.name for field in dataclasses.fields(kind)]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import io
 import pathlib
 import re
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from keras_gradattn.datasets import _archive
+from keras_gradattn.datasets import _archive, _images
 from keras_gradattn.datasets.specs import SPECS
 
 DIAGNOSES = SPECS["pad_ufes_20"].class_names
@@ -138,20 +137,13 @@ def find_images(folder: pathlib.Path) -> dict[str, tuple[pathlib.Path, str | Non
 
 
 def _read_image(path: pathlib.Path, member: str | None) -> np.ndarray:
-    from PIL import Image
-
-    try:
+    def read() -> bytes:
         if member is None:
-            content = path.read_bytes()
-        else:
-            with _archive.open_zip(path) as archive:
-                content = archive.read(member)
-        with Image.open(io.BytesIO(content)) as image:
-            return np.asarray(image.convert("RGB"))
-    except OSError as error:
-        raise ValueError(
-            f"{member or path.name} in {path} is damaged. Received: {error}"
-        ) from error
+            return path.read_bytes()
+        with _archive.open_zip(path) as archive:
+            return archive.read(member)
+
+    return _images.read_rgb(read, f"{member or path.name} in {path}")
 
 
 def _some(names: list[str]) -> str:

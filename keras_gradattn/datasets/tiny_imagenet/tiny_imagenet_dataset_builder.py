@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
+import functools
 import pathlib
-import zipfile
 
-import numpy as np
 import tensorflow_datasets as tfds
 
-from keras_gradattn.datasets import _archive, _npz
+from keras_gradattn.datasets import _archive, _images, _npz
 
 _URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 _MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
@@ -69,7 +67,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 yield (
                     name.rsplit("/", 1)[-1],
                     {
-                        "image": _rgb(archive, name),
+                        "image": _images.read_rgb(
+                            functools.partial(archive.read, name), f"{name} in {path}"
+                        ),
                         "label": wordnet_id,
                         "wordnet_id": wordnet_id,
                     },
@@ -94,11 +94,3 @@ def _check(
             f"{path} holds classes that its wnids.txt does not name. "
             f"Received: {', '.join(unknown[:5])}"
         )
-
-
-def _rgb(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    from PIL import Image
-
-    # Some of the photographs are grey.
-    with Image.open(io.BytesIO(archive.read(name))) as image:
-        return np.asarray(image.convert("RGB"))
