@@ -10,6 +10,8 @@ import numpy as np
 from keras_gradattn.gradients.groups import inner_model
 from keras_gradattn.training._files import replace_file
 
+# In the folder of a run.
+FILE_NAME = "checkpoint.npz"
 _FORMAT = 1
 
 

@@ -9,8 +9,10 @@ from typing import Any
 import keras
 
 from keras_gradattn import datasets
+from keras_gradattn.training import _checkpoint
 from keras_gradattn.training._devices import OneDevice
 from keras_gradattn.training._gradient_history import GradientHistory
+from keras_gradattn.training._seeding import seed_libraries
 from keras_gradattn.training._training_loop import TrainingLoop
 from keras_gradattn.training._weight_norms import WeightNorms
 from keras_gradattn.training.building import (
@@ -132,7 +134,7 @@ def _train(
     batch_size: int,
     epoch_steps: int,
 ) -> Trained:
-    keras.utils.set_random_seed(configuration["seed"])
+    seed_libraries(configuration["seed"])
     network = _build(spec, recipe, configuration)
     validation = devices.validation_part(splits.validation)
     # What is done to training images only.
@@ -164,7 +166,7 @@ def _train(
         model,
         recipe,
         configuration["seed"],
-        working / "checkpoint.npz",
+        working / _checkpoint.FILE_NAME,
         companions={"gradients": gradients, "weight_norms": weight_norms},
         devices=devices,
         validated=len(validation),
