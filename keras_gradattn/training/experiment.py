@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from keras_gradattn import datasets
+from keras_gradattn.training import _checkpoint
 from keras_gradattn.training._accelerator import accelerator
 from keras_gradattn.training._attention_over_depth import analyze_attention
 from keras_gradattn.training._devices import OneDevice, choose
@@ -145,10 +146,8 @@ def run(
     check_writable(folder)
     stem = f"{dataset}-{model}-{recipe.name}-seed{seed}" + (f"-{tag}" if tag else "")
     path = folder / f"{stem}.json"
-    if path.exists():
-        finished = read_json(path)
-        _check_same(finished["configuration"], configuration, path)
-        print(f"{path}: finished before, not run again", file=sys.stderr)
+    finished = _finished(path, configuration)
+    if finished is not None:
         return finished
     working = folder / f"{stem}.partial"
     data = {
@@ -166,9 +165,13 @@ def run(
         "engine": engine,
     }
     chosen = choose(devices, told)
-    with _only_one(working):
+    with _working_folder(working):
+        # Another process may have come first.
+        finished = _finished(path, configuration)
+        if finished is not None:
+            return finished
         started = working / "configuration.json"
-        if started.exists():
+        if (working / _checkpoint.FILE_NAME).exists():
             _check_same(read_json(started), configuration, working)
         else:
             write_json(started, configuration)
@@ -187,7 +190,7 @@ def run(
             _draw(content, folder / stem)
         # Last: where the JSON stands, everything else stands too.
         write_json(path, content)
-        shutil.rmtree(working)
+        (working / _checkpoint.FILE_NAME).unlink(missing_ok=True)
     print(f"{path}: test accuracy {100 * content['metrics']['top1']:.2f} %")
     return content
 
@@ -341,17 +344,37 @@ def _flat(configuration: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _finished(path: Path, configuration: dict[str, Any]) -> dict[str, Any] | None:
+    """The result that stands there already, if it is this experiment's."""
+    if not path.exists():
+        return None
+    finished = read_json(path)
+    _check_same(finished["configuration"], configuration, path)
+    print(f"{path}: finished before, not run again", file=sys.stderr)
+    return finished
+
+
+@contextlib.contextmanager
+def _working_folder(working: Path) -> Iterator[None]:
+    """The run's folder, for one process at a time; stays where a run can go on."""
+    working.mkdir(exist_ok=True)
+    with _only_one(working):
+        try:
+            yield
+        finally:
+            if not (working / _checkpoint.FILE_NAME).exists():
+                shutil.rmtree(working, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def _only_one(working: Path) -> Iterator[None]:
     """Keep a second process from training the same experiment at the same time."""
-    working.mkdir(exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        try:
-            import fcntl
-        except ImportError:  # Windows has no flock; there, two runs are not told apart.
-            yield
-            return
-        lock = stack.enter_context(open(working / "lock", "w"))
+    try:
+        import fcntl
+    except ImportError:  # Windows has no flock; there, two runs are not told apart.
+        yield
+        return
+    with open(working / "lock", "w") as lock:
         try:
             # The kernel drops it when the process ends, however it ends.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

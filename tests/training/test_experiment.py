@@ -263,7 +263,7 @@ def test_recipe_reaches_the_pipeline(tmp_path, monkeypatch):
     assert settings["seed"] == 42
     assert (train, validation) == ("train", "validation")
     assert train_settings["pixels"] == "released"
-    assert (train_settings["seed"], train_settings["initial_epoch"]) == (7, 0)
+    assert train_settings["seed"] == 7
     assert validation_settings["training"] is False
     assert "pixels" not in validation_settings
 
@@ -298,11 +298,64 @@ def test_damaged_json_is_named(tmp_path):
 
 def test_two_processes_do_not_train_the_same(tmp_path):
     with (
-        experiment._only_one(tmp_path / "run.partial"),
+        experiment._working_folder(tmp_path / "run.partial"),
         pytest.raises(RuntimeError, match="running in another process"),
-        experiment._only_one(tmp_path / "run.partial"),
+        experiment._working_folder(tmp_path / "run.partial"),
     ):
         pass
+
+
+def test_what_another_process_has_finished_is_not_run_again(tmp_path, monkeypatch):
+    """It may come between looking for a result and taking the folder."""
+    monkeypatch.setattr(experiment, "_run", lambda *a, **k: pytest.fail("trained"))
+    path = tmp_path / "digits-resnet18-as_described-seed42.json"
+
+    def choose(devices, told):
+        _files.write_json(path, {"configuration": told["configuration"]})
+
+    monkeypatch.setattr(experiment, "choose", choose)
+    found = training.run("digits", "resnet18", results=tmp_path)
+    assert found["configuration"]["dataset"] == "digits"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_run_without_a_finished_epoch_leaves_nothing_behind(tmp_path, monkeypatch):
+    """So that the next one, which may be another, starts from an empty folder."""
+    with pytest.raises(datasets.DatasetNotFoundError, match="prepare cifar10"):
+        training.run("cifar10", "resnet18", results=tmp_path, data_dir=tmp_path / "no")
+    assert list(tmp_path.iterdir()) == []
+    # One that was killed has not tidied up.
+    working = tmp_path / "digits-resnet18-as_described-seed42.partial"
+    working.mkdir()
+    (working / "configuration.json").write_text('{"half":')
+    reached = []
+
+    def stop(spec, recipe, configuration, *a, **k):
+        reached.append(configuration)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment, "_run", stop)
+    with pytest.raises(KeyboardInterrupt):
+        training.run("digits", "resnet18", results=tmp_path, limit=8)
+    assert reached[0]["limit"] == 8
+
+
+def test_interrupted_run_does_not_go_on_with_another_recipe(tmp_path, monkeypatch):
+    described = training.recipe("as_described")
+    mine = dataclasses.replace(described, name="mine", label_smoothing=0.1)
+
+    def one_epoch(spec, recipe, configuration, working, **settings):
+        (working / "checkpoint.npz").write_bytes(b"state")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment, "_run", one_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        training.run("digits", "resnet18", mine, results=tmp_path)
+    changed = dataclasses.replace(mine, learning_rate=0.01)
+    with pytest.raises(ValueError, match=r"differs in recipe\.learning_rate\..*0\.01"):
+        training.run("digits", "resnet18", changed, results=tmp_path)
+    (working,) = tmp_path.iterdir()
+    assert (working / "checkpoint.npz").read_bytes() == b"state"
 
 
 def test_checkpoint_of_another_backend_is_refused(tmp_path):
