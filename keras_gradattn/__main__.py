@@ -107,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from keras_gradattn.datasets.prepare import hide_progress_in_logs
     from keras_gradattn.training import RECIPES, experiment
     from keras_gradattn.training.recipes import look_up
 
@@ -132,6 +133,8 @@ def _run(options: argparse.Namespace) -> None:
             recipe, overrides=overrides, **({"name": name} | changes)
         )
         options.tag = ""
+    if options.download:
+        hide_progress_in_logs()
     for seed in options.seed:
         experiment.run(
             options.dataset,
@@ -176,8 +179,11 @@ def _datasets(options: argparse.Namespace) -> None:
         for spec in datasets.SPECS.values()
         for sizes in ["/".join(f"{n:,}" for n in spec.split_sizes.values())]
     ]
-    print(table(("data set", "", "classes", "images", "how to get it"), rows, "text"))
-    print(f"\nmodels: {', '.join(MODELS)}\nrecipes: {', '.join(RECIPES)}")
+    header = ("data set", "title", "classes", "train/validation/test", "get it with")
+    print(table(header, rows, "text"))
+    print(f"\nmodels: {', '.join(MODELS)}")
+    print(f"recipes: {', '.join(RECIPES)}")
+    print("\ntry: python -m keras_gradattn run --dataset digits --epochs 2")
 
 
 def _assignments(texts: Sequence[str]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ _HEADER = (
     "test accuracy %",
     "published %",
     "difference",
-    "",
+    "remarks",
 )
 
 

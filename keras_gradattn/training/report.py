@@ -451,7 +451,7 @@ def _not_run(experiments: list[Experiment]) -> str:
             "## Not run here",
             "",
             table(
-                ("", "published ResNet-18", "published, best GradAttn",
+                ("data set", "published ResNet-18", "published, best GradAttn",
                  "trained by others", "command"),
                 rows,
                 "markdown",
@@ -476,8 +476,8 @@ def _every_run(experiments: list[Experiment]) -> str:
         for e in experiments
     ]
     header = (
-        "", "test accuracy %", "calibration error %", "epochs", "best epoch",
-        "minutes", "on", "",
+        "run", "test accuracy %", "calibration error %", "epochs", "best epoch",
+        "minutes", "on", "remarks",
     )  # fmt: skip
     return "## Every run\n\n" + table(header, rows, "markdown")
 
