@@ -5,8 +5,8 @@
 Needs   the data (160 MB), from
         python -m keras_gradattn.datasets.prepare cifar10;
         scikit-learn and matplotlib
-Time    about 25 minutes an epoch on two CPU cores (JAX; scaled from Fashion-MNIST
-        by images and pixels): take a GPU
+Time    about 10 minutes an epoch on two CPU cores (JAX, estimated from measured
+        steps): take a GPU
 Expect  no figure of anybody's for this network; a plain ResNet-18 with this stem
         reaches 95.28 % in 200 epochs (Cutout README, uoguelph-mlrg/Cutout).
         Published, with broken training pixels and the 7x7 stem: 13.68 %
@@ -49,6 +49,7 @@ model.fit(
     train,
     validation_data=validation,
     epochs=options.epochs,
+    shuffle=False,  # batches of the training part are shuffled already
     callbacks=[
         norms,
         keras.callbacks.ReduceLROnPlateau(

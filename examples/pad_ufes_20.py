@@ -2,10 +2,11 @@
 
     python examples/pad_ufes_20.py --data-dir ~/tensorflow_datasets
 
-Needs   the data (3.4 GB) from https://data.mendeley.com/datasets/zr7vgbcyr2/1, prepared
-        as `python -m keras_gradattn datasets` says; scikit-learn and matplotlib
-Time    about 3 minutes an epoch on two CPU cores (JAX; scaled from Fashion-MNIST by
-        images and pixels), 77 seconds on a GPU (published)
+Needs   the data (3.4 GB) from https://data.mendeley.com/datasets/zr7vgbcyr2/1, then
+        python -m keras_gradattn.datasets.prepare pad_ufes_20 --manual_dir FOLDER;
+        scikit-learn and matplotlib
+Time    about 1.6 minutes an epoch on two CPU cores (JAX, estimated from measured
+        steps), 77 seconds on a GPU (published)
 Expect  less than the published 50.58 % (one seed, split by image, so that patients
         of the test images were trained on); nobody has published the patients' split
 """
@@ -51,6 +52,7 @@ model.fit(
     train,
     validation_data=validation,
     epochs=options.epochs,
+    shuffle=False,  # batches of the training part are shuffled already
     class_weight=training.balanced_class_weights(data.train.labels, spec.num_classes),
     callbacks=[
         norms,
