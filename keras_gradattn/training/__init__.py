@@ -1,5 +1,6 @@
 """Protocols as data, their optimizer, the evaluation, and one call per experiment."""
 
+from keras_gradattn.training._head_layout import head_layout
 from keras_gradattn.training.building import (
     MODELS,
     balanced_class_weights,
@@ -31,6 +32,7 @@ __all__ = [
     "evaluate",
     "expected_calibration_error",
     "fit_temperature",
+    "head_layout",
     "published",
     "recipe",
     "run",
