@@ -30,7 +30,7 @@ import keras
 import numpy as np
 
 from keras_gradattn import datasets, training
-from keras_gradattn.training import _training_loop, building, experiment
+from keras_gradattn.training import _devices, _training_loop, building, experiment
 from tests.backend_gradients import loss_and_gradients
 
 # Without dropout, and without the biases of queries and keys: their gradient is zero
@@ -116,6 +116,16 @@ def by_two_goes(results, engine):
     ):
         by_run(results, 2, engine, dropout=0.3)
     return by_run(results, 2, engine, dropout=0.3)
+
+
+def masks():
+    """What each of two devices drops of the same values (TensorFlow)."""
+    devices = _devices.choose(2, {})
+    with devices.scope():
+        layer = keras.layers.Dropout(0.5, seed=SEED)
+        devices.seed_others([layer.seed_generator.state], SEED, epoch=0)
+    dropped = devices._strategy.run(lambda: layer(tf.ones((4, 8)), training=True))
+    return [mask.numpy().tolist() for mask in dropped.values]
 
 
 def by_hand():
@@ -256,4 +266,7 @@ if __name__ == "__main__":
         several = by_run(results, 2, engine)
         # BatchNorm sees the whole batch on JAX.
         other = by_run(results, 1, engine) if BACKEND == "jax" else by_hand()
-    print(json.dumps({"several": several, "other": other}))
+    found = {"several": several, "other": other}
+    if BACKEND == "tensorflow":
+        found["masks"] = masks()
+    print(json.dumps(found))

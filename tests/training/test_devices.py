@@ -45,6 +45,9 @@ def test_two_devices(tmp_path, backend):
 def test_two_devices_go_on_after_an_interruption_to_the_same_bits(tmp_path, backend):
     found = train(tmp_path, backend, "auto", "resumed")
     assert found["several"] == found["other"]
+    if backend == "tensorflow":
+        first, second = found["masks"]
+        assert first != second
 
 
 def test_two_devices_with_images_on_them(tmp_path, backend):
