@@ -51,6 +51,19 @@ HELD = {
     "trunk depth": "V1, 32 px, batch 128",
     "tokens": "encoder alone, batch 128",
 }
+UNITS = {
+    "image size": "pixels a side",
+    "batch": "images",
+    "trunk depth": "layers",
+    "tokens": "tokens",
+}
+# As it stands in the picture: name, colour (Okabe & Ito 2008), marker.
+LOOKS = {
+    "jax": ("Keras, JAX", "#0072B2", "o"),
+    "tensorflow": ("Keras, TensorFlow", "#E69F00", "s"),
+    "torch": ("Keras, PyTorch", "#D55E00", "^"),
+    "pytorch": ("plain PyTorch, eager", "#000000", "D"),
+}
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -63,6 +76,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--sweeps", nargs="+", choices=SWEEPS, default=list(SWEEPS))
     add("--seconds", type=float, default=2.0, help="to step at a point, about")
     add("--longest-step", type=float, default=6.0, help="seconds; longer is left out")
+    add(
+        "--coarse",
+        action="store_true",
+        help="leave out every other point of sweeps of more than three",
+    )
     add("--output", type=Path, default=Path("benchmarks/growth"), help="folder")
     return parser.parse_args(arguments)
 
@@ -130,7 +148,12 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, Any]:
     started = time.monotonic()
     for sweep in options.sweeps:
         points = report["sweeps"][sweep] = {}
+        values = list(SWEEPS[sweep])
+        skipped = values[1:-1:2] if options.coarse and len(values) > 3 else []
         for value, task in SWEEPS[sweep].items():
+            if value in skipped:
+                points[value] = {"left_out": "not in the coarse grid"}
+                continue
             expected = predicted_seconds(points, SWEEPS[sweep], value)
             if expected is not None and expected > options.longest_step:
                 points[value] = {"left_out": f"about {expected:.0f} s a step"}
@@ -163,11 +186,16 @@ def draw(reports: list[dict[str, Any]], file: Path) -> None:
     import matplotlib.pyplot as plt
 
     rows = {
-        "step, ms": ("seconds_per_step", 1e3),
-        "memory over the imports, MiB": ("peak_growth", 2**-20),
+        "training step, ms": ("seconds_per_step", 1e3),
+        "memory over the imports, GiB": ("peak_growth", 2**-30),
     }
     figure, axes = plt.subplots(
-        len(rows), len(SWEEPS), figsize=(16, 7), layout="constrained", squeeze=False
+        len(rows),
+        len(SWEEPS),
+        figsize=(11.5, 5.2),
+        layout="constrained",
+        squeeze=False,
+        sharex="col",
     )
     for row, (label, (figure_name, unit)) in zip(axes, rows.items(), strict=True):
         row[0].set_ylabel(label)
@@ -178,15 +206,35 @@ def draw(reports: list[dict[str, Any]], file: Path) -> None:
                     for value, point in report["sweeps"].get(sweep, {}).items()
                     if point.get(figure_name) is not None
                 }
-                axis.loglog(
-                    list(points), list(points.values()), "o-", label=report["contender"]
+                name, colour, marker = LOOKS[report["contender"]]
+                axis.plot(
+                    list(points),
+                    list(points.values()),
+                    marker=marker,
+                    markersize=4,
+                    linewidth=1.2,
+                    color=colour,
+                    label=name,
                 )
+            axis.set_xscale("log")
             axis.set_xticks(list(SWEEPS[sweep]), [str(v) for v in SWEEPS[sweep]])
             axis.minorticks_off()
-            axis.set_xlabel(f"{sweep} ({HELD[sweep]})")
             axis.grid(alpha=0.3)
-    axes[0][0].legend()
-    figure.savefig(file, dpi=110)
+            axis.spines[["top", "right"]].set_visible(False)
+    for axis, sweep in zip(axes[0], SWEEPS, strict=True):
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter("{x:,g}")
+        axis.set_title(f"{sweep}\n{HELD[sweep]}", fontsize=10)
+    for axis, sweep in zip(axes[1], SWEEPS, strict=True):
+        axis.set_ylim(bottom=0)
+        axis.set_xlabel(UNITS[sweep])
+    figure.legend(
+        *axes[0][0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=len(LOOKS),
+        frameon=False,
+    )
+    figure.savefig(file, dpi=150)
     plt.close(figure)
 
 
