@@ -1,6 +1,7 @@
 """Batches: the same for a seed, on either engine, and fit to train on."""
 
 import dataclasses
+import time
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from keras_gradattn import datasets
 from keras_gradattn.datasets import SPECS, Augmentation, Split, batches
+from keras_gradattn.datasets.pipeline import BatchSource
 from keras_gradattn.datasets.pixels import normalize, released_pixel_table
 
 ENGINES = ("pydataset", "tf.data")
@@ -289,6 +291,43 @@ def test_shapes_and_types(engine):
     assert [len(np.asarray(x)) for x, _ in dropped] == [8] * 6
     if engine == "tf.data":
         assert data.element_spec[0].shape.as_list() == [None, 28, 28, 1]
+
+
+def test_tf_dataset_is_an_ordinary_one():
+    import tensorflow as tf
+
+    data = _fashion("tf.data", workers=3)
+    assert isinstance(data, tf.data.Dataset)
+    assert int(data.cardinality()) == len(data) == 7
+    first = next(iter(data))[0].numpy()
+    taken = list(data.take(2).map(lambda images, labels: images).as_numpy_iterator())
+    np.testing.assert_array_equal(taken[0], first)
+    assert [len(images) for images in taken] == [8, 8]
+    assert len(list(data.unbatch())) == 50
+    # Two epochs in a row, in order.
+    twice = [labels.numpy() for _, labels in data.repeat(2)]
+    assert len(twice) == 14
+    again = _fashion("tf.data", initial_epoch=1)
+    np.testing.assert_array_equal(np.concatenate(twice[:7]), _collect(again)[1])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_batches_are_prepared_ahead(engine, monkeypatch):
+    made = []
+    original = BatchSource.batch
+
+    def batch(self, epoch, index):
+        made.append(index)
+        return original(self, epoch, index)
+
+    monkeypatch.setattr(BatchSource, "batch", batch)
+    iterator = iter(_fashion(engine, workers=2))
+    next(iterator)
+    # Nobody asks for a second batch; threads make it all the same.
+    end = time.monotonic() + 20
+    while len(made) < 2 and time.monotonic() < end:
+        time.sleep(0.01)
+    assert {0, 1} <= set(made)
 
 
 def test_workers_change_nothing():
