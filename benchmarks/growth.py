@@ -179,15 +179,16 @@ def _words(point: dict[str, Any]) -> str:
 
 
 def draw(reports: list[dict[str, Any]], file: Path) -> None:
-    """Step time above, memory below, a column for each sweep."""
+    """Step time above, memory over the imports below, a column for each sweep."""
     import matplotlib
 
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     rows = {
         "training step, ms": ("seconds_per_step", 1e3),
-        "memory over the imports, GiB": ("peak_growth", 2**-30),
+        "peak memory, GiB": ("peak_growth", 2**-30),
     }
     figure, axes = plt.subplots(
         len(rows),
@@ -217,16 +218,19 @@ def draw(reports: list[dict[str, Any]], file: Path) -> None:
                     label=name,
                 )
             axis.set_xscale("log")
-            axis.set_xticks(list(SWEEPS[sweep]), [str(v) for v in SWEEPS[sweep]])
+            names = [f"{value:,}" for value in SWEEPS[sweep]]
+            axis.set_xticks(list(SWEEPS[sweep]), names, fontsize=7)
             axis.minorticks_off()
             axis.grid(alpha=0.3)
             axis.spines[["top", "right"]].set_visible(False)
     for axis, sweep in zip(axes[0], SWEEPS, strict=True):
         axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.yaxis.set_major_formatter("{x:,g}")
+        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_title(f"{sweep}\n{HELD[sweep]}", fontsize=10)
     for axis, sweep in zip(axes[1], SWEEPS, strict=True):
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.1 * axis.get_ylim()[1])
         axis.set_xlabel(UNITS[sweep])
     figure.legend(
         *axes[0][0].get_legend_handles_labels(),

@@ -33,6 +33,7 @@ def test_prediction_scales_the_last_measured_point():
     assert growth.predicted_seconds(points, SWEEP, 40) == pytest.approx(8.0)
 
 
+@pytest.mark.any_backend
 def test_long_points_are_left_out_saved_and_named(monkeypatch, tmp_path, capsys):
     def measure_point(contender, task, seconds):
         return {"seconds_per_step": task.size**2 / 100, "peak_growth": 2**20}
@@ -58,6 +59,23 @@ def test_long_points_are_left_out_saved_and_named(monkeypatch, tmp_path, capsys)
     assert (tmp_path / "growth.png").stat().st_size > 1000
 
 
+@pytest.mark.any_backend
+def test_a_coarse_grid_keeps_the_ends(monkeypatch, tmp_path):
+    def measure_point(contender, task, seconds):
+        return {"seconds_per_step": 0.1, "peak_growth": 2**20}
+
+    sweep = {size: Task(size=size) for size in (10, 20, 30, 40)}
+    monkeypatch.setattr(growth, "measure_point", measure_point)
+    monkeypatch.setattr(growth, "SWEEPS", {"image size": sweep, "batch": SWEEP})
+
+    growth.main(["--contenders", "jax", "--coarse", "--output", str(tmp_path)])
+
+    sweeps = json.loads((tmp_path / "jax.json").read_text())["sweeps"]
+    measured = [s for s, p in sweeps["image size"].items() if "left_out" not in p]
+    assert measured == ["10", "30", "40"]
+    assert not any("left_out" in point for point in sweeps["batch"].values())
+
+
 def test_a_point_is_measured_in_a_process(backend):
     task = Task(network="Encoder", batch=2, arguments={"tokens": 3})
 
@@ -68,6 +86,7 @@ def test_a_point_is_measured_in_a_process(backend):
     assert point["parameters"] == peer["parameters"]
 
 
+@pytest.mark.any_backend
 def test_a_point_that_fails_says_why(backend):
     task = Task(network="GradAttnV9")
 
