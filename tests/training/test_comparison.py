@@ -1,6 +1,7 @@
 """Tables of results: mean, deviation, published figures, short runs."""
 
 import json
+import re
 
 import pytest
 
@@ -48,7 +49,10 @@ def test_different_configurations_are_never_averaged(tmp_path):
 def test_short_runs_are_marked(tmp_path):
     write_result(tmp_path, seed=0, short=True)
     write_result(tmp_path, seed=1)
-    assert compare(tmp_path).splitlines()[1].endswith("1 short")
+    line = compare(tmp_path).splitlines()[1]
+    assert line.endswith("1 short")
+    assert "64.11" in line
+    assert not re.search(r"[+-]\d", line)
 
 
 def test_markdown_has_as_many_cells_in_every_line(tmp_path):
