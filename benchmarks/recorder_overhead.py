@@ -20,9 +20,13 @@ import keras
 import numpy as np
 
 import keras_gradattn
+from keras_gradattn import training
 from keras_gradattn.gradients._installation import Installation
 from keras_gradattn.gradients.recorder import GradientNorms
 from keras_gradattn.gradients.taps import with_output_taps
+from keras_gradattn.training._seeding import seed_libraries
+
+OPTIMIZERS = {"adam": keras.optimizers.Adam, "coupled_adam": training.CoupledAdam}
 
 
 def arguments():
@@ -32,6 +36,12 @@ def arguments():
     parser.add_argument("--pixels", type=int, default=32)
     parser.add_argument("--steps", type=int, default=200, help="pairs of steps")
     parser.add_argument("--what", nargs="+", default=["default", "taps", "hooks"])
+    parser.add_argument(
+        "--optimizer",
+        choices=OPTIMIZERS,
+        default="adam",
+        help="Keras' own, or the package's: of its shorter step the cost is more",
+    )
     parser.add_argument("--output", help="where to write the JSON")
     return parser.parse_args()
 
@@ -45,7 +55,7 @@ class Steps:
     """
 
     def __init__(self, options, variant):
-        keras.utils.set_random_seed(0)
+        seed_libraries(0)
         self.variant = variant
         self.model = getattr(keras_gradattn, options.model)(
             num_classes=10, input_shape=(options.pixels, options.pixels, 3)
@@ -64,7 +74,7 @@ class Steps:
             model.compile(
                 # One batch at a usual rate is soon learnt by heart, and gradients
                 # that have vanished are not those of a training.
-                keras.optimizers.Adam(1e-7),
+                OPTIMIZERS[options.optimizer](1e-7),
                 "sparse_categorical_crossentropy",
             )
             model.train_on_batch(*self.batch)
@@ -143,6 +153,7 @@ def write(options, backend, results):
         "model": options.model,
         "batch": options.batch,
         "pixels": options.pixels,
+        "optimizer": options.optimizer,
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],

@@ -20,6 +20,7 @@ from benchmarks.speed.contenders import (
 from benchmarks.speed.parts import milliseconds_by_part, time_pieces
 from benchmarks.speed.random_batch import random_batch
 from keras_gradattn import training
+from keras_gradattn.training._seeding import seed_libraries
 
 BACKEND = keras.backend.backend()
 
@@ -41,7 +42,7 @@ class Steps:
     """One network, its batch, and steps on it."""
 
     def __init__(self, contender: Contender, task: Task):
-        keras.utils.set_random_seed(0)
+        seed_libraries(0)
         keras_gradattn.layers.set_convolution_form(contender.convolution_form)
         self.contender, self.task = contender, task
         build = _our_network

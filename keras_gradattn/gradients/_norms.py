@@ -143,6 +143,21 @@ def row_norms(matrix: object) -> object:
 
 def scaled_row_norms(matrix: object) -> tuple:
     """L2 norm of each row divided by a scale, and that scale, for any magnitude."""
+    if keras.backend.backend() != "tensorflow":
+        return _rows_over_largest(matrix)
+    # Without a compiler each operation passes over the memory: most gradients need no
+    # scale, which their plain sums of squares tell.
+    ops = keras.ops
+    squares = ops.sum(ops.square(matrix), axis=1)
+    total = ops.sum(squares)
+    return _branch(
+        ops.logical_and(total > _TRUSTED[0], total < _TRUSTED[1]),
+        lambda: (ops.sqrt(squares), ops.ones_like(total)),
+        lambda: _rows_over_largest(matrix),
+    )
+
+
+def _rows_over_largest(matrix):
     ops = keras.ops
     # One pass for the largest value, one for the norms of the values scaled by it.
     highest = largest(matrix)

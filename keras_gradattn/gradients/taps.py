@@ -279,9 +279,12 @@ def _quickly_measured(output, gradient, statistics):
         torch.float32
     }:
         return None
+    if output.ndim < 2:
+        return None
+    # Flattened, a map that is kept channels first would be copied.
+    inside = tuple(range(1, output.ndim))
     per_sample, activations = (
-        torch.linalg.vector_norm(values.reshape(len(values), -1), dim=1)
-        for values in (gradient, output)
+        torch.linalg.vector_norm(values, dim=inside) for values in (gradient, output)
     )
     norm = float(torch.linalg.vector_norm(per_sample))
     if not _TRUSTED[0] < norm < _TRUSTED[1]:
