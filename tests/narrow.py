@@ -5,6 +5,8 @@ import numpy as np
 from tests.reference_numbers import NETWORKS
 
 TRUNK = {"stage_filters": (8, 8, 16, 16)}
+# One block a stage, for what a second one would only repeat.
+ONE_BLOCK = {"stage_blocks": (1, 1, 1, 1)}
 HEAD = {"width": 16, "num_heads": 2, "feed_forward": 24, "num_layers": 2}
 
 

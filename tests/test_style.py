@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.any_backend
 ROOT = Path(__file__).parents[1]
 
 

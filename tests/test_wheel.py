@@ -7,6 +7,9 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.any_backend
 ROOT = Path(__file__).parents[1]
 
 USE = """

@@ -39,6 +39,7 @@ def pair(network):
     return module, model
 
 
+@pytest.mark.any_backend
 def test_operations_of_resnet18_are_the_documented_ones():
     task = Task(network="ResNet18", size=224, channels=3, num_classes=1000, batch=1)
 
@@ -58,6 +59,7 @@ def nchw(images):
     return torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("network", NETWORKS)
 def test_full_width_parameters_are_as_many_as_published(network):
     with torch.device("meta"):

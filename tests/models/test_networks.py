@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 import keras_gradattn
-from tests.narrow import narrow, random_images
+from tests.narrow import HEAD, ONE_BLOCK, TRUNK, narrow, random_images
 from tests.reference_numbers import NETWORKS
 
 NETWORK = pytest.mark.parametrize("network", NETWORKS)
 # One network of each family, where all six would only repeat themselves.
 FAMILY = pytest.mark.parametrize("network", ["cbam_resnet18", "gradattn_v3"])
+SMALL = TRUNK | ONE_BLOCK | HEAD
 
 
 def outputs_of(model, images, **arguments):
@@ -124,7 +125,7 @@ def test_deeper_trunk():
 @NETWORK
 def test_training_lowers_the_loss(network):
     arguments = {"dropout": 0.0} if network.startswith("gradattn") else {}
-    model = narrow(network, input_shape=(16, 16, 1), **arguments)
+    model = narrow(network, input_shape=(16, 16, 1), **ONE_BLOCK, **arguments)
     model.compile(keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy")
     labels = np.arange(24) % 3
     images = random_images(24, 16, 16, 1) + labels[:, None, None, None]
@@ -176,7 +177,7 @@ def test_ways_of_compiling_train_alike(network, options, backend):
 @FAMILY
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_trains(network, policy):
-    model = narrow(network, input_shape=(16, 16, 1), dtype=policy)
+    model = narrow(network, input_shape=(16, 16, 1), dtype=policy, **ONE_BLOCK)
     model.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy")
     labels = np.arange(24) % 3
     images = random_images(24, 16, 16, 1) + labels[:, None, None, None]
@@ -269,7 +270,7 @@ def test_too_small_images_are_refused_when_they_arrive(network):
 
 @FAMILY
 def test_frozen_layers_stay_frozen_when_saved(network, tmp_path):
-    model = narrow(network, input_shape=(16, 16, 3))
+    model = narrow(network, input_shape=(16, 16, 3), **ONE_BLOCK)
     for layer in model.layers[:-1]:
         layer.trainable = False
     model.compile("adam", "sparse_categorical_crossentropy")
@@ -282,7 +283,7 @@ def test_frozen_layers_stay_frozen_when_saved(network, tmp_path):
         return [v.path for v in of.trainable_variables]
 
     assert paths(loaded) == paths(model)
-    assert len(paths(model)) < len(narrow(network).trainable_variables)
+    assert len(paths(model)) < len(narrow(network, **ONE_BLOCK).trainable_variables)
     for one, other in zip(
         loaded.optimizer.variables, model.optimizer.variables, strict=True
     ):
@@ -376,8 +377,8 @@ def test_training_does_not_import_another_backend():
         "backends = {'jax', 'tensorflow', 'torch'}\n"
         "before = backends & set(sys.modules)\n"
         "import keras_gradattn\n"
-        "filters = {'stage_filters': (4, 4, 8, 8)}\n"
-        "model = keras_gradattn.GradAttnV2(2, (16, 16, 3), **filters)\n"
+        f"sizes = {SMALL}\n"
+        "model = keras_gradattn.GradAttnV2(2, (16, 16, 3), **sizes)\n"
         "model.compile('adam', 'sparse_categorical_crossentropy')\n"
         "model.train_on_batch(np.zeros((2, 16, 16, 3)), np.zeros(2))\n"
         "print(sorted((backends & set(sys.modules)) - before))"

@@ -11,6 +11,7 @@ from tests.reference_numbers import (
     NETWORKS,
     PARAMETERS,
     REFERENCE,
+    full_width,
     images_and_labels,
     network_with_released_weights,
 )
@@ -77,15 +78,13 @@ def test_numbers_of_the_released_network(network, case, dtype):
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_number_of_parameters(network):
-    model = NETWORKS[network](num_classes=10)
-
-    trainable = sum(np.prod(v.shape) for v in model.trainable_variables)
+    trainable = sum(np.prod(v.shape) for v in full_width(network).trainable_variables)
 
     assert trainable == PARAMETERS[network]["num_parameters"]
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_published_modules_are_those_of_the_released_analysis(network):
-    modules = NETWORKS[network](num_classes=10).published_modules()
+    modules = full_width(network).published_modules()
 
     assert list(modules) == PARAMETERS[network]["activation_grad_modules"]

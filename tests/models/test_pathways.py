@@ -321,7 +321,8 @@ def test_depth_groups_cover_every_layer_with_weights(head):
 
 @KINDS
 def test_recorder_and_analysis_take_the_network(weights):
-    model = narrow(weights=weights, input_shape=(16, 16, 3))
+    two = {"stage_filters": (4, 8), "stage_blocks": (1, 2)}
+    model = narrow(weights=weights, input_shape=(16, 16, 3), **two)
     model.compile("adam", "sparse_categorical_crossentropy")
     images, labels = random_images(8, 16, 16, 3), np.arange(8) % 3
     norms = keras_gradattn.GradientNorms()
@@ -329,13 +330,14 @@ def test_recorder_and_analysis_take_the_network(weights):
     model.fit(images, labels, batch_size=4, epochs=2, verbose=0, callbacks=[norms])
     flow = keras_gradattn.analyze_gradient_flow(model, [(images, labels)])
 
-    assert norms.record.groups == ("stem", "stage1", "stage2", "stage3", "head")
+    assert norms.record.groups == ("stem", "stage1", "stage2", "head")
     assert (norms.record.rms > 0).all()
     assert set(model.published_modules()) <= set(flow.layers)
 
 
-@pytest.mark.parametrize("weights", ["attention", "static"])
-@pytest.mark.parametrize("head", ["pool", "gradattn"])
+@pytest.mark.parametrize(
+    ("weights", "head"), [("attention", "pool"), ("static", "gradattn")]
+)
 def test_training_lowers_the_loss(weights, head):
     model = narrow(weights=weights, head=head, dropout=0.0, input_shape=(16, 16, 1))
     model.compile(keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy")

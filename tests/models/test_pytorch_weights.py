@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import keras_gradattn
-from tests.reference_numbers import NETWORKS, PARAMETERS, released_state
+from tests.reference_numbers import NETWORKS, PARAMETERS, full_width, released_state
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_another_model_is_refused():
 def test_names_order_and_shapes_are_the_released_ones(network):
     from keras_gradattn.models.pytorch_weights import released_tensors
 
-    slots = released_tensors(NETWORKS[network](num_classes=10))
+    slots = released_tensors(full_width(network))
 
     parameters = {n: list(s.shape) for n, s in slots.items() if "running_" not in n}
     statistics = {n: list(s.shape) for n, s in slots.items() if "running_" in n}

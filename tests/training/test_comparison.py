@@ -10,6 +10,8 @@ from keras_gradattn.training import MODELS, compare, published
 from keras_gradattn.training.comparison import mean_and_deviation, table
 from tests.training.made_up_results import write_result
 
+pytestmark = pytest.mark.any_backend
+
 
 def test_published_figures():
     runs = [published(d, m) for d in datasets.SPECS for m in MODELS]

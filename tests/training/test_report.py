@@ -11,6 +11,8 @@ from keras_gradattn.training import RECIPES, write_report
 from keras_gradattn.training.report import rank_correlation
 from tests.training.made_up_results import write_result
 
+pytestmark = pytest.mark.any_backend
+
 
 @pytest.fixture
 def study(tmp_path):

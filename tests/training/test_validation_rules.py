@@ -2,10 +2,12 @@
 
 import hypothesis
 import hypothesis.strategies as st
+import pytest
 import torch
 
 from keras_gradattn.training._validation_rules import BestEpoch, PlateauRule
 
+pytestmark = pytest.mark.any_backend
 # Few distinct values, so that ties and plateaus are common.
 ACCURACIES = st.lists(st.integers(0, 5).map(lambda n: n / 10500), max_size=60)
 
