@@ -32,6 +32,9 @@ from tests.datasets.small_archives import (
     write_tiny_imagenet,
 )
 
+# Builders are TFDS' and NumPy's: no Keras backend takes part.
+pytestmark = pytest.mark.any_backend
+
 
 class _SmallArchives(tfds.testing.DatasetBuilderTestCase):
     """TFDS' own tests; the archives are written when the class starts."""
