@@ -81,7 +81,20 @@ def dense(gradient: object) -> object:
         gradient = gradient.to_dense()
     elif hasattr(gradient, "todense"):
         gradient = gradient.todense()
-    return keras.ops.cast(gradient, wide_dtype([gradient]))
+    return cast(gradient, wide_dtype([gradient]))
+
+
+def cast(tensor: object, dtype: str) -> object:
+    """What `keras.ops.cast` does.
+
+    PyTorch takes every operation as it comes, and Keras' own takes longer to find
+    nothing to do than a norm of a small gradient takes.
+    """
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return tensor.to(getattr(torch, dtype))
+    return keras.ops.cast(tensor, dtype)
 
 
 def wide_dtype(tensors: list) -> str:

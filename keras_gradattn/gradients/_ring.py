@@ -168,7 +168,7 @@ class Ring:
             zero_shares=self._spread(zero_shares, present, no_detail),
             no_detail=no_detail,
             taps=[
-                keras.ops.reshape(keras.ops.cast(tapped[id(tap)], self._dtype), (-1,))
+                keras.ops.reshape(_norms.cast(tapped[id(tap)], self._dtype), (-1,))
                 if id(tap) in tapped
                 else keras.ops.zeros((int(np.prod(tap.shape)),), self._dtype)
                 for tap in self.tap_variables

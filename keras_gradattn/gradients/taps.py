@@ -257,7 +257,8 @@ def _identity(values, weight, statistics):
             measured = _quickly_measured(values, upstream, statistics)
             if measured is None:
                 measured = _measure(values, upstream, statistics)
-            return upstream, keras.ops.cast(measured, weight.dtype)
+            dtype = keras.backend.standardize_dtype(weight.dtype)
+            return upstream, _norms.cast(measured, dtype)
 
         return values, backward
 
