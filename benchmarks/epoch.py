@@ -24,6 +24,7 @@ import numpy as np
 
 from benchmarks.speed.contenders import LEARNING_RATE, PRECISIONS, WEIGHT_DECAY
 from benchmarks.speed.machine import describe_machine, machine_line
+from benchmarks.speed.processes import end
 from benchmarks.speed.ratios import fastest, speed_ratio
 from benchmarks.speed.turns import alternate
 
@@ -229,13 +230,7 @@ class Process:
 
     def close(self) -> None:
         """End it."""
-        self._process.stdin.close()
-        try:
-            self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
+        end(self._process)
 
 
 @contextlib.contextmanager

@@ -84,7 +84,7 @@ class SymmetricConv2D(keras.layers.Conv2D):
     On small maps most of what a padded convolution multiplies is padding, and on a CPU
     XLA's gradient of it is an order of magnitude too slow. There each output position
     is computed as one matrix product of its valid patch with the matching kernel taps:
-    the same weights, the same numbers. On larger maps the first such layer adds an
+    the same weights, the same numbers. For larger maps the first such layer adds an
     option to the environment's `XLA_FLAGS`, by which JAX chooses the faster of XLA's
     own two convolutions on a CPU (unless that option is set already).
 
