@@ -51,7 +51,8 @@ class Steps:
 
     Both kinds share the model, its weights and its optimizer: where two models'
     weights happen to lie in memory changes a step's time by more than recording does.
-    Only layer-output recording needs a model of its own, which shares the weights.
+    Only layer-output recording needs a model and an optimizer of its own, which share
+    the weights and the moments.
     """
 
     def __init__(self, options, variant):
@@ -78,6 +79,8 @@ class Steps:
                 "sparse_categorical_crossentropy",
             )
             model.train_on_batch(*self.batch)
+        if self.recorded is not self.model:
+            share_state(self.model, self.recorded)
         self.plain_function = self.model.train_function
         if variant in ("default", "taps"):
             self._install()
@@ -120,6 +123,23 @@ class Steps:
         start = time.perf_counter()
         self._recorded_step() if recorded else self._plain_step()
         return time.perf_counter() - start
+
+
+def share_state(model, tapped):
+    """Let the tapped model's optimizer work on the other one's moments."""
+    own, shared = tapped.optimizer, model.optimizer
+    exchanged = {}
+    for variable in model.trainable_variables:
+        to, source = (o._get_variable_index(variable) for o in (own, shared))
+        for slots in ("_momentums", "_velocities"):
+            before, after = getattr(own, slots)[to], getattr(shared, slots)[source]
+            exchanged[id(before)] = after
+    for name in ("_momentums", "_velocities"):
+        # Around `__setattr__`, which would track the variables a second time.
+        own.__dict__[name] = [exchanged.get(id(v), v) for v in getattr(own, name)]
+    if keras.backend.backend() == "jax":
+        # Its state goes into the step by this list.
+        own._variables[:] = [exchanged.get(id(v), v) for v in own._variables]
 
 
 def measure(options, variant):

@@ -105,12 +105,31 @@ def _heatmap(record):
     bar = figure.colorbar(mesh, ax=axes, pad=0.015)
     bar.set_label("RMS per gradient element", fontsize=9)
     bar.ax.tick_params(labelsize=8)
-    for value, _ in _THRESHOLDS:
-        if low < value < high:
-            bar.ax.axhline(value, color="white", linewidth=1.5)
+    notes = _hatch_beyond_thresholds(axes, record)
     if np.isnan(rms).any():
-        axes.set_xlabel("training step (red: exactly zero or not finite)", fontsize=10)
+        notes.insert(0, "red: exactly zero or not finite")
+    if notes:
+        axes.set_xlabel(f"training step ({'; '.join(notes)})", fontsize=10)
     return figure
+
+
+def _hatch_beyond_thresholds(axes, record):
+    """Hatch where a group's |g| is beyond a threshold, which its RMS cannot tell."""
+    norm, edges = _binned(np.where(record.norm > 0, record.norm, np.nan), record)
+    notes = []
+    for beyond, hatch, note in (
+        (norm < VANISHING, "///", f"///: |g| below {VANISHING:g}"),
+        (norm > EXPLODING, "xxx", f"xxx: |g| above {EXPLODING:g}"),
+    ):
+        if beyond.any():
+            axes.pcolor(
+                edges,
+                np.arange(len(record.groups) + 1),
+                np.ma.masked_where(~beyond.T, np.zeros(beyond.T.shape)),
+                hatch=hatch, alpha=0.0,
+            )  # fmt: skip
+            notes.append(note)
+    return notes
 
 
 def _binned(values, record, most=400):
@@ -195,7 +214,7 @@ def plot_flow(flow, path=None):
             marker=_MARKERS[i], color=_COLOURS[i], linewidth=1.4,
         )  # fmt: skip
     top.set_yscale("log")
-    _thresholds(top)
+    _thresholds(top, of=" of |g|")
     if flow.dead.any():
         for x in depth[flow.dead]:
             top.axvline(x, color="#CC3311", linewidth=1, alpha=0.6)
@@ -217,21 +236,24 @@ def plot_flow(flow, path=None):
     return _finish(figure, path)
 
 
-def _thresholds(axes):
-    """Draw the published thresholds; far ones in words, not to flatten the curves."""
+def _thresholds(axes, of=""):
+    """Draw the published thresholds; far ones in words, not to flatten the curves.
+
+    `of` names the curve they hold for, where there are several.
+    """
     low, high = axes.get_ylim()
     far = []
     for value, label in _THRESHOLDS:
         if low / 100 <= value <= high * 100:
             axes.axhline(value, **_THRESHOLD)
             axes.annotate(
-                f"{label} {value:g}", (0.005, value), xytext=(0, 2), fontsize=8,
+                f"{label} {value:g}{of}", (0.005, value), xytext=(0, 2), fontsize=8,
                 xycoords=("axes fraction", "data"), textcoords="offset points",
                 color=_THRESHOLD["color"],
             )  # fmt: skip
         else:
             where = "below" if value < low else "above"
-            far.append(f"{label} ({value:g}) lies {where} this range")
+            far.append(f"{label} ({value:g}{of}) lies {where} this range")
     if far:
         axes.annotate(
             "; ".join(far), (1.0, 1.0), xytext=(0, 3), fontsize=8, ha="right",
@@ -265,27 +287,20 @@ def plot_comparison(comparison, path=None):
     figure, axes = _figure()
     runs = list(dict.fromkeys(line["run"] for line in comparison.lines))
     trained = any(line["first"] != line["last"] for line in comparison.lines)
-    for i, run in enumerate(runs):
+    for run, look in zip(runs, _looks_of_runs(runs), strict=True):
         own = [line for line in comparison.lines if line["run"] == run]
         depth = [line["depth"] for line in own]
-        # After seven colours the line and the marker change, so no two look alike.
-        again = i // len(_COLOURS)
-        look = {"color": _COLOURS[i % len(_COLOURS)], "linewidth": 1.5, "markersize": 4}
         if trained:
             axes.plot(
-                depth, _positive([line["first"] for line in own]), linestyle=":",
-                alpha=0.8, **look,
+                depth, _positive([line["first"] for line in own]), alpha=0.8,
+                **{**look, "linestyle": ":", "marker": ""},
             )  # fmt: skip
-        axes.plot(
-            depth, _positive([line["last"] for line in own]), label=run,
-            marker=_MARKERS[(i + again) % len(_MARKERS)],
-            linestyle=("-", "--", "-.")[again % 3], **look,
-        )  # fmt: skip
+        axes.plot(depth, _positive([line["last"] for line in own]), label=run, **look)
     if trained:
         axes.plot([], [], color="#444444", linestyle=":", label="first epoch")
         axes.plot([], [], color="#444444", linestyle="-", label="last epoch")
     axes.set_yscale("log")
-    _thresholds(axes)
+    # No thresholds: they are of |g|, which is not what is compared.
     _style(
         axes,
         "Gradient by depth",
@@ -294,6 +309,25 @@ def plot_comparison(comparison, path=None):
     )
     _legend(axes, len(runs) + 2)
     return _finish(figure, path)
+
+
+def _looks_of_runs(runs):
+    """A colour for what stands before a name's last comma, a line for what follows."""
+    names = [run.rpartition(", ")[0] or run for run in runs]
+    families = list(dict.fromkeys(names))
+    members = dict.fromkeys(families, 0)
+    for family in names:
+        number = families.index(family)
+        # After seven colours the line changes too, so no two look alike.
+        line = members[family] + number // len(_COLOURS)
+        members[family] += 1
+        yield {
+            "color": _COLOURS[number % len(_COLOURS)],
+            "marker": _MARKERS[(number + line) % len(_MARKERS)],
+            "linestyle": ("-", "--", "-.", (0, (1, 1)))[line % 4],
+            "linewidth": 1.5,
+            "markersize": 4,
+        }
 
 
 def _positive(values):

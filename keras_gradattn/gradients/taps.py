@@ -8,6 +8,7 @@ weights out of clipping, decay and the update).
 
 import contextlib
 import dataclasses
+import functools
 import math
 import threading
 from collections.abc import Callable, Sequence
@@ -249,20 +250,49 @@ def _outputs_seen_by(layers, function):
 
 
 def _identity(values, weight, statistics):
+    if keras.backend.backend() == "torch":
+        return _torch_identity()(values, weight, statistics)
+
     @keras.ops.custom_gradient
     def identity(values, weight):
         def backward(*args, upstream=None):
             if upstream is None:
                 (upstream,) = args
-            measured = _quickly_measured(values, upstream, statistics)
-            if measured is None:
-                measured = _measure(values, upstream, statistics)
+            measured = _measure(values, upstream, statistics)
             dtype = keras.backend.standardize_dtype(weight.dtype)
             return upstream, _norms.cast(measured, dtype)
 
         return values, backward
 
     return identity(values, weight)
+
+
+@functools.cache
+def _torch_identity():
+    """The identity where what backward needs is freed as soon as it was used.
+
+    A closure, which `keras.ops.custom_gradient` asks for, holds every tapped output
+    until the whole graph is gone: memory that each step has to fetch anew.
+    """
+    import torch
+
+    class Identity(torch.autograd.Function):
+        @staticmethod
+        def forward(context, values, weight, statistics):
+            context.save_for_backward(values)
+            context.statistics = statistics
+            context.dtype = weight.dtype
+            return values
+
+        @staticmethod
+        def backward(context, upstream):
+            (values,) = context.saved_tensors
+            measured = _quickly_measured(values, upstream, context.statistics)
+            if measured is None:
+                measured = _measure(values, upstream, context.statistics)
+            return upstream, measured.to(context.dtype), None
+
+    return Identity.apply
 
 
 def _quickly_measured(output, gradient, statistics):
@@ -272,7 +302,7 @@ def _quickly_measured(output, gradient, statistics):
     number of operations. Elsewhere the step is compiled, or asking for a number
     would make the host wait for the device.
     """
-    if keras.backend.backend() != "torch" or set(statistics) - set(TRAINING_STATISTICS):
+    if set(statistics) - set(TRAINING_STATISTICS):
         return None
     import torch
 

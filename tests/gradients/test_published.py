@@ -178,6 +178,31 @@ def test_pictures(make_model, data, tmp_path):
     assert_picture(result.flow.plot(tmp_path / "flow.png"), tmp_path / "flow.png")
 
 
+@pytest.mark.parametrize(("norm", "hatch"), [(1e-9, "///"), (1e3, "xxx"), (1, None)])
+def test_heat_map_hatches_groups_beyond_a_threshold(
+    make_model, data, monkeypatch, norm, hatch
+):
+    record = recorded(make_model, data, "run").record
+    values = np.ones_like(record.norm)
+    values[:, 1] = norm
+    monkeypatch.setattr(type(record), "norm", property(lambda self: values))
+    axes = record.plot().axes[0]
+    hatches = [c.get_hatch() for c in axes.collections if c.get_hatch()]
+    assert hatches == ([hatch] if hatch else [])
+    assert (hatch or "step") in axes.get_xlabel()
+
+
+def test_compared_runs_share_a_colour_by_family(make_model, data):
+    norms = recorded(make_model, data, "run")
+    names = ["plain, depth 18", "residual, depth 18", "plain, depth 34", "other"]
+    axes = compare_gradients(dict.fromkeys(names, norms)).plot().axes[0]
+    looks = {line.get_label(): line for line in axes.lines}
+    plain, residual, deeper, other = (looks[name] for name in names)
+    assert plain.get_color() == deeper.get_color()
+    assert plain.get_linestyle() != deeper.get_linestyle()
+    assert len({line.get_color() for line in (plain, residual, other)}) == 3
+
+
 def test_training_report_names_what_was_seen(make_model, data):
     text = recorded(make_model, data, "run").report()
     assert "Gradient norms of 'run'" in text
