@@ -59,14 +59,14 @@ def _pair(value: int | tuple[int, int], name: str) -> tuple[int, int]:
 
 
 def _told_apart(kernel):
-    """Give a single filter the stride that tells its memory layout apart, on PyTorch.
+    """Give a single filter the stride that tells PyTorch its memory layout.
 
     PyTorch reads the layout of a gradient from the kernel's strides. In Keras' layout a
     single filter has the stride of the channels, which PyTorch does not take for
     channels last although the maps are, and its own convolution on a CPU (float64, and
     whatever oneDNN does not compute on that CPU) refuses the gradient that results.
     """
-    if keras.backend.backend() != "torch" or kernel.shape[-1] != 1:
+    if kernel.shape[-1] != 1:
         return kernel
     # Put in front, the filter gets the stride of a whole filter; nothing is copied.
     filter_first = ops.reshape(kernel, (1, *kernel.shape[:-1]))
@@ -200,6 +200,8 @@ class SymmetricConv2D(keras.layers.Conv2D):
         return rows * columns <= limit and runs_on_cpu(inputs)
 
     def _convolve_on_backend(self, inputs, kernel):
+        if keras.backend.backend() == "torch":
+            return self._convolve_on_torch(inputs, kernel)
         rows, columns = self.pixels_padded
         keeps_size = self.strides == (1, 1) and all(
             2 * pixels == dilation * (size - 1)
@@ -217,13 +219,36 @@ class SymmetricConv2D(keras.layers.Conv2D):
             inputs = ops.pad(inputs, pads)
         return ops.conv(
             inputs,
-            _told_apart(kernel),
+            kernel,
             strides=list(self.strides),
             # At stride 1 an odd kernel's "same" is symmetric, and pads for free.
             padding="same" if keeps_size else "valid",
             dilation_rate=self.dilation_rate,
             data_format=self.data_format,
         )
+
+    def _convolve_on_torch(self, inputs, kernel):
+        """By PyTorch's function, with its own padding.
+
+        `ops.conv` copies every map out of its memory layout and back into it, and the
+        copy is held until the gradient is there; a map that is padded first is copied
+        too.
+        """
+        import torch
+
+        axis = -1 if self._channels_last else 1
+        kernel = _told_apart(ops.convert_to_tensor(kernel)).permute(3, 2, 0, 1)
+        if self._channels_last:
+            kernel = kernel.contiguous(memory_format=torch.channels_last)
+        outputs = torch.nn.functional.conv2d(
+            torch.movedim(ops.convert_to_tensor(inputs), axis, 1),
+            kernel,
+            stride=self.strides,
+            padding=self.pixels_padded,
+            dilation=self.dilation_rate,
+            groups=self.groups,
+        )
+        return torch.movedim(outputs, 1, axis)
 
     def _output_size(self, size):
         return tuple(
