@@ -219,7 +219,7 @@ def draw(reports: list[dict[str, Any]], file: Path) -> None:
                 )
             axis.set_xscale("log")
             names = [f"{value:,}" for value in SWEEPS[sweep]]
-            axis.set_xticks(list(SWEEPS[sweep]), names, fontsize=7)
+            axis.set_xticks(list(SWEEPS[sweep]), names, fontsize=7, rotation=30)
             axis.minorticks_off()
             axis.grid(alpha=0.3)
             axis.spines[["top", "right"]].set_visible(False)

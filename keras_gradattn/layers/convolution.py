@@ -73,6 +73,15 @@ def _told_apart(kernel):
     return ops.transpose(filter_first, (1, 2, 3, 0))
 
 
+def _torch_compiles():
+    """Whether PyTorch traces the step: it plans memory layouts itself then, and fails
+    to compare the strides of a map of unknown size that was not copied.
+    """
+    import torch
+
+    return torch.compiler.is_compiling()
+
+
 @keras.saving.register_keras_serializable(package="keras_gradattn")
 class SymmetricConv2D(keras.layers.Conv2D):
     """2-D convolution that pads both sides alike, as PyTorch does.
@@ -201,7 +210,9 @@ class SymmetricConv2D(keras.layers.Conv2D):
 
     def _convolve_on_backend(self, inputs, kernel):
         if keras.backend.backend() == "torch":
-            return self._convolve_on_torch(inputs, kernel)
+            kernel = _told_apart(kernel)
+            if not _torch_compiles():
+                return self._convolve_on_torch(inputs, kernel)
         rows, columns = self.pixels_padded
         keeps_size = self.strides == (1, 1) and all(
             2 * pixels == dilation * (size - 1)
@@ -237,7 +248,7 @@ class SymmetricConv2D(keras.layers.Conv2D):
         import torch
 
         axis = -1 if self._channels_last else 1
-        kernel = _told_apart(ops.convert_to_tensor(kernel)).permute(3, 2, 0, 1)
+        kernel = ops.convert_to_tensor(kernel).permute(3, 2, 0, 1)
         if self._channels_last:
             kernel = kernel.contiguous(memory_format=torch.channels_last)
         outputs = torch.nn.functional.conv2d(
