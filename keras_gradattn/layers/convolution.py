@@ -74,8 +74,10 @@ def _told_apart(kernel):
 
 
 def _torch_compiles():
-    """Whether PyTorch traces the step: it plans memory layouts itself then, and fails
-    to compare the strides of a map of unknown size that was not copied.
+    """Whether PyTorch is tracing the step, for `torch.compile` or an export.
+
+    It then plans memory layouts itself, and fails to compare the strides of a map of
+    unknown size that was not copied.
     """
     import torch
 
