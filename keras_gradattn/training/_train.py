@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_gradattn import datasets
 from keras_gradattn.training import _checkpoint
@@ -33,6 +34,8 @@ class Trained:
 
     Args:
         network: With the weights that the recipe tests, compiled, on one device.
+        other_weights: `"best"` or `"last"`, whichever the recipe does not test, and
+            its weights for `network.set_weights`; empty where they are not known.
         recipe: The recipe with the length that this run had.
         batch_size: Images in a step.
         loop: The epochs.
@@ -41,6 +44,7 @@ class Trained:
     """
 
     network: keras.Model
+    other_weights: dict[str, list[np.ndarray]]
     recipe: Recipe
     batch_size: int
     loop: TrainingLoop
@@ -212,7 +216,16 @@ def _train(
             shuffle=False,
             verbose=verbose,
         )
-    loop.put_final_weights()
+    weights = loop.final_weights()
+    tested = next(iter(weights))
+    other_weights = {}
+    # The tested ones last, so that they stay.
+    for name in reversed(weights):
+        loop.put(weights[name])
+        if name != tested:
+            other_weights[name] = network.get_weights()
     if model is not network:
         network.compile(loss=build_loss(recipe))
-    return Trained(network, recipe, batch_size, loop, gradients, weight_norms)
+    return Trained(
+        network, other_weights, recipe, batch_size, loop, gradients, weight_norms
+    )

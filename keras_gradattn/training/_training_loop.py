@@ -109,12 +109,19 @@ class TrainingLoop(keras.callbacks.Callback):
             companion.restore(state["companions"][name])
         return True
 
-    def put_final_weights(self) -> None:
-        """Give the model the weights that the recipe tests."""
-        if self._recipe.restore_best_weights:
-            _checkpoint.assign(self._model_variables, self._best_weights)
-        elif self._averages:
-            self._swap_averages()
+    def final_weights(self) -> dict[str, list[np.ndarray]]:
+        """Weights of the `"best"` and of the `"last"` epoch, averaged where the recipe
+        averages; what the recipe tests comes first."""
+        weights = {"best": self._best_weights, "last": self._tested_weights()}
+        order = (
+            ("best", "last") if self._recipe.restore_best_weights else ("last", "best")
+        )
+        # A checkpoint of before both were kept may lack the best.
+        return {name: weights[name] for name in order if weights[name]}
+
+    def put(self, weights: list[np.ndarray]) -> None:
+        """Give the model some of `final_weights()`."""
+        _checkpoint.assign(self._model_variables, weights)
 
     # === Callback ===
 
@@ -171,9 +178,10 @@ class TrainingLoop(keras.callbacks.Callback):
     def _save(self) -> None:
         if self._devices.rank:
             return
-        groups = {"training": _checkpoint.values(self._variables)}
-        if self._recipe.restore_best_weights:
-            groups["best"] = self._best_weights
+        groups = {
+            "training": _checkpoint.values(self._variables),
+            "best": self._best_weights,
+        }
         if self._mean_statistics:
             groups["mean_statistics"] = self._mean_statistics
         state = {

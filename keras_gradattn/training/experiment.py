@@ -231,13 +231,15 @@ def _run(
             one_hot=recipe.mixes_labels,
         )
 
-    evaluation = evaluate(
-        model,
-        batches(splits.test),
-        validation=batches(splits.validation),
-        class_names=spec.class_names,
-        from_logits=True,
-    )
+    def evaluation() -> dict[str, Any]:
+        return evaluate(
+            model,
+            batches(splits.test),
+            validation=batches(splits.validation),
+            class_names=spec.class_names,
+            from_logits=True,
+        ).to_dict()
+
     if save_to is not None:
         saved = working / save_to.name
         model.save(saved)
@@ -260,7 +262,7 @@ def _run(
         "best_epoch": loop.best_epoch,
         "stopped_early": loop.stopped_early,
         "training_seconds": sum(record["seconds"] for record in loop.history),
-        "metrics": evaluation.to_dict(),
+        "metrics": evaluation(),
         "history": loop.history,
         "weight_norms": trained.weight_norms.state(),
         "gradients": {
@@ -269,6 +271,16 @@ def _run(
         },
         "attention": analyze_attention(model, batches(splits.test)),
     }
+    # What the recipe does not test costs one more pass and tells what a recipe that
+    # does would have reported.
+    for name, weights in trained.other_weights.items():
+        model.set_weights(weights)
+        epoch = {"best": loop.best_epoch, "last": loop.epochs_run}[name]
+        content["other_weights"] = {
+            "weights": name,
+            "epoch": epoch,
+            "metrics": evaluation(),
+        }
     return _plain(content)
 
 

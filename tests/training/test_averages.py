@@ -97,7 +97,7 @@ def test_what_is_tested_is_the_average_of_weights_and_statistics(
             ):
                 np.testing.assert_array_equal(found, expected)
     assert any((statistics[i] != watch.steps[-1][i]).any() for i in moving)
-    loop.put_final_weights()
+    loop.put(loop.final_weights()["last"])
     for found, expected in zip(network.get_weights(), watch.tested[-1], strict=True):
         np.testing.assert_array_equal(found, expected)
 

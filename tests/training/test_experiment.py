@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_gradattn import __main__, datasets, training
-from keras_gradattn.training import _files, experiment
+from keras_gradattn.training import _files, _validation_rules, experiment
 
 NARROW = {"stage_filters": (4, 4, 8, 8), "stage_blocks": (1, 1, 1, 1)}
 HEAD = {"width": 8, "num_heads": 2, "feed_forward": 8, "num_layers": 1}
@@ -126,6 +126,45 @@ def test_another_configuration_does_not_pass_for_the_finished_one(finished):
             results=finished,
             model_options=NARROW | HEAD,
         )
+
+
+def test_weights_that_the_recipe_leaves_are_tested_as_well(
+    tmp_path, no_analysis, monkeypatch
+):
+    """Two recipes that differ in what they test tell the same of either."""
+
+    def only_the_first(self, epoch, accuracy):
+        self.epoch = 1
+        return epoch == 1
+
+    monkeypatch.setattr(_validation_rules.BestEpoch, "is_best", only_the_first)
+    of_best, of_last = (
+        training.run(
+            "digits",
+            "resnet18",
+            dataclasses.replace(
+                training.recipe("as_described"), name=name, restore_best_weights=best
+            ),
+            max_epochs=2,
+            limit=150,
+            results=tmp_path,
+            model_options=NARROW,
+            pictures=False,
+            verbose=0,
+        )
+        for name, best in (("of_best", True), ("of_last", False))
+    )
+    assert of_best["metrics"] != of_last["metrics"]
+    assert of_best["other_weights"] == {
+        "weights": "last",
+        "epoch": 2,
+        "metrics": of_last["metrics"],
+    }
+    assert of_last["other_weights"] == {
+        "weights": "best",
+        "epoch": 1,
+        "metrics": of_best["metrics"],
+    }
 
 
 def test_results_of_before_newer_choices_are_still_read(tmp_path, monkeypatch):
