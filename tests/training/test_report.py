@@ -80,6 +80,41 @@ def test_no_winner_inside_the_noise(study):
     assert v3.endswith("more than two standard errors.")
 
 
+def defects_row(folder, title):
+    body = section(write_report(folder).read_text(), "One defect at a time")
+    row = next(line for line in body.splitlines() if f"| {title} " in line)
+    return [cell.strip() for cell in row.strip("|").split("|")][2:]
+
+
+def test_a_run_fills_the_column_of_the_weights_it_left(tmp_path):
+    write_result(tmp_path, recipe="as_released", accuracy=0.65, other_accuracy=0.66)
+    write_result(tmp_path, recipe="as_described", accuracy=0.93, other_accuracy=0.92)
+    # Released, pixels, best weights, both repaired, as described.
+    assert defects_row(tmp_path, "ResNet-18") == [
+        "64.11", "65.00", "92.00*", "66.00*", "93.00*", "93.00",
+    ]  # fmt: skip
+
+
+def test_a_column_prefers_its_own_run(tmp_path):
+    write_result(tmp_path, recipe="as_released", accuracy=0.65)
+    write_result(tmp_path, recipe="as_described", accuracy=0.93, other_accuracy=0.92)
+    write_result(tmp_path, recipe="as_released_pixels_repaired", accuracy=0.94)
+    assert defects_row(tmp_path, "ResNet-18")[2] == "94.00"
+
+
+def test_another_initialization_is_another_training(tmp_path):
+    se = {"model": "se_resnet18"}
+    write_result(
+        tmp_path, **se, recipe="as_released", accuracy=0.65, other_accuracy=0.66
+    )
+    write_result(
+        tmp_path, **se, recipe="as_described", accuracy=0.93, other_accuracy=0.92
+    )
+    assert defects_row(tmp_path, "SE-ResNet-18")[1:] == [
+        "65.00", "", "66.00*", "", "93.00",
+    ]  # fmt: skip
+
+
 def test_single_seeds_are_not_compared(tmp_path):
     write_result(tmp_path, accuracy=0.5)
     write_result(tmp_path, model="gradattn_v1", accuracy=0.9)
