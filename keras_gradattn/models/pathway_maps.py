@@ -98,7 +98,9 @@ def pathway_weights(
     columns = _sources(model)
     sources = tuple(dict.fromkeys(name for names in columns for name in names))
     images_read, heads = by_mixing[0].shape[:2]
-    values = np.full((images_read, len(columns), heads, len(sources)), np.nan)
+    shape = (images_read, len(columns), heads, len(sources))
+    # A deep network's over a data set take gigabytes in any wider dtype.
+    values = np.full(shape, np.nan, by_mixing[0].dtype)
     values[:, 0, :, 0] = 1
     for row, (names, weights) in enumerate(
         zip(columns[1:], by_mixing, strict=True), start=1

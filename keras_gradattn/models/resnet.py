@@ -29,6 +29,8 @@ _ARGUMENTS = """
             (3, 4, 6, 3) is the 34-layer trunk.
         stem: `"imagenet"` (7x7 at stride 2, max-pooling) or `"cifar"` (3x3 at stride 1,
             no pooling).
+        shortcuts: `False` leaves the plain network (He et al. 2016, section 3.3): the
+            same layers, with nothing around the branches. Defaults to `True`.
         initialization: `"pytorch"` (the default: uniform within `1 / sqrt(fan_in)`) or
             `"kaiming_fan_out"` (the released SE and CBAM networks: kaiming-normal
             fan-out convolutions, linear layers N(0, 0.01) with zero bias).
@@ -64,6 +66,7 @@ def residual_block(
     output_name,
     layers: TrunkLayers,
     gate: Callable[[str, TrunkLayers], Any] | None = None,
+    shortcut: bool = True,
 ):
     """Two convolutions, an optional gate, and a shortcut around them.
 
@@ -75,6 +78,7 @@ def residual_block(
         output_name: Name of the last ReLU.
         layers: Makes the layers.
         gate: Makes the layer at the branch's end from a name and `layers`.
+        shortcut: `False` leaves it out.
 
     Returns:
         Feature map `(batch, height / strides, width / strides, filters)`.
@@ -82,6 +86,8 @@ def residual_block(
     branch = convolutions(x, filters, strides, name, layers)
     if gate is not None:
         branch = gate(f"{name}_gate", layers)(branch)
+    if not shortcut:
+        return layers.relu(output_name)(branch)
     if strides != 1 or x.shape[layers.channel_axis] != filters:
         x = layers.convolution(filters, 1, strides, f"{name}_shortcut_convolution")(x)
         x = layers.normalization(f"{name}_shortcut_normalization")(x)
@@ -130,6 +136,7 @@ class _ResNet(ImageClassifier):
         stage_filters: Sequence[int] = (64, 128, 256, 512),
         stage_blocks: Sequence[int] = (2, 2, 2, 2),
         stem: str = "imagenet",
+        shortcuts: bool = True,
         initialization: str = "pytorch",
         classifier_activation: Any = "softmax",
         normalization: tuple[Sequence[float], Sequence[float]] | None = None,
@@ -156,7 +163,7 @@ class _ResNet(ImageClassifier):
                 f"`initialization` must be one of {INITIALIZATIONS}. "
                 f"Received: initialization={initialization!r}"
             )
-        arguments["initialization"] = initialization
+        arguments |= {"shortcuts": bool(shortcuts), "initialization": initialization}
         released = initialization == "kaiming_fan_out"
 
         # === Functional Model ===
@@ -168,7 +175,11 @@ class _ResNet(ImageClassifier):
         )
         features = build_trunk(
             x,
-            partial(residual_block, gate=type(self)._gate),
+            partial(
+                residual_block,
+                gate=type(self)._gate,
+                shortcut=arguments["shortcuts"],
+            ),
             arguments["stage_filters"],
             arguments["stage_blocks"],
             stem,

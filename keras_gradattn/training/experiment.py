@@ -21,6 +21,7 @@ from keras_gradattn.training._attention_over_depth import analyze_attention
 from keras_gradattn.training._devices import OneDevice, choose
 from keras_gradattn.training._files import check_writable, read_json, write_json
 from keras_gradattn.training._gradient_analysis import analyze_gradients
+from keras_gradattn.training._pathways_over_depth import analyze_pathways
 from keras_gradattn.training._train import train
 from keras_gradattn.training._training_loop import TrainingLoop
 from keras_gradattn.training.building import (
@@ -270,6 +271,9 @@ def _run(
             "test": analyze_gradients(model, batches(splits.test)),
         },
         "attention": analyze_attention(model, batches(splits.test)),
+        "pathways": analyze_pathways(
+            model, batches(splits.train), batches(splits.test)
+        ),
     }
     # What the recipe does not test costs one more pass and tells what a recipe that
     # does would have reported.

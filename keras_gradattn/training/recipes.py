@@ -235,6 +235,7 @@ _MODERN = Recipe(
         "digits": {"cutmix": 0.0, "max_epochs": 100, "ema_momentum": 0.99},
         "tissuemnist": {"cutmix": 0.0, "max_epochs": 30},
         "bloodmnist": {"cutmix": 0.0},
+        "pbc28": {"cutmix": 0.0, "ema_momentum": 0.99},
         # The label of a patch is decided by its centre alone (PCam README).
         "pcam": {"cutmix": 0.0, "mixup": 0.0, "max_epochs": 20},
         "pad_ufes_20": {

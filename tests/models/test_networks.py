@@ -45,7 +45,7 @@ def test_config_returns_every_argument(network):
             "identical_blocks": True,
         }
     else:
-        arguments["initialization"] = "kaiming_fan_out"
+        arguments |= {"initialization": "kaiming_fan_out", "shortcuts": False}
     model = NETWORKS[network](**arguments)
 
     config = model.get_config()
@@ -120,6 +120,25 @@ def test_deeper_trunk():
 
     # 17 and 33 convolutions beside the three shortcuts, and a classifier.
     assert (convolutions(shallow), convolutions(deep)) == (17, 33)
+
+
+def test_without_shortcuts_the_trunk_is_the_published_plain_one():
+    """Layer by layer GradAttn's, whose numbers are matched elsewhere."""
+    plain = narrow("resnet18", shortcuts=False)
+    published = narrow("gradattn_v2")
+    assert not any("shortcut" in layer.name for layer in plain.layers)
+    trunk = published.layers[: published.layers.index(published.get_layer("stage4"))]
+    for layer in trunk:
+        if layer.weights:
+            plain.get_layer(layer.name).set_weights(layer.get_weights())
+    images = random_images(2, 32, 32, 3)
+    found, expected = (
+        keras.Model(model.input, model.get_layer("stage4").output)
+        for model in (plain, published)
+    )
+    np.testing.assert_array_equal(
+        outputs_of(found, images), outputs_of(expected, images)
+    )
 
 
 @NETWORK

@@ -5,9 +5,11 @@ import json
 import math
 import os
 
+import keras
 import numpy as np
 import pytest
 
+import keras_gradattn
 from keras_gradattn import __main__, datasets, training
 from keras_gradattn.training import _files, _validation_rules, experiment
 
@@ -165,6 +167,52 @@ def test_weights_that_the_recipe_leaves_are_tested_as_well(
         "epoch": 1,
         "metrics": of_best["metrics"],
     }
+
+
+def test_pathways_are_read_and_frozen(tmp_path, no_analysis):
+    content = training.run(
+        "digits",
+        "gradattn_pathways",
+        max_epochs=2,
+        limit=150,
+        results=tmp_path,
+        model_options=NARROW | {"heads": 2},
+        save_model=True,
+        pictures=False,
+        verbose=0,
+    )
+    model = keras.saving.load_model(
+        tmp_path / "digits-gradattn_pathways-as_described-seed42.keras"
+    )
+    digits = datasets.load("digits", limit=150)
+    train, test = (
+        datasets.batches(split, digits.spec, training=False, batch_size=64)
+        for split in (digits.train, digits.test)
+    )
+    seen = keras_gradattn.pathway_weights(model, test)
+    frozen = keras_gradattn.freeze_pathways(
+        model, keras_gradattn.pathway_weights(model, train)
+    )
+    frozen.compile(metrics=["accuracy"], loss="sparse_categorical_crossentropy")
+
+    pathways = content["pathways"]
+    assert pathways["frozen_top1"] == pytest.approx(
+        frozen.evaluate(test, verbose=0, return_dict=True)["accuracy"], abs=1e-6
+    )
+    # What feeds a block: all that stands before it.
+    assert list(pathways["mean"]["stage3_block1"]) == [
+        "stem",
+        "stage1",
+        "stage2_block1",
+    ]
+    np.testing.assert_allclose(
+        pathways["mean"]["head"]["stage4_block1"],
+        seen.mean[-1, :, seen.sources.index("stage4_block1")],
+        rtol=1e-5,
+    )
+    np.testing.assert_allclose(
+        list(pathways["movement"].values()), seen.movement, rtol=1e-5, atol=1e-7
+    )
 
 
 def test_results_of_before_newer_choices_are_still_read(tmp_path, monkeypatch):

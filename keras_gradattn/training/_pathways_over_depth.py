@@ -1,0 +1,63 @@
+"""What the mixing weights of a trained pathways network do, and what they are worth."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_gradattn.models import (
+    GradAttnPathways,
+    freeze_pathways,
+    pathway_weights,
+)
+
+
+def analyze_pathways(
+    model: keras.Model, training: Iterable, test: Iterable
+) -> dict[str, Any] | None:
+    """Mixing weights over the test images, and accuracy without their movement.
+
+    Args:
+        model: A network of this package.
+        training: Batches of training images as they are tested, not augmented; their
+            mean is what the weights are frozen to.
+        test: Batches of test images and integer labels.
+
+    Returns:
+        `None` for other networks. Else `mean` (block: source: one number a head) and
+        `movement` (block: one number a head, as in `PathwayWeights`), over the test
+        images; with attention also `frozen_top1`, the test accuracy of the same
+        network with its weights frozen to their mean over the training images.
+    """
+    if not isinstance(model, GradAttnPathways):
+        return None
+    weights = pathway_weights(model, test)
+    content: dict[str, Any] = {
+        "mean": {
+            block: {
+                source: heads.tolist()
+                for source, heads in zip(weights.sources, by_source.T, strict=True)
+                # Sources that a block does not have.
+                if not np.isnan(heads).any()
+            }
+            for block, by_source in zip(weights.blocks, weights.mean, strict=True)
+        },
+        "movement": dict(zip(weights.blocks, weights.movement.tolist(), strict=True)),
+    }
+    if model.get_config()["weights"] == "attention":
+        frozen = freeze_pathways(model, pathway_weights(model, training))
+        content["frozen_top1"] = _top1(frozen, test)
+    return content
+
+
+def _top1(model: keras.Model, batches: Iterable) -> float:
+    right, seen = 0, 0
+    for images, labels, *_ in batches:
+        scores = keras.ops.convert_to_numpy(model.predict_on_batch(images))
+        labels = keras.ops.convert_to_numpy(labels)
+        if labels.ndim > 1:  # one-hot, where the recipe mixes labels
+            labels = labels.argmax(-1)
+        right += int((scores.argmax(-1) == labels).sum())
+        seen += len(labels)
+    return right / seen
