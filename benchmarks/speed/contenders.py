@@ -69,6 +69,8 @@ class Contender:
         channels_last: Whether the peer and its images are kept channels-last.
         fused_adam: Whether the peer's optimizer is told to use its fused kernel, which
             PyTorch does not choose by itself.
+        network: Of this package, where it is another than the task's.
+        arguments: Of the network, beside the task's.
     """
 
     name: str
@@ -81,6 +83,8 @@ class Contender:
     torch_compile: bool = False
     channels_last: bool = False
     fused_adam: bool = False
+    network: str = ""
+    arguments: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_reference(self) -> bool:

@@ -142,12 +142,12 @@ def _image_shape(contender, task):
 
 
 def _our_network(contender, task):
-    return getattr(keras_gradattn, task.network)(
+    return getattr(keras_gradattn, contender.network or task.network)(
         task.num_classes,
         _image_shape(contender, task),
         classifier_activation=None,
         dtype=task.precision,
-        **task.arguments,
+        **(task.arguments | contender.arguments),
     )
 
 
