@@ -134,6 +134,9 @@ class DepthMixing(keras.layers.Layer):
             self.descriptor = DepthDescriptor(
                 self.data_format, dtype=self.dtype_policy, name="descriptor"
             )
+            # Built even where it is not called: Keras traces a model with an unbuilt
+            # layer anew at every `train_on_batch`.
+            self.descriptor.build(shapes[-1])
             self.query = Linear(
                 channels,
                 kernel_initializer="zeros",
@@ -228,10 +231,12 @@ class DepthMixing(keras.layers.Layer):
                 descriptors = [self.descriptor(source) for source in maps]
             # Keras casts what a layer is given; TensorFlow multiplies no two dtypes.
             descriptors = [ops.cast(descriptor, wide) for descriptor in descriptors]
-            by_head = (-1, 1, self.heads, descriptors[-1].shape[-1] // self.heads)
-            query = ops.reshape(self.query(descriptors[-1]), by_head)
-            products = [query * ops.reshape(d, by_head) for d in descriptors]
-            products = ops.sum(ops.concatenate(products, axis=1), axis=-1)
+            channels = descriptors[-1].shape[-1]
+            query = ops.reshape(self.query(descriptors[-1]), (-1, 1, channels))
+            # All keys at once: PyTorch pays for every single operation.
+            products = ops.stack(descriptors, axis=1) * query
+            by_head = (-1, count, self.heads, channels // self.heads)
+            products = ops.sum(ops.reshape(products, by_head), axis=-1)
             logits = logits + products * by_head[-1] ** -0.5
         return ops.softmax(logits, axis=1)
 
