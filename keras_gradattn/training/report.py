@@ -10,6 +10,20 @@ from typing import Any
 
 from keras_gradattn import datasets
 from keras_gradattn.training._files import replace_file
+from keras_gradattn.training._reading import (
+    MODEL_TITLES,
+    RECIPE_TITLES,
+    Experiment,
+    best_validation,
+    dead_share,
+    is_standard,
+    is_standard_or_control,
+    network_title,
+    of,
+    recipe_name,
+    recipe_title,
+    top1,
+)
 from keras_gradattn.training.comparison import (
     group_by_seed,
     mean_and_deviation,
@@ -22,25 +36,6 @@ from keras_gradattn.training.comparison import (
 from keras_gradattn.training.experiment import MODELS
 from keras_gradattn.training.recipes import RECIPES, RELEASED_INITIALIZATION_MODELS
 
-Experiment = dict[str, Any]
-
-_MODEL_TITLES = {
-    "resnet18": "ResNet-18",
-    "se_resnet18": "SE-ResNet-18",
-    "cbam_resnet18": "CBAM-ResNet-18",
-    "gradattn_v1": "GradAttn V1",
-    "gradattn_v2": "GradAttn V2",
-    "gradattn_v3": "GradAttn V3",
-    "gradattn_pathways": "GradAttnPathways",
-}
-_RECIPE_TITLES = {
-    "as_released": "as released",
-    "as_released_pixels_repaired": "pixels repaired",
-    "as_released_best_weights_repaired": "best weights repaired",
-    "as_released_pixels_and_best_weights_repaired": "both repaired",
-    "as_described": "as described",
-    "modern": "modern",
-}
 _CAUSE_TITLES = {
     "fixed_steps_coupled": "coupled L2",
     "fixed_steps_decoupled": "decoupled decay",
@@ -62,6 +57,7 @@ _REFERENCES = {
     "pad_ufes_20": ".651 balanced, ResNet-50 with ImageNet weights (Pacheco and "
     "Krohling, quoted second hand)",
 }
+_PUBLISHED_TITLES = tuple(MODEL_TITLES.values())
 _FIGURES = "figures"
 _BOOTSTRAPS = 2000
 
@@ -171,47 +167,67 @@ def _introduction(experiments: list[Experiment]) -> str:
 
 
 def _accuracy(experiments: list[Experiment], dataset: str) -> str:
-    chosen = [e for e in experiments if _of(e, "dataset") == dataset]
-    # Recipes of one's own follow under their names.
-    found = sorted({_recipe(e) for e in chosen if not _is_cause(e)})
-    recipes = [r for r in _RECIPE_TITLES if r in found]
-    recipes += [r for r in found if r not in recipes]
+    chosen = [
+        e
+        for e in experiments
+        if of(e, "dataset") == dataset
+        and is_standard_or_control(e)
+        and not _is_cause(e)
+    ]
+    recipes, networks = _recipes_of(chosen), _networks_of(chosen)
     if not recipes:
         return ""
     rows = []
-    for model in MODELS:
-        cells = [_cell(chosen, model, recipe) for recipe in recipes]
-        reference = published(dataset, model)
-        if any(cells):
-            rows.append(
-                (
-                    _MODEL_TITLES[model],
-                    f"{reference['test_top1']:.2f}" if reference else "",
-                    *cells,
-                )
+    for network in networks:
+        model = next(of(e, "model") for e in chosen if network_title(e) == network)
+        # A control was not published.
+        reference = published(dataset, model) if network in _PUBLISHED_TITLES else None
+        rows.append(
+            (
+                network,
+                f"{reference['test_top1']:.2f}" if reference else "",
+                *(_cell(chosen, network, recipe) for recipe in recipes),
             )
-    if not rows:
-        return ""
-    titles = [_RECIPE_TITLES.get(recipe, recipe) for recipe in recipes]
+        )
     lines = [
         f"## {datasets.spec(dataset).title}",
         "",
-        table(("", "published", *titles), rows, "markdown"),
+        table(("", "published", *recipes), rows, "markdown"),
     ]
     if reference := _REFERENCES.get(dataset):
         lines += ["", f"Reference: {reference}."]
-    lines += ["", *_differences(chosen, recipes)]
+    lines += ["", *_differences(chosen, networks, recipes)]
     return "\n".join(lines).rstrip()
 
 
-def _differences(chosen: list[Experiment], recipes: Sequence[str]) -> list[str]:
+def _recipes_of(experiments: list[Experiment]) -> list[str]:
+    """Titles of their recipes: ours in their order, then one's own."""
+    known = list(RECIPE_TITLES.values())
+
+    def place(title: str) -> tuple[int, str]:
+        base = title.split(",")[0]
+        return (known.index(base) if base in known else len(known), title)
+
+    return sorted({recipe_title(e) for e in experiments}, key=place)
+
+
+def _networks_of(experiments: list[Experiment]) -> list[str]:
+    """Titles of their networks, controls behind what they are controls of."""
+    place = {network_title(e): (list(MODELS).index(of(e, "model")), network_title(e))
+             for e in experiments}  # fmt: skip
+    return sorted(place, key=place.get)
+
+
+def _differences(
+    chosen: list[Experiment], networks: Sequence[str], recipes: Sequence[str]
+) -> list[str]:
     """Each network against ResNet-18, only where seeds allow a statement."""
     lines = []
     for recipe in recipes:
-        plain = _top1(_seeds(chosen, "resnet18", recipe))
-        for model in MODELS:
-            other = _top1(_seeds(chosen, model, recipe))
-            if model == "resnet18" or len(plain) < 2 or len(other) < 2:
+        plain = top1(_seeds(chosen, "ResNet-18", recipe))
+        for network in networks:
+            other = top1(_seeds(chosen, network, recipe))
+            if network == "ResNet-18" or len(plain) < 2 or len(other) < 2:
                 continue
             difference = statistics.fmean(other) - statistics.fmean(plain)
             error = math.sqrt(
@@ -224,8 +240,7 @@ def _differences(chosen: list[Experiment], recipes: Sequence[str]) -> list[str]:
                 else "within two standard errors: no difference is shown"
             )
             lines.append(
-                f"* {_MODEL_TITLES[model]} minus ResNet-18, "
-                f"{_RECIPE_TITLES.get(recipe, recipe)}: {difference:+.2f} ± "
+                f"* {network} minus ResNet-18, {recipe}: {difference:+.2f} ± "
                 f"{error:.2f} (standard error; {len(other)} and "
                 f"{len(plain)} seeds), {verdict}."
             )
@@ -233,11 +248,11 @@ def _differences(chosen: list[Experiment], recipes: Sequence[str]) -> list[str]:
 
 
 def _defects(experiments: list[Experiment]) -> str:
-    columns = list(_RECIPE_TITLES)[:5]
+    columns = list(RECIPE_TITLES)[:5]
     rows = []
     for dataset in _datasets_of(experiments):
         for model in MODELS:
-            chosen = [e for e in experiments if _of(e, "dataset") == dataset]
+            chosen = [e for e in experiments if of(e, "dataset") == dataset]
             cells = [_repaired(chosen, dataset, model, recipe) for recipe in columns]
             # A row says something only where a repair can be compared.
             if cells[0] and any(cells[1:4]):
@@ -245,7 +260,7 @@ def _defects(experiments: list[Experiment]) -> str:
                 rows.append(
                     (
                         datasets.spec(dataset).title,
-                        _MODEL_TITLES[model],
+                        MODEL_TITLES[model],
                         f"{reference['test_top1']:.2f}" if reference else "",
                         *cells,
                     )
@@ -263,7 +278,7 @@ def _defects(experiments: list[Experiment]) -> str:
             "row is not about).",
             "",
             table(
-                ("", "", "published", *(_RECIPE_TITLES[c] for c in columns)),
+                ("", "", "published", *(RECIPE_TITLES[c] for c in columns)),
                 rows,
                 "markdown",
             ),
@@ -271,20 +286,14 @@ def _defects(experiments: list[Experiment]) -> str:
     )
 
 
-def _repaired(
-    chosen: list[Experiment], dataset: str, model: str, recipe_name: str
-) -> str:
+def _repaired(chosen: list[Experiment], dataset: str, model: str, name: str) -> str:
     """One network under one recipe, by whichever run trained it so."""
-    recipe = RECIPES[recipe_name].for_dataset(dataset)
+    recipe = RECIPES[name].for_dataset(dataset)
     training = _training(dataclasses.asdict(recipe), model)
     by_seed: dict[int, tuple[bool, float]] = {}
-    for e in _full_size(chosen):
+    for e in filter(is_standard, chosen):
         found = e["configuration"]["recipe"]
-        if (
-            e["short"]
-            or _of(e, "model") != model
-            or _training(found, model) != training
-        ):
+        if e["short"] or of(e, "model") != model or _training(found, model) != training:
             continue
         if found["restore_best_weights"] == recipe.restore_best_weights:
             metrics = e["metrics"]
@@ -292,12 +301,12 @@ def _repaired(
             metrics = e["other_weights"]["metrics"]
         else:
             continue
-        borrowed = _recipe(e) != recipe_name
+        borrowed = recipe_name(e) != name
         # The recipe's own run before any other of that seed.
         entry = (borrowed, 100 * metrics["top1"])
-        by_seed[_of(e, "seed")] = min(by_seed.get(_of(e, "seed"), entry), entry)
+        by_seed[of(e, "seed")] = min(by_seed.get(of(e, "seed"), entry), entry)
     if not by_seed:
-        return _cell(chosen, model, recipe_name)
+        return _cell(chosen, MODEL_TITLES[model], RECIPE_TITLES[name])
     text = show(*mean_and_deviation([top1 for _, top1 in by_seed.values()]))
     if len(by_seed) > 1:
         text += f" (n={len(by_seed)})"
@@ -316,19 +325,19 @@ def _training(recipe: dict[str, Any], model: str) -> str:
 
 
 def _gradients(experiments: list[Experiment], folder: Path) -> str:
-    chosen = [e for e in _full_size(experiments) if e["gradients"].get("test")]
+    chosen = [e for e in filter(is_standard, experiments) if e["gradients"].get("test")]
     if not chosen:
         return ""
     rows = [
         (
-            datasets.spec(_of(e, "dataset")).title,
-            _MODEL_TITLES[_of(e, "model")],
-            _recipe(e),
-            str(_of(e, "seed")),
+            datasets.spec(of(e, "dataset")).title,
+            MODEL_TITLES[of(e, "model")],
+            recipe_name(e),
+            str(of(e, "seed")),
             f"{e['gradients']['test']['published']['health_percent']:.1f}",
             f"{e['gradients']['test']['health_percent']:.1f}",
-            f"{100 * _dead_share(e):.1f}",
-            f"{_best_validation(e):.2f}",
+            f"{100 * dead_share(e):.1f}",
+            f"{best_validation(e):.2f}",
             "short" if e["short"] else "",
         )
         for e in chosen
@@ -350,7 +359,7 @@ def _gradients(experiments: list[Experiment], folder: Path) -> str:
         ),
     ]  # fmt: skip
     for dataset in _datasets_of(chosen):
-        runs = [e for e in chosen if _of(e, "dataset") == dataset and not _is_cause(e)]
+        runs = [e for e in chosen if of(e, "dataset") == dataset and not _is_cause(e)]
         if len(runs) < 4:
             continue
         measures = {
@@ -360,9 +369,9 @@ def _gradients(experiments: list[Experiment], folder: Path) -> str:
             "corrected health": [
                 e["gradients"]["test"]["health_percent"] for e in runs
             ],
-            "share of dead kernels": [100 * _dead_share(e) for e in runs],
+            "share of dead kernels": [100 * dead_share(e) for e in runs],
         }
-        accuracies = [_best_validation(e) for e in runs]
+        accuracies = [best_validation(e) for e in runs]
         lines += ["", f"Rank correlation with validation accuracy, "
                   f"{datasets.spec(dataset).title}, {len(runs)} runs:", ""]  # fmt: skip
         for name, values in measures.items():
@@ -380,23 +389,23 @@ def _gradients(experiments: list[Experiment], folder: Path) -> str:
 
 
 def _cause(experiments: list[Experiment], folder: Path) -> str:
-    chosen = [e for e in _full_size(experiments) if _is_cause(e)]
+    chosen = [e for e in filter(is_standard, experiments) if _is_cause(e)]
     if not chosen:
         return ""
     rows = []
-    for e in sorted(chosen, key=lambda e: (_of(e, "model"), _recipe(e))):
+    for e in sorted(chosen, key=lambda e: (of(e, "model"), recipe_name(e))):
         norms = e["weight_norms"]["norms"]
         dead = e["gradients"]["training"]["windows"][-1]["dead"]
         kernels = e["gradients"]["training"]["kernels"]
         rows.append(
             (
-                _MODEL_TITLES[_of(e, "model")],
-                _CAUSE_TITLES[_recipe(e)],
-                str(_of(e, "seed")),
+                MODEL_TITLES[of(e, "model")],
+                _CAUSE_TITLES[recipe_name(e)],
+                str(of(e, "seed")),
                 f"{e['steps']:,}",
                 *(f"{n[0]:.1f} → {n[-1]:.2f}, {dead[g]}/{kernels[g]}"
                   for g, n in norms.items()),
-                f"{_best_validation(e):.2f}",
+                f"{best_validation(e):.2f}",
                 "short" if e["short"] else "",
             )
         )  # fmt: skip
@@ -424,11 +433,11 @@ def _cause(experiments: list[Experiment], folder: Path) -> str:
 
 def _attention(experiments: list[Experiment], folder: Path) -> str:
     chosen = [
-        e for e in experiments if e.get("attention") and _is_standard_or_control(e)
+        e for e in experiments if e.get("attention") and is_standard_or_control(e)
     ]
     if not chosen:
         return ""
-    chosen.sort(key=lambda e: (_of(e, "dataset"), _model_title(e), _recipe(e)))
+    chosen.sort(key=lambda e: (of(e, "dataset"), network_title(e), recipe_name(e)))
     rows = []
     for e in chosen:
         attention = e["attention"]
@@ -440,10 +449,10 @@ def _attention(experiments: list[Experiment], folder: Path) -> str:
         )
         rows.append(
             (
-                datasets.spec(_of(e, "dataset")).title,
-                _model_title(e),
-                _recipe_title(e),
-                str(_of(e, "seed")),
+                datasets.spec(of(e, "dataset")).title,
+                network_title(e),
+                recipe_title(e),
+                str(of(e, "seed")),
                 " / ".join(f"{100 * value:.1f}" for value in movement),
                 *(f"{100 * mean:.1f} ± {100 * std:.1f}" for mean, std in shares),
                 f"{100 * e['metrics']['top1']:.2f}",
@@ -488,7 +497,7 @@ def _not_run(experiments: list[Experiment]) -> str:
             (
                 spec.title,
                 f"{figures['resnet18']:.2f}",
-                f"{figures[best]:.2f} ({_MODEL_TITLES[best]})",
+                f"{figures[best]:.2f} ({MODEL_TITLES[best]})",
                 _REFERENCES.get(name, ""),
                 f"`python -m keras_gradattn run --dataset {name} --model {best} "
                 "--recipe as_described --data-dir DIR`",
@@ -545,15 +554,15 @@ def _draw_gradients(
 
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     panels = figure.subplots(1, len(measures), sharey=True)
-    names = dict.fromkeys(_of(e, "model") for e in runs)
+    names = dict.fromkeys(of(e, "model") for e in runs)
     for axes, (name, values) in zip(panels, measures.items(), strict=True):
         for model in names:
-            mine = [i for i, e in enumerate(runs) if _of(e, "model") == model]
+            mine = [i for i, e in enumerate(runs) if of(e, "model") == model]
             axes.plot(
                 [values[i] for i in mine],
                 [accuracies[i] for i in mine],
                 "o",
-                label=_MODEL_TITLES[model],
+                label=MODEL_TITLES[model],
             )
         axes.set_xlabel(f"{name}, %")
     panels[0].set_ylabel("best validation accuracy, %")
@@ -564,7 +573,7 @@ def _draw_gradients(
 def _draw_cause(runs: list[Experiment], path: Path) -> None:
     from matplotlib.figure import Figure
 
-    models = list(dict.fromkeys(_of(e, "model") for e in runs))
+    models = list(dict.fromkeys(of(e, "model") for e in runs))
     figure = Figure(
         figsize=(4 * len(_CAUSE_TITLES), 5 * len(models)), layout="constrained"
     )
@@ -572,10 +581,10 @@ def _draw_cause(runs: list[Experiment], path: Path) -> None:
     for row, model in enumerate(models):
         for column, (recipe, title) in enumerate(_CAUSE_TITLES.items()):
             above, below = panels[2 * row][column], panels[2 * row + 1][column]
-            above.set_title(f"{_MODEL_TITLES[model]}, {title}")
+            above.set_title(f"{MODEL_TITLES[model]}, {title}")
             above.set_yscale("log")
             for e in runs:
-                if (_of(e, "model"), _recipe(e)) != (model, recipe):
+                if (of(e, "model"), recipe_name(e)) != (model, recipe):
                     continue
                 windows = e["gradients"]["training"]["windows"]
                 steps = [window["step"] for window in windows]
@@ -610,63 +619,35 @@ def _draw_attention(runs: list[Experiment], path: Path) -> None:
             axes.set_xticks(range(len(stages)), stages, rotation=45, fontsize=7)
             axes.set_yticks(range(len(stages)), stages, fontsize=7)
             axes.set_title(
-                f"{_model_title(e)}, {_of(e, 'dataset')}\n"
-                f"{_recipe_title(e)}, block {block + 1}",
+                f"{network_title(e)}, {of(e, 'dataset')}\n"
+                f"{recipe_title(e)}, block {block + 1}",
                 fontsize=7,
             )
     figure.colorbar(picture, ax=panels, label="attention, mean over heads and images")
     figure.savefig(path, dpi=120)
 
 
-# === Reading one experiment ===
-
-
-def _model_title(experiment: Experiment) -> str:
-    title = _MODEL_TITLES.get(_of(experiment, "model"), _of(experiment, "model"))
-    mixing = _of(experiment, "model_options").get("mixing")
-    return f"{title}, {mixing}" if mixing else title
-
-
-def _recipe_title(experiment: Experiment) -> str:
-    return _RECIPE_TITLES.get(_recipe(experiment), _recipe(experiment))
-
-
-def _is_standard_or_control(experiment: Experiment) -> bool:
-    options = set(_of(experiment, "model_options"))
-    return options <= {"mixing"} and not _of(experiment, "limit")
-
-
-def _of(experiment: Experiment, key: str) -> Any:
-    return experiment["configuration"][key]
-
-
-def _recipe(experiment: Experiment) -> str:
-    return experiment["configuration"]["recipe"]["name"]
+# === Runs that belong together ===
 
 
 def _is_cause(experiment: Experiment) -> bool:
-    return _recipe(experiment) in _CAUSE_TITLES
-
-
-def _full_size(experiments: list[Experiment]) -> list[Experiment]:
-    """Without smoke runs: subsets of the images, networks of another size."""
-    return [
-        e for e in experiments if not _of(e, "model_options") and not _of(e, "limit")
-    ]
+    return recipe_name(experiment) in _CAUSE_TITLES
 
 
 def _datasets_of(experiments: list[Experiment]) -> list[str]:
-    found = {_of(e, "dataset") for e in experiments}
+    found = {of(e, "dataset") for e in experiments}
     return [name for name in datasets.SPECS if name in found]
 
 
-def _seeds(experiments: list[Experiment], model: str, recipe: str) -> list[Experiment]:
+def _seeds(
+    experiments: list[Experiment], network: str, recipe: str
+) -> list[Experiment]:
     """Runs of one full-size network that differ in nothing but their seed."""
     groups = group_by_seed(
         [
             e
-            for e in _full_size(experiments)
-            if (_of(e, "model"), _recipe(e)) == (model, recipe)
+            for e in filter(is_standard_or_control, experiments)
+            if (network_title(e), recipe_title(e)) == (network, recipe)
         ]
     )
     # Of several lengths the full one, then the one with most seeds.
@@ -675,25 +656,11 @@ def _seeds(experiments: list[Experiment], model: str, recipe: str) -> list[Exper
     )
 
 
-def _top1(experiments: list[Experiment]) -> list[float]:
-    return [100 * e["metrics"]["top1"] for e in experiments]
-
-
-def _cell(experiments: list[Experiment], model: str, recipe: str) -> str:
-    runs = _seeds(experiments, model, recipe)
+def _cell(experiments: list[Experiment], network: str, recipe: str) -> str:
+    runs = _seeds(experiments, network, recipe)
     if not runs:
         return ""
-    text = show(*mean_and_deviation(_top1(runs)))
+    text = show(*mean_and_deviation(top1(runs)))
     if len(runs) > 1:
         text += f" (n={len(runs)})"
     return text + (", short" if any(e["short"] for e in runs) else "")
-
-
-def _dead_share(experiment: Experiment) -> float:
-    recorded = experiment["gradients"]["training"]
-    kernels = sum(recorded["kernels"].values())
-    return sum(recorded["windows"][-1]["dead"].values()) / kernels
-
-
-def _best_validation(experiment: Experiment) -> float:
-    return 100 * max(record["val_accuracy"] for record in experiment["history"])
