@@ -24,6 +24,10 @@ from keras_gradattn.training._reading import (
     recipe_title,
     top1,
 )
+from keras_gradattn.training._report_pathways import (
+    pathways_section,
+    trainability_section,
+)
 from keras_gradattn.training.comparison import (
     group_by_seed,
     mean_and_deviation,
@@ -90,6 +94,8 @@ def write_report(results: str | Path = "results") -> Path:
         _gradients(experiments, folder),
         _cause(experiments, folder),
         _attention(experiments, folder),
+        pathways_section(experiments, folder / _FIGURES / "pathways.png"),
+        trainability_section(experiments, folder / _FIGURES / "depth.png"),
         _not_run(experiments),
         _every_run(experiments),
     ]
@@ -530,7 +536,7 @@ def _every_run(experiments: list[Experiment]) -> str:
             f"{e['training_seconds'] / 60:.0f}",
             f"{e['backend']}, "
             + (e["hardware"]["accelerator"] or f"{e['hardware']['cpu_cores']} cores"),
-            remarks([e]),
+            ", ".join(filter(None, [_changes(e), remarks([e])])),
         )
         for e in experiments
     ]
@@ -539,6 +545,11 @@ def _every_run(experiments: list[Experiment]) -> str:
         "minutes", "on", "remarks",
     )  # fmt: skip
     return "## Every run\n\n" + table(header, rows, "markdown")
+
+
+def _changes(experiment: Experiment) -> str:
+    """Fields of the recipe that were set otherwise."""
+    return ", ".join(recipe_title(experiment).split(", ")[1:])
 
 
 # === Figures ===

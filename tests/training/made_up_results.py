@@ -50,6 +50,7 @@ def write_result(
             "model_options": options or {},
         },
         "short": short,
+        "parameters": 11_175_370,
         "backend": "jax",
         "versions": {},
         "hardware": {"cpu_cores": 2, "accelerator": None},
@@ -58,7 +59,10 @@ def write_result(
         "steps": 1000,
         "training_seconds": 600.0,
         "metrics": _metrics(accuracy),
-        "history": [{"val_accuracy": accuracy - 0.01}, {"val_accuracy": accuracy}],
+        "history": [
+            {"epoch": 1, "accuracy": 0.7, "val_accuracy": accuracy - 0.01},
+            {"epoch": 2, "accuracy": 0.8, "val_accuracy": accuracy},
+        ],
         "weight_norms": {
             "steps": [0, 1000],
             "norms": {group: [10.0, 2.5] for group in GROUPS},
@@ -68,10 +72,27 @@ def write_result(
             "test": {
                 "published": {"health_percent": health},
                 "health_percent": health - dead,
+                "layers": [
+                    {"layer": name, "rms": rms}
+                    for name, rms in (
+                        ("stem_convolution", 0.1),
+                        ("stage1_block1_convolution1", 0.0),
+                        ("stage1_block1_convolution2", 0.2),
+                    )
+                ],
             },
         },
     }
-    if model.startswith("gradattn"):
+    if model == "gradattn_pathways":
+        content["pathways"] = {
+            "mean": {
+                "stage1_block1": {"stem": [1.0]},
+                "head": {"stem": [0.25], "stage1_block1": [0.75]},
+            },
+            "movement": {"stage1_block1": [0.0, 0.0], "head": [0.2, 0.1]},
+            "frozen_top1": accuracy - 0.02,
+        }
+    elif model.startswith("gradattn"):
         content["attention"] = {
             "images": 1000,
             "stages": list(GROUPS[:5]),

@@ -1,5 +1,6 @@
 """The report: only what the JSONs say, and nothing that noise could say."""
 
+import json
 import math
 import re
 
@@ -160,6 +161,86 @@ def test_attention_table_tells_movement_and_shares(study):
     assert cells[5:10] == ["20.0 ± 3.0"] * 5
     # Another width is another network.
     assert told.count("GradAttn V1") == 1
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_controls_are_rows_of_their_own(tmp_path):
+    write_result(tmp_path, accuracy=0.9)
+    for kind, accuracy in (("static", 0.91), ("equal", 0.92)):
+        options = {"weights": kind}
+        folder = tmp_path / kind
+        folder.mkdir()
+        path = write_result(
+            folder, model="gradattn_pathways", accuracy=accuracy, options=options
+        )
+        path.rename(tmp_path / f"{kind}.json")
+    write_result(tmp_path, model="gradattn_pathways", accuracy=0.93)
+    body = section(write_report(tmp_path).read_text(), "Fashion-MNIST")
+    rows = [cells(line) for line in body.splitlines() if line.startswith("|")][2:]
+    assert rows == [
+        ["ResNet-18", "64.11", "90.00"],
+        ["GradAttnPathways", "", "93.00"],
+        ["GradAttnPathways, equal", "", "92.00"],
+        ["GradAttnPathways, static", "", "91.00"],
+    ]
+
+
+def test_recipes_with_other_fields_say_so(tmp_path):
+    path = write_result(tmp_path, recipe="modern", accuracy=0.9, short=True)
+    content = json.loads(path.read_text())
+    content["configuration"]["recipe"] |= {"name": "modern-tag", "stem": "imagenet"}
+    path.write_text(json.dumps(content))
+    text = write_report(tmp_path).read_text()
+    assert "| modern, stem=imagenet |" in section(text, "Fashion-MNIST")
+    assert "stem=imagenet, short" in section(text, "Every run")
+
+
+def test_pathways_tell_movement_and_what_freezing_costs(tmp_path):
+    write_result(tmp_path, model="gradattn_pathways", accuracy=0.93)
+    text = write_report(tmp_path).read_text()
+    body = section(text, "What the mixing weights of pathways do")
+    row = cells([line for line in body.splitlines() if line.startswith("|")][2])
+    assert row[4:] == ["0.0", "15.0", "93.00", "91.00", "-2.00", ""]
+    assert (tmp_path / "figures" / "pathways.png").exists()
+
+
+def test_depth_study_is_told_apart_from_the_rest(tmp_path):
+    for blocks in ([2, 2, 2, 2], [4, 8, 34, 4]):
+        for name, model, options in (
+            ("plain", "resnet18", {"shortcuts": False}),
+            ("residual", "resnet18", {}),
+            ("attention", "gradattn_pathways", {}),
+        ):
+            folder = tmp_path / f"{name}{sum(blocks)}"
+            folder.mkdir()
+            path = write_result(
+                folder,
+                model=model,
+                options=options | {"stage_blocks": blocks},
+                limit=5000,
+                dead=1,
+                short=True,
+            )
+            path.rename(tmp_path / f"{folder.name}.json")
+    text = write_report(tmp_path).read_text()
+    body = section(text, "How depth trains")
+    rows = [cells(line) for line in body.splitlines() if line.startswith("|")][2:]
+    assert [row[:2] for row in rows] == [
+        ["18", "plain"],
+        ["18", "residual"],
+        ["18", "pathways, attention"],
+        ["102", "plain"],
+        ["102", "residual"],
+        ["102", "pathways, attention"],
+    ]
+    # Training, validation and test accuracy, evenness twice, dead kernels, minutes.
+    assert rows[0][3:] == ["80.0", "80.00", "80.00", "1", "1", "1", "10.0"]
+    assert (tmp_path / "figures" / "depth.png").exists()
+    assert "What the mixing weights" not in text
+    assert "## Fashion-MNIST" not in text
 
 
 def test_report_repeats_itself(study):
