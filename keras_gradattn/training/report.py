@@ -90,7 +90,7 @@ def write_report(results: str | Path = "results") -> Path:
     sections = [
         _introduction(experiments),
         *(_accuracy(experiments, name) for name in _datasets_of(experiments)),
-        _defects(experiments),
+        _defects(experiments, folder),
         _gradients(experiments, folder),
         _cause(experiments, folder),
         _attention(experiments, folder),
@@ -253,26 +253,36 @@ def _differences(
     return lines
 
 
-def _defects(experiments: list[Experiment]) -> str:
+def _defects(experiments: list[Experiment], folder: Path) -> str:
     columns = list(RECIPE_TITLES)[:5]
-    rows = []
+    rows, accuracies = [], {}
     for dataset in _datasets_of(experiments):
+        chosen = [e for e in experiments if of(e, "dataset") == dataset]
         for model in MODELS:
-            chosen = [e for e in experiments if of(e, "dataset") == dataset]
-            cells = [_repaired(chosen, dataset, model, recipe) for recipe in columns]
+            runs = [_repaired(chosen, dataset, model, recipe) for recipe in columns]
             # A row says something only where a repair can be compared.
-            if cells[0] and any(cells[1:4]):
-                reference = published(dataset, model)
-                rows.append(
-                    (
-                        datasets.spec(dataset).title,
-                        MODEL_TITLES[model],
-                        f"{reference['test_top1']:.2f}" if reference else "",
-                        *cells,
-                    )
+            if not runs[0] or not any(runs[1:4]):
+                continue
+            title = datasets.spec(dataset).title
+            reference = published(dataset, model)
+            rows.append(
+                (
+                    title,
+                    MODEL_TITLES[model],
+                    f"{reference['test_top1']:.2f}" if reference else "",
+                    *(_repaired_cell(found) for found in runs),
                 )
+            )
+            accuracies[f"{MODEL_TITLES[model]}, {title}"] = [
+                reference["test_top1"] if reference else None,
+                *(statistics.fmean(t for _, t in found) if found else None
+                  for found in runs),
+            ]  # fmt: skip
     if not rows:
         return ""
+    titles = [RECIPE_TITLES[column] for column in columns]
+    figure = f"{_FIGURES}/defects.png"
+    _draw_defects(["published", *titles], accuracies, folder / figure)
     return "\n".join(
         [
             "## One defect at a time",
@@ -283,17 +293,21 @@ def _defects(experiments: list[Experiment]) -> str:
             "run tests both weights; its other differences are in networks that the "
             "row is not about).",
             "",
-            table(
-                ("", "", "published", *(RECIPE_TITLES[c] for c in columns)),
-                rows,
-                "markdown",
-            ),
+            table(("", "", "published", *titles), rows, "markdown"),
+            "",
+            f"![Test accuracy by repaired defect]({figure})",
         ]
     )
 
 
-def _repaired(chosen: list[Experiment], dataset: str, model: str, name: str) -> str:
-    """One network under one recipe, by whichever run trained it so."""
+def _repaired(
+    chosen: list[Experiment], dataset: str, model: str, name: str
+) -> list[tuple[bool, float]]:
+    """Accuracy of one network under one recipe, by whichever run trained it so.
+
+    One entry a seed: whether it was borrowed from the run of another recipe, and the
+    test accuracy in percent.
+    """
     recipe = RECIPES[name].for_dataset(dataset)
     training = _training(dataclasses.asdict(recipe), model)
     by_seed: dict[int, tuple[bool, float]] = {}
@@ -307,16 +321,19 @@ def _repaired(chosen: list[Experiment], dataset: str, model: str, name: str) -> 
             metrics = e["other_weights"]["metrics"]
         else:
             continue
-        borrowed = recipe_name(e) != name
         # The recipe's own run before any other of that seed.
-        entry = (borrowed, 100 * metrics["top1"])
+        entry = (recipe_name(e) != name, 100 * metrics["top1"])
         by_seed[of(e, "seed")] = min(by_seed.get(of(e, "seed"), entry), entry)
-    if not by_seed:
-        return _cell(chosen, MODEL_TITLES[model], RECIPE_TITLES[name])
-    text = show(*mean_and_deviation([top1 for _, top1 in by_seed.values()]))
-    if len(by_seed) > 1:
-        text += f" (n={len(by_seed)})"
-    return text + ("*" if any(borrowed for borrowed, _ in by_seed.values()) else "")
+    return list(by_seed.values())
+
+
+def _repaired_cell(found: list[tuple[bool, float]]) -> str:
+    if not found:
+        return ""
+    text = show(*mean_and_deviation([accuracy for _, accuracy in found]))
+    if len(found) > 1:
+        text += f" (n={len(found)})"
+    return text + ("*" if any(borrowed for borrowed, _ in found) else "")
 
 
 def _training(recipe: dict[str, Any], model: str) -> str:
@@ -553,6 +570,26 @@ def _changes(experiment: Experiment) -> str:
 
 
 # === Figures ===
+
+
+def _draw_defects(
+    titles: Sequence[str], accuracies: dict[str, list[float | None]], path: Path
+) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    axes = figure.subplots()
+    width = 0.8 / len(accuracies)
+    for index, (name, values) in enumerate(accuracies.items()):
+        shift = (index - (len(accuracies) - 1) / 2) * width
+        present = [(i + shift, v) for i, v in enumerate(values) if v is not None]
+        bars = axes.bar(*zip(*present, strict=True), width, label=name)
+        axes.bar_label(bars, fmt="%.1f", fontsize=7)
+    axes.set_xticks(range(len(titles)), titles, fontsize="small")
+    axes.set_ylabel("test accuracy, %")
+    axes.set_ylim(0, 100)
+    axes.legend(loc="lower right", fontsize="small")
+    figure.savefig(path, dpi=120)
 
 
 def _draw_gradients(

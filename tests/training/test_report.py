@@ -56,7 +56,7 @@ def test_every_section_is_there_and_every_figure_exists(study):
         "Every run",
     ]
     links = re.findall(r"\]\(([^)]+)\)", text)
-    assert len(links) == len(list(study.glob("*.json"))) + 3
+    assert len(links) == len(list(study.glob("*.json"))) + 4
     for link in links:
         assert (study / link).exists()
 
