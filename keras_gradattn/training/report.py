@@ -588,7 +588,7 @@ def _draw_defects(
     axes.set_xticks(range(len(titles)), titles, fontsize="small")
     axes.set_ylabel("test accuracy, %")
     axes.set_ylim(0, 100)
-    axes.legend(loc="lower right", fontsize="small")
+    figure.legend(loc="outside upper center", ncols=2, fontsize="small")
     figure.savefig(path, dpi=120)
 
 
