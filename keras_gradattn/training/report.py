@@ -385,30 +385,41 @@ def _gradients(experiments: list[Experiment], folder: Path) -> str:
         runs = [e for e in chosen if of(e, "dataset") == dataset and not _is_cause(e)]
         if len(runs) < 4:
             continue
-        measures = {
-            "published health": [
-                e["gradients"]["test"]["published"]["health_percent"] for e in runs
-            ],
-            "corrected health": [
-                e["gradients"]["test"]["health_percent"] for e in runs
-            ],
-            "share of dead kernels": [100 * dead_share(e) for e in runs],
-        }
-        accuracies = [best_validation(e) for e in runs]
-        lines += ["", f"Rank correlation with validation accuracy, "
-                  f"{datasets.spec(dataset).title}, {len(runs)} runs:", ""]  # fmt: skip
-        for name, values in measures.items():
-            rho, low, high = rank_correlation(values, accuracies)
-            lines.append(
-                f"* {name}: {rho:+.2f} (95 % bootstrap interval {low:+.2f} to "
-                f"{high:+.2f})"
-                if math.isfinite(rho)
-                else f"* {name}: the same in every run, no correlation exists"
-            )
+        lines += _correlations("", dataset, runs)
+        # Damaged pixels cost accuracy whatever the gradients do.
+        intact = [e for e in runs if not of(e, "recipe")["released_pixels"]]
+        if 4 <= len(intact) < len(runs):
+            lines += _correlations(", correct pixels alone", dataset, intact)
         figure = f"{_FIGURES}/gradients_{dataset}.png"
-        _draw_gradients(runs, measures, accuracies, folder / figure)
+        accuracies = [best_validation(e) for e in runs]
+        _draw_gradients(runs, _health(runs), accuracies, folder / figure)
         lines += ["", f"![Gradient health and validation accuracy]({figure})"]
     return "\n".join(lines)
+
+
+def _health(runs: list[Experiment]) -> dict[str, list[float]]:
+    """Each measure's name, and its percentage in every run."""
+    test = [e["gradients"]["test"] for e in runs]
+    return {
+        "published health": [t["published"]["health_percent"] for t in test],
+        "corrected health": [t["health_percent"] for t in test],
+        "share of dead kernels": [100 * dead_share(e) for e in runs],
+    }
+
+
+def _correlations(which: str, dataset: str, runs: list[Experiment]) -> list[str]:
+    accuracies = [best_validation(e) for e in runs]
+    title = datasets.spec(dataset).title
+    lines = ["", f"Rank correlation with validation accuracy, {title}, "
+             f"{len(runs)} runs{which}:", ""]  # fmt: skip
+    for name, values in _health(runs).items():
+        rho, low, high = rank_correlation(values, accuracies)
+        lines.append(
+            f"* {name}: {rho:+.2f} (95 % bootstrap interval {low:+.2f} to {high:+.2f})"
+            if math.isfinite(rho)
+            else f"* {name}: the same in every run, no correlation exists"
+        )
+    return lines
 
 
 def _cause(experiments: list[Experiment], folder: Path) -> str:

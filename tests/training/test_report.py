@@ -138,6 +138,18 @@ def test_data_sets_that_were_not_run_say_how(study):
     assert body.count("python -m") == 7
 
 
+def test_correlation_is_told_without_damaged_pixels_as_well(study):
+    body = section(write_report(study).read_text(), "Gradient health and accuracy")
+    counts = re.findall(r"Fashion-MNIST, (\d+) runs(.*):", body)
+    assert len(counts) == 2
+    (every, nothing), (intact, said) = counts
+    assert nothing == ""
+    assert said == ", correct pixels alone"
+    assert int(every) - int(intact) == sum(
+        RECIPES[name].released_pixels for name in RECIPES
+    )
+
+
 def test_cause_test_tells_norms_and_dead_kernels(study):
     body = section(write_report(study).read_text(), r"Does coupled L2 starve layers\?")
     for title in ("coupled L2", "decoupled decay", "no decay"):
