@@ -22,7 +22,6 @@ _COLORS = {
     "pathways, static": "C1",
     "pathways, attention": "C2",
 }
-_TRUNK_CONVOLUTIONS = ("stem_convolution", "_convolution1", "_convolution2")
 
 
 def pathways_section(experiments: list[Experiment], path: Path) -> str:
@@ -161,6 +160,13 @@ def _kind(experiment: Experiment) -> str:
     return "published"
 
 
+def _is_of_trunk(layer: str) -> bool:
+    # An alignment is called `stage2_from_stem_convolution`.
+    return layer == "stem_convolution" or layer.endswith(
+        ("_convolution1", "_convolution2")
+    )
+
+
 def _draw_mixing(chosen: list[Experiment], path: Path) -> None:
     import numpy as np
     from matplotlib.figure import Figure
@@ -214,10 +220,17 @@ def _draw_trainability(chosen: list[Experiment], path: Path) -> None:
                 for line in e["gradients"]["test"]["layers"]
                 # Those of the trunk, which all have; shortcuts and alignments aside.
                 # Dead layers have no place on a logarithmic axis; the table tells.
-                if line["layer"].endswith(_TRUNK_CONVOLUTIONS) and line["rms"]
+                if _is_of_trunk(line["layer"]) and line["rms"]
             ]
             gradients.plot(range(1, len(rms) + 1), rms, color)
     panels[0][0].set_ylabel("validation accuracy, %")
     panels[1][0].set_ylabel("RMS of |g| at its output, trained network")
-    panels[0][-1].legend(fontsize="small")
+    lines = {line.get_label(): line for axes in panels[0] for line in axes.get_lines()}
+    figure.legend(
+        lines.values(),
+        lines.keys(),
+        loc="outside upper center",
+        ncols=len(lines),
+        fontsize="small",
+    )
     figure.savefig(path, dpi=120)
