@@ -11,6 +11,7 @@ from keras_gradattn.models import (
     freeze_pathways,
     pathway_weights,
 )
+from keras_gradattn.training.evaluation import evaluate
 
 
 def analyze_pathways(
@@ -19,10 +20,10 @@ def analyze_pathways(
     """Mixing weights over the test images, and accuracy without their movement.
 
     Args:
-        model: A network of this package.
+        model: A network of this package that gives logits.
         training: Batches of training images as they are tested, not augmented; their
             mean is what the weights are frozen to.
-        test: Batches of test images and integer labels.
+        test: Batches of test images and labels.
 
     Returns:
         `None` for other networks. Else `mean` (block: source: one number a head) and
@@ -47,17 +48,5 @@ def analyze_pathways(
     }
     if model.get_config()["weights"] == "attention":
         frozen = freeze_pathways(model, pathway_weights(model, training))
-        content["frozen_top1"] = _top1(frozen, test)
+        content["frozen_top1"] = evaluate(frozen, test, from_logits=True).top1
     return content
-
-
-def _top1(model: keras.Model, batches: Iterable) -> float:
-    right, seen = 0, 0
-    for images, labels, *_ in batches:
-        scores = keras.ops.convert_to_numpy(model.predict_on_batch(images))
-        labels = keras.ops.convert_to_numpy(labels)
-        if labels.ndim > 1:  # one-hot, where the recipe mixes labels
-            labels = labels.argmax(-1)
-        right += int((scores.argmax(-1) == labels).sum())
-        seen += len(labels)
-    return right / seen

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,8 @@ from keras_gradattn.training._reading import (
     recipe_title,
     top1,
 )
-from keras_gradattn.training._report_pathways import (
-    pathways_section,
-    trainability_section,
-)
+from keras_gradattn.training._report_pathways import pathways_section
+from keras_gradattn.training._report_trainability import trainability_section
 from keras_gradattn.training.comparison import (
     group_by_seed,
     mean_and_deviation,
@@ -184,8 +182,7 @@ def _accuracy(experiments: list[Experiment], dataset: str) -> str:
     if not recipes:
         return ""
     rows = []
-    for network in networks:
-        model = next(of(e, "model") for e in chosen if network_title(e) == network)
+    for network, model in networks.items():
         # A control was not published.
         reference = published(dataset, model) if network in _PUBLISHED_TITLES else None
         rows.append(
@@ -217,15 +214,16 @@ def _recipes_of(experiments: list[Experiment]) -> list[str]:
     return sorted({recipe_title(e) for e in experiments}, key=place)
 
 
-def _networks_of(experiments: list[Experiment]) -> list[str]:
-    """Titles of their networks, controls behind what they are controls of."""
-    place = {network_title(e): (list(MODELS).index(of(e, "model")), network_title(e))
-             for e in experiments}  # fmt: skip
-    return sorted(place, key=place.get)
+def _networks_of(experiments: list[Experiment]) -> dict[str, str]:
+    """Titles of their networks to models, controls behind what they are controls of."""
+    found = {(of(e, "model"), network_title(e)) for e in experiments}
+    order = list(MODELS)
+    ordered = sorted(found, key=lambda pair: (order.index(pair[0]), pair[1]))
+    return {title: model for model, title in ordered}
 
 
 def _differences(
-    chosen: list[Experiment], networks: Sequence[str], recipes: Sequence[str]
+    chosen: list[Experiment], networks: Iterable[str], recipes: Iterable[str]
 ) -> list[str]:
     """Each network against ResNet-18, only where seeds allow a statement."""
     lines = []
@@ -330,10 +328,9 @@ def _repaired(
 def _repaired_cell(found: list[tuple[bool, float]]) -> str:
     if not found:
         return ""
-    text = show(*mean_and_deviation([accuracy for _, accuracy in found]))
-    if len(found) > 1:
-        text += f" (n={len(found)})"
-    return text + ("*" if any(borrowed for borrowed, _ in found) else "")
+    return _mean_over_seeds([accuracy for _, accuracy in found]) + (
+        "*" if any(borrowed for borrowed, _ in found) else ""
+    )
 
 
 def _training(recipe: dict[str, Any], model: str) -> str:
@@ -719,7 +716,10 @@ def _cell(experiments: list[Experiment], network: str, recipe: str) -> str:
     runs = _seeds(experiments, network, recipe)
     if not runs:
         return ""
-    text = show(*mean_and_deviation(top1(runs)))
-    if len(runs) > 1:
-        text += f" (n={len(runs)})"
-    return text + (", short" if any(e["short"] for e in runs) else "")
+    short = any(e["short"] for e in runs)
+    return _mean_over_seeds(top1(runs)) + (", short" if short else "")
+
+
+def _mean_over_seeds(accuracies: Sequence[float]) -> str:
+    text = show(*mean_and_deviation(accuracies))
+    return text + (f" (n={len(accuracies)})" if len(accuracies) > 1 else "")

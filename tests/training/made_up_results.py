@@ -24,6 +24,7 @@ def write_result(
     health=100.0,
     options=None,
     other_accuracy=None,
+    tag="",
 ):
     """Write one result with a test accuracy of `accuracy` (in tenths of a percent)."""
     windows = [
@@ -109,7 +110,7 @@ def write_result(
             "metrics": _metrics(other_accuracy),
         }
     content["configuration"]["recipe"]["augmentation"] = None
-    path = folder / f"{dataset}-{model}-{recipe}-seed{seed}.json"
+    path = folder / f"{dataset}-{model}-{recipe}-seed{seed}{tag}.json"
     write_json(path, content)
     return path
 

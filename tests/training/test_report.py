@@ -81,10 +81,14 @@ def test_no_winner_inside_the_noise(study):
     assert v3.endswith("more than two standard errors.")
 
 
+def cells(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
 def defects_row(folder, title):
     body = section(write_report(folder).read_text(), "One defect at a time")
     row = next(line for line in body.splitlines() if f"| {title} " in line)
-    return [cell.strip() for cell in row.strip("|").split("|")][2:]
+    return cells(row)[2:]
 
 
 def test_a_run_fills_the_column_of_the_weights_it_left(tmp_path):
@@ -163,32 +167,28 @@ def test_attention_table_tells_movement_and_shares(study):
     told = section(write_report(study).read_text(), "What attention over depth does")
     row = next(line for line in told.splitlines() if "GradAttn V1" in line)
     # 0.125 of every map moves; each of five depths gives a fifth.
-    cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells[1:5] == [
+    told_cells = cells(row)
+    assert told_cells[1:5] == [
         "GradAttn V1, equal",
         "as described",
         "7",
         "12.5 / 12.5 / 12.5",
     ]
-    assert cells[5:10] == ["20.0 ± 3.0"] * 5
+    assert told_cells[5:10] == ["20.0 ± 3.0"] * 5
     # Another width is another network.
     assert told.count("GradAttn V1") == 1
-
-
-def cells(line):
-    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def test_controls_are_rows_of_their_own(tmp_path):
     write_result(tmp_path, accuracy=0.9)
     for kind, accuracy in (("static", 0.91), ("equal", 0.92)):
-        options = {"weights": kind}
-        folder = tmp_path / kind
-        folder.mkdir()
-        path = write_result(
-            folder, model="gradattn_pathways", accuracy=accuracy, options=options
+        write_result(
+            tmp_path,
+            model="gradattn_pathways",
+            accuracy=accuracy,
+            options={"weights": kind},
+            tag=kind,
         )
-        path.rename(tmp_path / f"{kind}.json")
     write_result(tmp_path, model="gradattn_pathways", accuracy=0.93)
     body = section(write_report(tmp_path).read_text(), "Fashion-MNIST")
     rows = [cells(line) for line in body.splitlines() if line.startswith("|")][2:]
@@ -226,17 +226,15 @@ def test_depth_study_is_told_apart_from_the_rest(tmp_path):
             ("residual", "resnet18", {}),
             ("attention", "gradattn_pathways", {}),
         ):
-            folder = tmp_path / f"{name}{sum(blocks)}"
-            folder.mkdir()
-            path = write_result(
-                folder,
+            write_result(
+                tmp_path,
                 model=model,
                 options=options | {"stage_blocks": blocks},
                 limit=5000,
                 dead=1,
                 short=True,
+                tag=f"{name}{sum(blocks)}",
             )
-            path.rename(tmp_path / f"{folder.name}.json")
     text = write_report(tmp_path).read_text()
     body = section(text, "How depth trains")
     rows = [cells(line) for line in body.splitlines() if line.startswith("|")][2:]
