@@ -42,6 +42,14 @@ def set_convolution_form(form: str) -> None:
     _forced_form = _checked_form(form)
 
 
+def _has_channels_last_alone(inputs) -> bool:
+    """Whether the backend may not convolve maps whose channels come first.
+
+    TensorFlow does so on processors that oneDNN knows well, and refuses on others.
+    """
+    return keras.backend.backend() == "tensorflow" and runs_on_cpu(inputs)
+
+
 def _checked_form(form: str) -> str:
     if form not in FORMS:
         raise ValueError(f"`form` must be one of {FORMS}. Received: form={form!r}")
@@ -185,15 +193,20 @@ class SymmetricConv2D(keras.layers.Conv2D):
 
     def convolution_op(self, inputs, kernel):
         height, width = inputs.shape[1:3] if self._channels_last else inputs.shape[2:4]
-        if not self._computes_positions(inputs, height, width):
-            return self._convolve_on_backend(inputs, kernel)
+        positions = self._computes_positions(inputs, height, width)
+        convolve = self._convolve_positions if positions else self._convolve_on_backend
+        if self._channels_last:
+            return convolve(inputs, kernel, "channels_last")
+        if not positions and not _has_channels_last_alone(inputs):
+            return convolve(inputs, kernel, "channels_first")
+        channels_last = ops.transpose(inputs, (0, 2, 3, 1))
+        outputs = convolve(channels_last, kernel, "channels_last")
+        return ops.transpose(outputs, (0, 3, 1, 2))
+
+    def _convolve_positions(self, inputs, kernel, data_format):
         kernel = ops.convert_to_tensor(kernel, dtype=self.compute_dtype)
         geometry = (self.strides, self.pixels_padded, self.dilation_rate)
-        if self._channels_last:
-            return convolve_positions(inputs, kernel, *geometry)
-        channels_last = ops.transpose(inputs, (0, 2, 3, 1))
-        outputs = convolve_positions(channels_last, kernel, *geometry)
-        return ops.transpose(outputs, (0, 3, 1, 2))
+        return convolve_positions(inputs, kernel, *geometry)
 
     def _computes_positions(self, inputs, height, width) -> bool:
         form = self.form if self.form != "auto" else _forced_form
@@ -210,7 +223,7 @@ class SymmetricConv2D(keras.layers.Conv2D):
             return runs_on_cpu(inputs)
         return rows * columns <= limit and runs_on_cpu(inputs)
 
-    def _convolve_on_backend(self, inputs, kernel):
+    def _convolve_on_backend(self, inputs, kernel, data_format):
         if keras.backend.backend() == "torch":
             kernel = _told_apart(kernel)
             if not _torch_compiles():
@@ -226,7 +239,7 @@ class SymmetricConv2D(keras.layers.Conv2D):
             around = [(rows, rows), (columns, columns)]
             pads = (
                 [(0, 0), *around, (0, 0)]
-                if self._channels_last
+                if data_format == "channels_last"
                 else [(0, 0), (0, 0), *around]
             )
             inputs = ops.pad(inputs, pads)
@@ -237,7 +250,7 @@ class SymmetricConv2D(keras.layers.Conv2D):
             # At stride 1 an odd kernel's "same" is symmetric, and pads for free.
             padding="same" if keeps_size else "valid",
             dilation_rate=self.dilation_rate,
-            data_format=self.data_format,
+            data_format=data_format,
         )
 
     def _convolve_on_torch(self, inputs, kernel):
