@@ -46,8 +46,7 @@ class DepthDescriptor(keras.layers.Layer):
         shape = ops.shape(inputs)
         positions = shape[axes[0]] * shape[axes[1]]
         means = ops.sum(ops.cast(inputs, wide), axis=axes) / ops.cast(positions, wide)
-        squares = ops.sum(ops.square(means), axis=-1, keepdims=True) / means.shape[-1]
-        return means * ops.rsqrt(squares + _EPSILON)
+        return unit_rms(means)
 
     def compute_output_spec(self, inputs):
         channels = inputs.shape[-1 if self.data_format == "channels_last" else 1]
@@ -58,3 +57,17 @@ class DepthDescriptor(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "data_format": self.data_format}
+
+
+def unit_rms(vectors):
+    """Divide vectors by the RMS over their last axis: RMSNorm without a gain.
+
+    Args:
+        vectors: `(..., channels)`, of 32 bits or more.
+
+    Returns:
+        The same shape, `v / sqrt(mean(v^2) + 1e-6)`.
+    """
+    # A sum, because Keras averages float64 in float32 on JAX and PyTorch.
+    squares = ops.sum(ops.square(vectors), axis=-1, keepdims=True) / vectors.shape[-1]
+    return vectors * ops.rsqrt(squares + _EPSILON)

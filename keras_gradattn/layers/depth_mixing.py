@@ -15,10 +15,14 @@ from keras_gradattn.layers.arguments import (
 )
 from keras_gradattn.layers.batch_normalization import BatchNormalization
 from keras_gradattn.layers.convolution import SymmetricConv2D
-from keras_gradattn.layers.depth_descriptor import DepthDescriptor
+from keras_gradattn.layers.depth_descriptor import DepthDescriptor, unit_rms
 from keras_gradattn.layers.linear import Linear, full_precision
 
-WEIGHTS = ("attention", "static", "equal")
+WEIGHTS = ("attention", "static", "prior", "equal")
+QUERIES = ("map", "pixels", "learned")
+GATES = ("softmax", "sigmoid")
+# Beside any other logit nothing; unlike infinity it can be subtracted from itself.
+_NEVER = -1e9
 
 
 @keras.saving.register_keras_serializable(package="keras_gradattn")
@@ -52,8 +56,22 @@ class DepthMixing(keras.layers.Layer):
         heads: Groups of channels with weights of their own; must divide the channels.
             Defaults to 4.
         weights: `"attention"` (the default), `"static"` (`a = softmax(log p + b)`:
-            learned, the same for every image) or `"equal"` (`a_gi = 1 / n`, nothing
-            learned).
+            learned, the same for every image), `"prior"` (`a_gi = p_i / P`) or
+            `"equal"` (`a_gi = 1 / n`); the last two learn nothing.
+        query: What asks. `"map"` (the default): the current map's descriptor, as
+            above. `"pixels"`: `q = W h_n + v` at each position, with `h_n` divided by
+            its RMS over channels there, so that each position has weights of its own.
+            `"learned"`: `q = v` alone, as in Attention Residuals.
+        gate: `"softmax"` (the default) or `"sigmoid"`: `a_gi = p_i / P * 2 sigmoid(b_gi
+            + q_g . k_gi / sqrt(channels / heads))`, where sources do not compete and
+            the weights' sum is free. It starts at the same weights.
+        top_k: Only the `top_k` largest logits of each head take part in the softmax,
+            those that tie with the last included. `None` (the default) is all.
+        source_dropout: Rate at which, in training, a source is left out for an image:
+            the softmax is taken over the others, sigmoids are divided by `1 - rate`.
+            Where every source would go all stay. Stochastic depth (Huang et al. 2016)
+            on every path. Defaults to 0.
+        seed: Seed of `source_dropout`. `None` (the default) draws one.
         prior: Weight of each source at the start, positive numbers. `None` (the
             default) is one each.
         pool_sizes: Window and stride that bring each map to the last one's size; `None`
@@ -66,7 +84,8 @@ class DepthMixing(keras.layers.Layer):
     Returns:
         As a layer: a list of maps `(batch, height, width, channels)`, each of any size
         and channels, to the shape of the last; with `return_weights=True` in the call
-        also `a`, `(batch, heads, maps)`, whose rows sum to one. `descriptors=[...]` in
+        also `a`, `(batch, heads, maps)`, whose rows sum to one (of sigmoid
+        gates: at the start), averaged over positions. `descriptors=[...]` in
         the call, `(batch, channels)` per map, spares averaging maps again that other
         layers mix as well.
 
@@ -85,6 +104,11 @@ class DepthMixing(keras.layers.Layer):
         heads: int = 4,
         *,
         weights: str = "attention",
+        query: str = "map",
+        gate: str = "softmax",
+        top_k: int | None = None,
+        source_dropout: float = 0.0,
+        seed: int | None = None,
         prior: Sequence[float] | None = None,
         pool_sizes: Sequence[int] | None = None,
         data_format: str | None = None,
@@ -92,9 +116,16 @@ class DepthMixing(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         check_positive_integers(heads=heads)
-        check_weights(weights)
+        check_mixing(weights, query, gate, top_k, source_dropout)
         self.heads = int(heads)
         self.mixing_weights = weights
+        self.query_of = query
+        self.gate = gate
+        self.top_k = top_k
+        self.source_dropout = float(source_dropout)
+        self.seed = seed
+        if self.source_dropout:
+            self.seed_generator = keras.random.SeedGenerator(seed)
         self.prior = _checked_prior(prior)
         self.pool_sizes = _checked_pool_sizes(pool_sizes)
         self.data_format = checked_data_format(data_format)
@@ -121,7 +152,7 @@ class DepthMixing(keras.layers.Layer):
             )
         ]
         wide = full_precision(self.dtype_policy)
-        if self.mixing_weights != "equal":
+        if self.mixing_weights in ("attention", "static"):
             self.prior_bias = self.add_weight(
                 name="prior_bias",
                 shape=(self.heads, len(shapes)),
@@ -137,14 +168,23 @@ class DepthMixing(keras.layers.Layer):
             # Built even where it is not called: Keras traces a model with an unbuilt
             # layer anew at every `train_on_batch`.
             self.descriptor.build(shapes[-1])
-            self.query = Linear(
-                channels,
-                kernel_initializer="zeros",
-                bias_initializer="zeros",
-                dtype=wide,
-                name="query",
-            )
-            self.query.build((None, channels))
+            if self.query_of == "learned":
+                self.query_vector = self.add_weight(
+                    name="query",
+                    shape=(channels,),
+                    initializer="zeros",
+                    dtype=wide.variable_dtype,
+                    autocast=False,
+                )
+            else:
+                self.query = Linear(
+                    channels,
+                    kernel_initializer="zeros",
+                    bias_initializer="zeros",
+                    dtype=wide,
+                    name="query",
+                )
+                self.query.build((None, channels))
         self.built = True
 
     def _checked_shapes(self, shapes):
@@ -210,52 +250,132 @@ class DepthMixing(keras.layers.Layer):
             source if alignment is None else alignment(source, training=training)
             for source, alignment in zip(maps, self.alignments, strict=True)
         ]
-        weights = self._weights(maps, descriptors)
+        weights = self._weights(maps, descriptors, training)
         mixed = self._weighted_sum(maps, weights)
         if not return_weights:
             return mixed
+        if len(weights.shape) == 5:
+            weights = ops.mean(weights, axis=(2, 3))
         # Of one image or for all: `(batch, maps, heads)` either way.
         shape = (ops.shape(maps[0])[0], len(maps), self.heads)
         return mixed, ops.transpose(ops.broadcast_to(weights, shape), (0, 2, 1))
 
-    def _weights(self, maps, descriptors):
-        """Softmax over the sources, `(batch or 1, maps, heads)`."""
+    def _weights(self, maps, descriptors, training):
+        """Weight of every source, `(batch or 1, maps[, height, width], heads)`."""
         wide = full_precision(self.dtype_policy).compute_dtype
         count = len(maps)
-        if self.mixing_weights == "equal" or count == 1:
-            return ops.full((1, count, self.heads), 1 / count, dtype=wide)
-        log_prior = np.log(self._prior_of(count))[None, :, None]
-        logits = ops.transpose(self.prior_bias)[None] + ops.cast(log_prior, wide)
+        if count == 1:
+            return ops.ones((1, 1, self.heads), dtype=wide)
+        prior = self._prior_of(count)
+        if self.mixing_weights in ("prior", "equal"):
+            logits = ops.zeros((1, count, self.heads), dtype=wide)
+        else:
+            logits = ops.transpose(self.prior_bias)[None]
         if self.mixing_weights == "attention":
-            if descriptors is None:
-                descriptors = [self.descriptor(source) for source in maps]
-            # Keras casts what a layer is given; TensorFlow multiplies no two dtypes.
-            descriptors = [ops.cast(descriptor, wide) for descriptor in descriptors]
-            channels = descriptors[-1].shape[-1]
-            query = ops.reshape(self.query(descriptors[-1]), (-1, 1, channels))
-            # All keys at once: PyTorch pays for every single operation.
-            products = ops.stack(descriptors, axis=1) * query
-            by_head = (-1, count, self.heads, channels // self.heads)
-            products = ops.sum(ops.reshape(products, by_head), axis=-1)
-            logits = logits + products * by_head[-1] ** -0.5
+            products = self._products(maps, descriptors, wide)
+            if len(products.shape) == 5:
+                logits = logits[:, :, None, None]
+            logits = logits + products
+        lead = (1, count, *[1] * (len(logits.shape) - 2))
+        kept = self._kept(maps, lead, training)
+        if self.mixing_weights != "equal" and self.gate == "sigmoid":
+            scale = ops.cast((2 * prior / prior.sum()).reshape(lead), wide)
+            weights = scale * ops.sigmoid(logits)
+            if kept is None:
+                return weights
+            return weights * ops.cast(kept, wide) / (1 - self.source_dropout)
+        if self.mixing_weights != "equal":
+            logits = logits + ops.cast(np.log(prior).reshape(lead), wide)
+        if kept is not None:
+            logits = ops.where(kept, logits, ops.cast(_NEVER, wide))
+        if self.top_k is not None and self.top_k < count:
+            least = ops.sort(ops.stop_gradient(logits), axis=1)[:, count - self.top_k]
+            chosen = logits >= ops.expand_dims(least, 1)
+            logits = ops.where(chosen, logits, ops.cast(_NEVER, wide))
         return ops.softmax(logits, axis=1)
+
+    def _products(self, maps, descriptors, wide):
+        """Query times key of every source, `(batch, maps[, height, width], heads)`."""
+        count = len(maps)
+        if descriptors is None:
+            descriptors = [self.descriptor(source) for source in maps]
+        # Keras casts what a layer is given; TensorFlow multiplies no two dtypes.
+        descriptors = [ops.cast(descriptor, wide) for descriptor in descriptors]
+        # All keys at once: PyTorch pays for every single operation.
+        keys = ops.stack(descriptors, axis=1)
+        channels = descriptors[-1].shape[-1]
+        per_head = channels // self.heads
+        if self.query_of == "pixels":
+            return self._products_by_pixel(maps[-1], keys, wide)
+        if self.query_of == "learned":
+            query = ops.reshape(self.query_vector, (1, 1, channels))
+        else:
+            query = ops.reshape(self.query(descriptors[-1]), (-1, 1, channels))
+        by_head = ops.reshape(keys * query, (-1, count, self.heads, per_head))
+        return ops.sum(by_head, axis=-1) * per_head**-0.5
+
+    def _products_by_pixel(self, current, keys, wide):
+        current = ops.cast(current, wide)
+        if self.data_format == "channels_first":
+            current = ops.transpose(current, (0, 2, 3, 1))
+        _, height, width, channels = ops.shape(current)
+        query = self.query(unit_rms(current))
+        per_head = channels // self.heads
+        query = ops.reshape(query, (-1, height * width, self.heads, per_head))
+        keys = ops.reshape(keys, (-1, keys.shape[1], self.heads, per_head))
+        products = ops.matmul(
+            ops.transpose(keys, (0, 2, 1, 3)), ops.transpose(query, (0, 2, 3, 1))
+        )  # (batch, heads, maps, positions)
+        products = ops.reshape(products, (-1, self.heads, keys.shape[1], height, width))
+        return ops.transpose(products, (0, 2, 3, 4, 1)) * per_head**-0.5
+
+    def _kept(self, maps, lead, training):
+        """Which sources an image keeps, or `None` for all of them."""
+        if not (training and self.source_dropout):
+            return None
+        shape = (ops.shape(maps[0])[0], *lead[1:])
+        drawn = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
+        kept = drawn >= self.source_dropout
+        return ops.logical_or(kept, ops.logical_not(ops.any(kept, 1, keepdims=True)))
 
     def _prior_of(self, count: int) -> np.ndarray:
         return np.ones(count) if self.prior is None else np.array(self.prior)
 
+    def bias_for(self, weights: np.ndarray) -> np.ndarray:
+        """The `prior_bias` at which static weights are these.
+
+        Args:
+            weights: `(heads, maps)`, none negative, rows that sum to one (of sigmoid
+                gates: any that their range of twice the prior's share holds).
+
+        Returns:
+            `(heads, maps)`.
+        """
+        prior = self._prior_of(weights.shape[-1])
+        if self.gate == "softmax":
+            # A softmax of logarithms gives back what sums to one.
+            least = np.finfo("float32").tiny
+            return np.log(np.maximum(weights, least)) - np.log(prior)
+        share = np.clip(weights * prior.sum() / (2 * prior), 1e-7, 1 - 1e-7)
+        return np.log(share / (1 - share))
+
     def _weighted_sum(self, maps, weights):
         last = self.data_format == "channels_last"
         channels = maps[-1].shape[self._channel_axis]
-        images, count = weights.shape[0], len(maps)
+        count = len(maps)
         scaled = weights * float(self._prior_of(count).sum())
+        lead = 1 if weights.shape[0] == 1 else ops.shape(weights)[0]
+        positions = tuple(ops.shape(weights)[2:4]) if len(weights.shape) == 5 else ()
         # Every channel gets the weight of its head.
-        shape = (count, self.heads, channels // self.heads)
-        lead = 1 if images == 1 else ops.shape(weights)[0]
-        per_channel = ops.broadcast_to(scaled[..., None], (lead, *shape))
+        shape = (lead, count, *positions, self.heads, channels // self.heads)
+        per_channel = ops.broadcast_to(scaled[..., None], shape)
+        height, width = positions or (1, 1)
         per_channel = ops.reshape(
             ops.cast(per_channel, self.compute_dtype),
-            (-1, count, 1, 1, channels) if last else (-1, count, channels, 1, 1),
+            (-1, count, height, width, channels),
         )
+        if not last:
+            per_channel = ops.transpose(per_channel, (0, 1, 4, 2, 3))
         by_source = ops.unstack(per_channel, count, axis=1)
         mixed = maps[0] * by_source[0]
         for source, weight in zip(maps[1:], by_source[1:], strict=True):
@@ -279,6 +399,11 @@ class DepthMixing(keras.layers.Layer):
             **super().get_config(),
             "heads": self.heads,
             "weights": self.mixing_weights,
+            "query": self.query_of,
+            "gate": self.gate,
+            "top_k": self.top_k,
+            "source_dropout": self.source_dropout,
+            "seed": self.seed,
             "prior": self.prior,
             "pool_sizes": self.pool_sizes,
             "data_format": self.data_format,
@@ -352,18 +477,41 @@ def average_pool(inputs, size: int, data_format: str):
     return pool(ops.pad(inputs, pads)) / pool(ops.pad(inside, pads))
 
 
-def check_weights(weights: str) -> None:
-    """Refuse a kind of mixing weights that does not exist.
+def check_mixing(
+    weights: str, query: str, gate: str, top_k: int | None, source_dropout: float
+) -> None:
+    """Refuse what mixing weights cannot be.
 
     Args:
         weights: One of `WEIGHTS`.
+        query: One of `QUERIES`.
+        gate: One of `GATES`.
+        top_k: A positive integer or `None`; only with the softmax.
+        source_dropout: At least 0 and below 1.
 
     Raises:
-        ValueError: If it is none of them.
+        ValueError: If one of them is anything else.
     """
-    if weights not in WEIGHTS:
+    for name, value, known in (
+        ("weights", weights, WEIGHTS),
+        ("query", query, QUERIES),
+        ("gate", gate, GATES),
+    ):
+        if value not in known:
+            raise ValueError(
+                f"`{name}` must be one of {known}. Received: {name}={value!r}"
+            )
+    if top_k is not None:
+        check_positive_integers(top_k=top_k)
+        if gate != "softmax":
+            raise ValueError(
+                "`top_k` chooses among sources that compete, which those of sigmoid "
+                f"gates do not. Received: top_k={top_k}, gate={gate!r}"
+            )
+    if not isinstance(source_dropout, Real) or not 0 <= source_dropout < 1:
         raise ValueError(
-            f"`weights` must be one of {WEIGHTS}. Received: weights={weights!r}"
+            "`source_dropout` must be at least 0 and below 1. "
+            f"Received: source_dropout={source_dropout!r}"
         )
 
 

@@ -145,7 +145,9 @@ def freeze_pathways(model: GradAttnPathways, weights: PathwayWeights):
             "`weights` must be those of the model. "
             f"Received: weights of the blocks {weights.blocks}"
         )
-    frozen = type(model).from_config(config | {"weights": "static"})
+    frozen = type(model).from_config(
+        config | {"weights": "static", "top_k": None, "source_dropout": 0.0}
+    )
     mixings = {f"{block}_mixing" for block in _blocks(model)}
     for layer in frozen.layers:
         if layer.weights and layer.name not in mixings:
@@ -153,9 +155,7 @@ def freeze_pathways(model: GradAttnPathways, weights: PathwayWeights):
     for row, block in enumerate(_blocks(model), start=1):
         mixing = frozen.get_layer(f"{block}_mixing")
         chosen = [weights.sources.index(name) for name in columns[row]]
-        # A softmax of logarithms gives back what sums to one.
-        mean = np.maximum(weights.mean[row][:, chosen], np.finfo("float32").tiny)
-        mixing.prior_bias.assign(np.log(mean) - np.log(mixing.prior))
+        mixing.prior_bias.assign(mixing.bias_for(weights.mean[row][:, chosen]))
     return frozen
 
 

@@ -10,8 +10,8 @@ from keras_gradattn.layers.arguments import check_positive_integers
 from keras_gradattn.layers.depth_descriptor import DepthDescriptor
 from keras_gradattn.layers.depth_mixing import (
     DepthMixing,
+    check_mixing,
     check_mixing_heads,
-    check_weights,
 )
 from keras_gradattn.layers.gradattn_head import GradAttnHead, check_head_arguments
 from keras_gradattn.layers.linear import Linear, full_precision
@@ -28,9 +28,9 @@ HEADS = ("pool", "gradattn")
 class _Pathways:
     """The sources that a block can draw from, gathered while the trunk is built."""
 
-    def __init__(self, heads: int, weights: str, older_weight: float):
-        self._heads = heads
-        self._weights = weights
+    def __init__(self, older_weight: float, **mixing: Any):
+        self._mixing = mixing
+        self._weights = mixing["weights"]
         self._older_weight = older_weight
         # Finished stages by name, each pooled as far as the current stage needs it.
         self._finished: dict[str, Any] = {}
@@ -51,8 +51,7 @@ class _Pathways:
         self._add_source(branch, name, layers)
         older = len(self._finished) - 1
         mixing = DepthMixing(
-            self._heads,
-            weights=self._weights,
+            **self._mixing,
             prior=[self._older_weight] * older + [1.0] * (len(self._sources) - older),
             # Aligned once for the whole stage, below.
             pool_sizes=[1] * len(self._sources),
@@ -125,7 +124,14 @@ class GradAttnPathways(ImageClassifier):
         heads: Groups of channels with mixing weights of their own; must divide every
             stage's channels. Defaults to 4.
         weights: `"attention"` (the default), `"static"` (learned, the same for every
-            image) or `"equal"` (fixed, all sources alike).
+            image), `"prior"` (fixed where the others start) or `"equal"` (fixed, all
+            sources alike).
+        query: What asks for depths: `"map"` (the default), the current map's average;
+            `"pixels"`, each of its positions; `"learned"`, a vector per block.
+        gate: `"softmax"` (the default), sources compete; `"sigmoid"`, each has a gate.
+        top_k: How many sources of the softmax take part; `None` (the default) is all.
+        source_dropout: Rate at which a source is left out for an image in training.
+            Defaults to 0.
         older_weight: Weight at the start of depths before the previous stage, a
             positive number. Defaults to 0.05.
         head: `"pool"` (the default: average pooling and a linear classifier) or
@@ -169,6 +175,10 @@ class GradAttnPathways(ImageClassifier):
         stem: str = "imagenet",
         heads: int = 4,
         weights: str = "attention",
+        query: str = "map",
+        gate: str = "softmax",
+        top_k: int | None = None,
+        source_dropout: float = 0.0,
         older_weight: float = 0.05,
         head: str = "pool",
         width: int = 256,
@@ -196,7 +206,15 @@ class GradAttnPathways(ImageClassifier):
             dtype=dtype,
             name=name or "gradattn_pathways",
         )
-        _check_mixing_arguments(stage_filters, heads, weights, older_weight)
+        mixing = {
+            "heads": int(heads),
+            "weights": weights,
+            "query": query,
+            "gate": gate,
+            "top_k": top_k,
+            "source_dropout": source_dropout,
+        }
+        _check_mixing_arguments(stage_filters, older_weight, **mixing)
         head_arguments = _checked_head_arguments(
             head,
             num_classes=num_classes,
@@ -206,19 +224,21 @@ class GradAttnPathways(ImageClassifier):
             num_layers=num_layers,
             dropout=dropout,
         )
-        arguments |= head_arguments | {
-            "heads": int(heads),
-            "weights": weights,
-            "older_weight": float(older_weight),
-            "head": head,
-        }
+        arguments |= (
+            head_arguments
+            | mixing
+            | {
+                "older_weight": float(older_weight),
+                "head": head,
+            }
+        )
 
         # === Functional Model ===
         inputs, x = image_input(arguments)
         layers = TrunkLayers(arguments["data_format"], arguments["dtype"])
         features = build_trunk(
             x,
-            _Pathways(arguments["heads"], weights, arguments["older_weight"]).block,
+            _Pathways(arguments["older_weight"], **mixing).block,
             arguments["stage_filters"],
             arguments["stage_blocks"],
             stem,
@@ -263,9 +283,9 @@ class GradAttnPathways(ImageClassifier):
         }
 
 
-def _check_mixing_arguments(stage_filters, heads, weights, older_weight):
+def _check_mixing_arguments(stage_filters, older_weight, *, heads, **mixing):
     check_positive_integers(heads=heads)
-    check_weights(weights)
+    check_mixing(**mixing)
     for channels in stage_filters:
         check_mixing_heads(channels, heads)
     if not isinstance(older_weight, Real) or not 0 < older_weight < float("inf"):

@@ -45,55 +45,173 @@ def softmax(values):
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def mixed_by_numpy(maps, prior, prior_bias, kernel, vector):
-    """The formula in float64, head by head; maps are channels-last and aligned."""
+def unit_rms(vectors):
+    return vectors / np.sqrt((vectors**2).mean(-1, keepdims=True) + 1e-6)
+
+
+def mixed_by_numpy(maps, prior, prior_bias, query, vector, gate="softmax", top_k=None):
+    """The formula in float64, head by head; maps are channels-last and aligned.
+
+    `query` is `W d(h_n)` for every image or position, `(batch, height or 1, width or 1,
+    channels)`.
+    """
     maps = [m.astype("float64") for m in maps]
-    means = [m.mean((1, 2)) for m in maps]
-    described = [m / np.sqrt((m**2).mean(-1, keepdims=True) + 1e-6) for m in means]
-    query = described[-1] @ kernel.astype("float64") + vector
+    keys = [unit_rms(m.mean((1, 2), keepdims=True)) for m in maps]
+    query = query + vector
     mixed, weights = np.zeros_like(maps[-1]), []
-    width = query.shape[1] // prior_bias.shape[0]
+    width = query.shape[-1] // prior_bias.shape[0]
     for head in range(prior_bias.shape[0]):
         group = slice(head * width, (head + 1) * width)
         logits = np.stack(
             [
-                np.log(prior[i])
-                + prior_bias[head, i]
-                + (query[:, group] * key[:, group]).sum(-1) / np.sqrt(width)
-                for i, key in enumerate(described)
+                prior_bias[head, i]
+                + (query[..., group] * key[..., group]).sum(-1) / np.sqrt(width)
+                for i, key in enumerate(keys)
             ],
             axis=1,
         )
-        weights.append(softmax(logits))
+        shares = np.reshape(prior, (1, -1, 1, 1)) / sum(prior)
+        if gate == "sigmoid":
+            weights.append(shares * 2 / (1 + np.exp(-logits)))
+        else:
+            logits = logits + np.log(shares)
+            for place in np.ndindex(len(logits), *logits.shape[2:]):
+                column = logits[place[0], :, place[1], place[2]]
+                column[np.argsort(column)[: -(top_k or len(column))]] = -np.inf
+            weights.append(softmax(logits))
         for i, source in enumerate(maps):
-            share = sum(prior) * weights[-1][:, i, None, None, None]
+            share = sum(prior) * weights[-1][:, i, ..., None]
             mixed[..., group] += share * source[..., group]
-    return mixed, np.stack(weights, axis=1)
+    return mixed, np.stack(weights, axis=1).mean((3, 4))
 
 
-def test_equals_numpy():
+def expected_of(layer, maps, prior):
+    """What the layer should return, from its weights alone."""
+    by_name = {w.name: w.numpy().astype("float64") for w in layer.weights}
+    current = maps[-1].astype("float64")
+    if layer.query_of == "learned":
+        query, vector = np.zeros((len(current), 1, 1, 1)), by_name["query"]
+    else:
+        if layer.query_of == "map":
+            current = current.mean((1, 2), keepdims=True)
+        query, vector = unit_rms(current) @ by_name["kernel"], by_name["bias"]
+    return mixed_by_numpy(
+        maps, prior, by_name["prior_bias"], query, vector, layer.gate, layer.top_k
+    )
+
+
+VARIANTS = pytest.mark.parametrize(
+    "variant",
+    [
+        {},
+        {"query": "pixels"},
+        {"query": "learned"},
+        {"gate": "sigmoid"},
+        {"query": "pixels", "gate": "sigmoid"},
+        {"top_k": 1},
+        {"top_k": 2, "query": "pixels"},
+        {"top_k": 9},
+    ],
+    ids=str,
+)
+
+
+@VARIANTS
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_equals_numpy(variant, data_format):
     maps, prior = random_maps(), (0.1, 1.0, 2.0)
-    layer = layers.DepthMixing(HEADS, prior=prior)
-    layer(maps)
+    first = data_format == "channels_first"
+    given_maps = [m.transpose(0, 3, 1, 2) for m in maps] if first else maps
+    layer = layers.DepthMixing(HEADS, prior=prior, data_format=data_format, **variant)
+    layer(given_maps)
     disturb(layer)
 
-    mixed, weights = layer(maps, return_weights=True)
+    mixed, weights = (as_array(x) for x in layer(given_maps, return_weights=True))
 
-    by_name = {w.name: w.numpy() for w in layer.weights}
-    expected = mixed_by_numpy(
-        maps, prior, by_name["prior_bias"], by_name["kernel"], by_name["bias"]
-    )
-    np.testing.assert_allclose(as_array(mixed), expected[0], rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(as_array(weights), expected[1], rtol=1e-5, atol=1e-6)
+    expected = expected_of(layer, maps, prior)
+    mixed = mixed.transpose(0, 2, 3, 1) if first else mixed
+    np.testing.assert_allclose(mixed, expected[0], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(weights, expected[1], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("weights", ["attention", "static"])
+@VARIANTS
+def test_unknown_sizes_compute_the_same(variant):
+    inputs = [keras.Input((None, None, CHANNELS)) for _ in range(3)]
+    layer = layers.DepthMixing(HEADS, **variant)
+    model = keras.Model(inputs, layer(inputs, return_weights=True))
+    disturb(layer)
+    maps = random_maps()
+
+    outputs = model.predict(maps, verbose=0)
+
+    for output, expected in zip(outputs, layer(maps, return_weights=True), strict=True):
+        np.testing.assert_allclose(output, as_array(expected), atol=1e-5)
+
+
+@pytest.mark.parametrize("gate", ["softmax", "sigmoid"])
+def test_static_weights_can_be_set(gate):
+    prior = (0.5, 1.0, 1.5)
+    layer = layers.DepthMixing(HEADS, weights="static", gate=gate, prior=prior)
+    maps = random_maps()
+    layer(maps)
+    wanted = np.array([[0.1, 0.3, 0.6], [0.25, 0.25, 0.5]])
+    layer.prior_bias.assign(layer.bias_for(wanted))
+
+    _, weights = layer(maps, return_weights=True)
+
+    np.testing.assert_allclose(as_array(weights)[0], wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["attention", "static", "equal"])
+def test_sources_left_out_share_nothing(kind):
+    layer = layers.DepthMixing(HEADS, weights=kind, source_dropout=0.4, seed=3)
+    maps = random_maps(4, batch=400)
+    layer(maps)
+
+    mixed, weights = layer(maps, training=True, return_weights=True)
+    at_test, at_test_weights = layer(maps, training=False, return_weights=True)
+
+    weights = as_array(weights)[:, 0]
+    counts = (weights > 0).sum(-1)
+    np.testing.assert_allclose(weights, (weights > 0) / counts[:, None], atol=1e-6)
+    # Four survivors of a coin of 0.6, or four where all would have gone.
+    expected = 4 * 0.6 + 4 * 0.4**4
+    assert abs(counts.mean() - expected) < 4 * np.sqrt(4 * 0.6 * 0.4 / 400)
+    summed = 4 * np.einsum("bn,nbhwc->bhwc", weights, np.stack(maps))
+    np.testing.assert_allclose(as_array(mixed), summed, atol=1e-4)
+    np.testing.assert_allclose(as_array(at_test), sum(maps), atol=1e-5)
+    np.testing.assert_allclose(as_array(at_test_weights), 0.25, atol=1e-6)
+
+
+def test_sigmoid_gates_left_out_keep_the_mean():
+    layer = layers.DepthMixing(HEADS, gate="sigmoid", source_dropout=0.25, seed=3)
+    maps = random_maps(3, batch=64)
+    layer(maps)
+
+    _, weights = layer(maps, training=True, return_weights=True)
+
+    weights = as_array(weights)
+    np.testing.assert_allclose(weights[weights > 0], 1 / 3 / 0.75, atol=1e-6)
+    assert 0.1 < (weights == 0).mean() < 0.4
+
+
+def test_the_seed_repeats_what_is_left_out():
+    def drawn(seed):
+        layer = layers.DepthMixing(HEADS, source_dropout=0.5, seed=seed)
+        return as_array(layer(random_maps(), training=True))
+
+    np.testing.assert_array_equal(drawn(1), drawn(1))
+    assert np.abs(drawn(1) - drawn(2)).max() > 0.1
+
+
+@pytest.mark.parametrize("weights", ["attention", "static", "prior"])
 def test_starts_as_the_sum_with_its_prior(weights):
     maps, prior = random_maps(), (0.1, 1.0, 2.0)
 
     layer = layers.DepthMixing(HEADS, weights=weights, prior=prior)
     mixed, shares = layer(maps, return_weights=True)
 
+    assert bool(layer.weights) == (weights != "prior")
     expected = sum(p * m.astype("float64") for p, m in zip(prior, maps, strict=True))
     np.testing.assert_allclose(as_array(mixed), expected, atol=1e-6)
     expected = np.broadcast_to(np.array(prior) / sum(prior), (2, HEADS, 3))
@@ -297,10 +415,7 @@ def test_float64_is_computed_in_float64():
 
     mixed = as_array(layer(maps))
 
-    by_name = {w.name: w.numpy() for w in layer.weights}
-    expected, _ = mixed_by_numpy(
-        maps, (1, 1, 1), by_name["prior_bias"], by_name["kernel"], by_name["bias"]
-    )
+    expected, _ = expected_of(layer, maps, (1, 1, 1))
     assert mixed.dtype == "float64"
     np.testing.assert_allclose(mixed, expected, rtol=1e-12, atol=1e-12)
 
@@ -354,6 +469,12 @@ def test_copy_from_config_and_saved_model(tmp_path):
         ({"heads": 0}, "Received: heads=0"),
         ({"heads": 3}, "Received: channels=8, heads=3"),
         ({"weights": "softmax"}, "Received: weights='softmax'"),
+        ({"query": "token"}, "Received: query='token'"),
+        ({"gate": "relu"}, "Received: gate='relu'"),
+        ({"top_k": 0}, "Received: top_k=0"),
+        ({"top_k": 2, "gate": "sigmoid"}, "Received: top_k=2, gate='sigmoid'"),
+        ({"source_dropout": 1}, "Received: source_dropout=1"),
+        ({"source_dropout": "a"}, "Received: source_dropout='a'"),
         ({"prior": (1, 1)}, "one entry for each of the 3 maps"),
         ({"prior": (1, 0, 1)}, "positive numbers"),
         ({"prior": 1.0}, "positive numbers"),

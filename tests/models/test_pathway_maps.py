@@ -8,7 +8,7 @@ import pytest
 
 import keras_gradattn
 from keras_gradattn.models.pathway_maps import PathwayWeights
-from tests.models.test_pathways import disturb, narrow
+from tests.models.test_pathways import VARIANTS, disturb, narrow
 from tests.narrow import narrow as another
 from tests.narrow import random_images
 
@@ -116,6 +116,22 @@ def test_frozen_weights_are_the_mean_for_every_image(model, tmp_path):
     np.testing.assert_array_equal(
         loaded.predict(images, verbose=0), frozen.predict(images, verbose=0)
     )
+
+
+@VARIANTS
+def test_every_variant_can_be_frozen(variant):
+    model = narrow(input_shape=(16, 16, 3), **variant)
+    disturb(model)
+    images = random_images(6, 16, 16, 3)
+    weights = keras_gradattn.pathway_weights(model, images)
+
+    frozen = keras_gradattn.freeze_pathways(model, weights)
+
+    still = keras_gradattn.pathway_weights(frozen, images)
+    np.testing.assert_allclose(
+        still.values, np.broadcast_to(weights.mean, weights.values.shape), atol=1e-6
+    )
+    assert np.isfinite(frozen.predict(images, verbose=0)).all()
 
 
 def test_freezing_what_does_not_move_changes_nothing(model):

@@ -20,7 +20,18 @@ DEPTHS = {
 }
 # Keras' global average pooling computes float64 in float32 on JAX and PyTorch.
 AVERAGED = 2e-6
-KINDS = pytest.mark.parametrize("weights", ["attention", "static", "equal"])
+VARIANTS = pytest.mark.parametrize(
+    "variant",
+    [
+        {"query": "pixels"},
+        {"query": "learned"},
+        {"gate": "sigmoid"},
+        {"top_k": 2},
+        {"source_dropout": 0.2},
+    ],
+    ids=str,
+)
+KINDS = pytest.mark.parametrize("weights", ["attention", "static", "prior", "equal"])
 
 
 def narrow(num_classes=3, **arguments):
@@ -254,6 +265,10 @@ def test_config_returns_every_argument(weights, head):
         "stem": "cifar",
         "heads": 2,
         "weights": weights,
+        "query": "pixels",
+        "gate": "softmax",
+        "top_k": 3,
+        "source_dropout": 0.1,
         "older_weight": 0.2,
         "head": head,
         "width": 8,
@@ -351,6 +366,25 @@ def test_training_lowers_the_loss(weights, head):
     kernels = [v for v in model.trainable_variables if "mixing/query/kernel" in v.path]
     assert all(np.abs(v.numpy()).max() > 0 for v in kernels)
     assert bool(kernels) == (weights == "attention")
+
+
+@VARIANTS
+def test_every_variant_trains_saves_and_takes_any_size(variant, tmp_path):
+    keras.utils.set_random_seed(0)
+    model = narrow(**variant)
+    model.compile(keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy")
+    images, labels = random_images(24, 16, 12, 3), np.arange(24) % 3
+    losses = model.fit(images, labels, epochs=6, batch_size=8, verbose=0)
+    model.save(tmp_path / "model.keras")
+
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+
+    assert losses.history["loss"][-1] < losses.history["loss"][0]
+    assert loaded.get_config() == model.get_config()
+    other = random_images(2, 19, 24, 3)
+    np.testing.assert_array_equal(
+        loaded.predict(other, verbose=0), model.predict(other, verbose=0)
+    )
 
 
 @pytest.mark.parametrize(
