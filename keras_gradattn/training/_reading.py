@@ -2,8 +2,11 @@
 
 import dataclasses
 import json
+import statistics
+from collections.abc import Sequence
 from typing import Any
 
+from keras_gradattn.training.comparison import mean_and_deviation, show
 from keras_gradattn.training.recipes import RECIPES
 
 Experiment = dict[str, Any]
@@ -25,8 +28,15 @@ RECIPE_TITLES = {
     "as_described": "as described",
     "modern": "modern",
 }
-# Arguments that make a control of a network: its weights of depths, seen by no image.
-CONTROLS = ("mixing", "weights")
+# Arguments that make a control or a variant of a network, and what tables call it.
+VARIANTS = {
+    "mixing": "{}",
+    "weights": "{}",
+    "query": "{} query",
+    "gate": "{} gates",
+    "top_k": "top {} sources",
+    "source_dropout": "sources left out at {}",
+}
 
 
 def of(experiment: Experiment, key: str) -> Any:
@@ -60,11 +70,36 @@ def recipe_title(experiment: Experiment) -> str:
 
 
 def network_title(experiment: Experiment) -> str:
-    """The network as tables call it, with what makes it a control."""
-    options = of(experiment, "model_options")
+    """The network as tables call it, with what makes it a control or a variant."""
     title = MODEL_TITLES.get(of(experiment, "model"), of(experiment, "model"))
-    kinds = [str(options[name]) for name in CONTROLS if name in options]
-    return ", ".join([title, *(kind for kind in kinds if kind != "attention")])
+    kinds = [kind for kind in variants(experiment) if kind != "attention"]
+    return ", ".join([title, *kinds])
+
+
+def variants(experiment: Experiment) -> list[str]:
+    """What makes the network a control or a variant, as tables call it."""
+    options = of(experiment, "model_options")
+    return [
+        VARIANTS[name].format(options[name]) for name in VARIANTS if name in options
+    ]
+
+
+def trunk_title(experiment: Experiment) -> str:
+    """How the network joins its blocks: the trunk of a study of depth or of ideas."""
+    if of(experiment, "model") == "gradattn_pathways":
+        kinds = variants(experiment)
+        if "weights" not in of(experiment, "model_options"):
+            kinds.insert(0, "attention")
+        return ", ".join(["pathways", *kinds])
+    if of(experiment, "model") == "resnet18":
+        shortcuts = of(experiment, "model_options").get("shortcuts", True)
+        return "residual" if shortcuts else "plain"
+    return "published"
+
+
+def layers(experiment: Experiment) -> int:
+    """Depth of a network whose blocks were chosen, classifier included."""
+    return 2 * sum(of(experiment, "model_options")["stage_blocks"]) + 2
 
 
 def is_standard(experiment: Experiment) -> bool:
@@ -75,7 +110,7 @@ def is_standard(experiment: Experiment) -> bool:
 def is_standard_or_control(experiment: Experiment) -> bool:
     """Of full size, on all images."""
     options = set(of(experiment, "model_options"))
-    return options <= set(CONTROLS) and not of(experiment, "limit")
+    return options <= set(VARIANTS) and not of(experiment, "limit")
 
 
 def dead_share(experiment: Experiment) -> float:
@@ -88,6 +123,33 @@ def dead_share(experiment: Experiment) -> float:
 def top1(experiments: list[Experiment]) -> list[float]:
     """Test accuracies in percent."""
     return [100 * e["metrics"]["top1"] for e in experiments]
+
+
+def over_seeds(values: Sequence[float], digits: int = 2) -> str:
+    """`85.91 ± 0.12 (n=3)`, or `85.91` for a single seed."""
+    text = show(*mean_and_deviation(values), digits)
+    return text + (f" (n={len(values)})" if len(values) > 1 else "")
+
+
+def difference(
+    other: Sequence[float], plain: Sequence[float]
+) -> tuple[float, float, float]:
+    """Difference of two means over seeds with its 95 % interval.
+
+    Args:
+        other: One value a seed, two at least.
+        plain: One value a seed, two at least.
+
+    Returns:
+        The mean of `other` minus that of `plain`, and the lower and upper end of
+        Welch's interval, which does not take the variances for equal.
+    """
+    # scikit-learn's dependency.
+    from scipy.stats import ttest_ind
+
+    interval = ttest_ind(other, plain, equal_var=False).confidence_interval()
+    between = statistics.fmean(other) - statistics.fmean(plain)
+    return between, float(interval.low), float(interval.high)
 
 
 def best_validation(experiment: Experiment) -> float:

@@ -1,15 +1,20 @@
 """A section of the report: how networks of several depths train."""
 
+import statistics
 from pathlib import Path
 
 from keras_gradattn import datasets
 from keras_gradattn.training._reading import (
     Experiment,
     best_validation,
+    layers,
     of,
+    over_seeds,
     recipe_title,
+    top1,
+    trunk_title,
 )
-from keras_gradattn.training.comparison import table
+from keras_gradattn.training.comparison import group_by_seed, table
 
 # Colours by family, the same in every panel.
 _COLORS = {
@@ -36,25 +41,27 @@ def trainability_section(experiments: list[Experiment], path: Path) -> str:
     chosen = [
         e
         for e in experiments
-        if of(e, "limit") and "stage_blocks" in of(e, "model_options")
+        if of(e, "limit")
+        and "stage_blocks" in of(e, "model_options")
+        and trunk_title(e) in _COLORS
     ]
     if not chosen:
         return ""
-    chosen.sort(key=lambda e: (_layers(e), list(_COLORS).index(_kind(e))))
+    chosen.sort(key=lambda e: (layers(e), list(_COLORS).index(trunk_title(e))))
     rows = []
-    for e in chosen:
-        windows = e["gradients"]["training"]["windows"]
+    for runs in group_by_seed(chosen):
+        windows = [e["gradients"]["training"]["windows"] for e in runs]
         rows.append(
             (
-                str(_layers(e)),
-                _kind(e),
-                f"{e['parameters']:,}",
-                f"{100 * e['history'][-1]['accuracy']:.1f}",
-                f"{best_validation(e):.2f}",
-                f"{100 * e['metrics']['top1']:.2f}",
-                *(_stem_to_last(windows[i]["rms"]) for i in (0, -1)),
-                str(sum(windows[-1]["dead"].values())),
-                f"{e['training_seconds'] / 60:.1f}",
+                str(layers(runs[0])),
+                trunk_title(runs[0]),
+                f"{runs[0]['parameters']:,}",
+                over_seeds([100 * e["history"][-1]["accuracy"] for e in runs], 1),
+                over_seeds([best_validation(e) for e in runs]),
+                over_seeds(top1(runs)),
+                *(_stem_to_last([w[i]["rms"] for w in windows]) for i in (0, -1)),
+                str(max(sum(w[-1]["dead"].values()) for w in windows)),
+                f"{min(e['training_seconds'] for e in runs) / 60:.1f}",
             )
         )
     first = chosen[0]
@@ -71,10 +78,11 @@ def trainability_section(experiments: list[Experiment], path: Path) -> str:
             "",
             f"{datasets.spec(of(first, 'dataset')).title}, {of(first, 'limit'):,} "
             f"images a split, filters {filters}, recipe {recipe_title(first)}, at most "
-            f"{of(first, 'max_epochs')} epochs, one seed each; all short. *Plain* is "
+            f"{of(first, 'max_epochs')} epochs; all short. *Plain* is "
             "the residual network without its shortcuts, *published* the same trunk "
             "with the head of GradAttn V2. *Stem / stage 4* is the ratio of the "
-            "gradients' RMS over the kernels of stem and last stage: 1 is even.",
+            "gradients' RMS over the kernels of stem and last stage: 1 is even (over "
+            "seeds the geometric mean). The picture has every seed.",
             "",
             table(header, rows, "markdown"),
             "",
@@ -83,23 +91,14 @@ def trainability_section(experiments: list[Experiment], path: Path) -> str:
     )
 
 
-def _stem_to_last(rms: dict[str, float | None]) -> str:
-    stem, last = rms["stem"], rms["stage4"]
-    # A diverged run has no number, a dead stage none to divide by.
-    return f"{stem / last:.2g}" if stem is not None and last else ""
-
-
-def _layers(experiment: Experiment) -> int:
-    return 2 * sum(of(experiment, "model_options")["stage_blocks"]) + 2
-
-
-def _kind(experiment: Experiment) -> str:
-    model, options = of(experiment, "model"), of(experiment, "model_options")
-    if model == "gradattn_pathways":
-        return f"pathways, {options.get('weights', 'attention')}"
-    if model == "resnet18":
-        return "residual" if options.get("shortcuts", True) else "plain"
-    return "published"
+def _stem_to_last(rms_by_run: list[dict[str, float | None]]) -> str:
+    ratios = [
+        rms["stem"] / rms["stage4"]
+        for rms in rms_by_run
+        # A diverged run has no number, a dead stage none to divide by.
+        if rms["stem"] is not None and rms["stage4"]
+    ]
+    return f"{statistics.geometric_mean(ratios):.2g}" if ratios else ""
 
 
 def _is_of_trunk(layer: str) -> bool:
@@ -112,7 +111,7 @@ def _is_of_trunk(layer: str) -> bool:
 def _draw_trainability(chosen: list[Experiment], path: Path) -> None:
     from matplotlib.figure import Figure
 
-    depths = sorted({_layers(e) for e in chosen})
+    depths = sorted({layers(e) for e in chosen})
     figure = Figure(figsize=(4 * len(depths), 7.5), layout="constrained")
     panels = figure.subplots(2, len(depths), squeeze=False, sharey="row")
     for column, depth in enumerate(depths):
@@ -122,15 +121,15 @@ def _draw_trainability(chosen: list[Experiment], path: Path) -> None:
         gradients.set_xlabel("convolution of the trunk, from shallow to deep")
         gradients.set_yscale("log")
         for e in chosen:
-            if _layers(e) != depth:
+            if layers(e) != depth:
                 continue
-            color = _COLORS[_kind(e)]
+            color = _COLORS[trunk_title(e)]
             history = e["history"]
             curves.plot(
                 [record["epoch"] for record in history],
                 [100 * record["val_accuracy"] for record in history],
                 color,
-                label=_kind(e),
+                label=trunk_title(e),
             )
             rms = [
                 line["rms"]

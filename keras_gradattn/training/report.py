@@ -16,23 +16,24 @@ from keras_gradattn.training._reading import (
     Experiment,
     best_validation,
     dead_share,
+    difference,
     is_standard,
     is_standard_or_control,
     network_title,
     of,
+    over_seeds,
     recipe_name,
     recipe_title,
     top1,
 )
 from keras_gradattn.training._report_pathways import pathways_section
 from keras_gradattn.training._report_trainability import trainability_section
+from keras_gradattn.training._report_variants import variants_section
 from keras_gradattn.training.comparison import (
     group_by_seed,
-    mean_and_deviation,
     published,
     read_results,
     remarks,
-    show,
     table,
 )
 from keras_gradattn.training.experiment import MODELS
@@ -94,6 +95,7 @@ def write_report(results: str | Path = "results") -> Path:
         _attention(experiments, folder),
         pathways_section(experiments, folder / _FIGURES / "pathways.png"),
         trainability_section(experiments, folder / _FIGURES / "depth.png"),
+        variants_section(experiments),
         _not_run(experiments),
         _every_run(experiments),
     ]
@@ -233,20 +235,12 @@ def _differences(
             other = top1(_seeds(chosen, network, recipe))
             if network == "ResNet-18" or len(plain) < 2 or len(other) < 2:
                 continue
-            difference = statistics.fmean(other) - statistics.fmean(plain)
-            error = math.sqrt(
-                statistics.variance(other) / len(other)
-                + statistics.variance(plain) / len(plain)
-            )
-            verdict = (
-                "more than two standard errors"
-                if abs(difference) > 2 * error
-                else "within two standard errors: no difference is shown"
-            )
+            between, low, high = difference(other, plain)
+            verdict = "a difference" if low * high > 0 else "no difference is shown"
             lines.append(
-                f"* {network} minus ResNet-18, {recipe}: {difference:+.2f} ± "
-                f"{error:.2f} (standard error; {len(other)} and "
-                f"{len(plain)} seeds), {verdict}."
+                f"* {network} minus ResNet-18, {recipe}: {between:+.2f} (95 % interval "
+                f"{low:+.2f} to {high:+.2f}; {len(other)} and {len(plain)} seeds): "
+                f"{verdict}."
             )
     return lines
 
@@ -328,7 +322,7 @@ def _repaired(
 def _repaired_cell(found: list[tuple[bool, float]]) -> str:
     if not found:
         return ""
-    return _mean_over_seeds([accuracy for _, accuracy in found]) + (
+    return over_seeds([accuracy for _, accuracy in found]) + (
         "*" if any(borrowed for borrowed, _ in found) else ""
     )
 
@@ -717,9 +711,4 @@ def _cell(experiments: list[Experiment], network: str, recipe: str) -> str:
     if not runs:
         return ""
     short = any(e["short"] for e in runs)
-    return _mean_over_seeds(top1(runs)) + (", short" if short else "")
-
-
-def _mean_over_seeds(accuracies: Sequence[float]) -> str:
-    text = show(*mean_and_deviation(accuracies))
-    return text + (f" (n={len(accuracies)})" if len(accuracies) > 1 else "")
+    return over_seeds(top1(runs)) + (", short" if short else "")
