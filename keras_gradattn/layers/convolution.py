@@ -9,7 +9,8 @@ from keras import ops
 from keras_gradattn.layers.device import runs_on_cpu
 from keras_gradattn.layers.linear import fan_in_uniform
 from keras_gradattn.layers.position_products import convolve_positions
-from keras_gradattn.layers.xla_convolution import choose_eigen_convolution
+from keras_gradattn.layers.xla_memory import return_compiler_memory
+from keras_gradattn.layers.xla_options import choose_xla_options
 
 FORMS = ("auto", "backend", "positions")
 
@@ -148,7 +149,8 @@ class SymmetricConv2D(keras.layers.Conv2D):
         bias_initializer: Any = None,
         **kwargs: Any,
     ):
-        choose_eigen_convolution()
+        choose_xla_options()
+        return_compiler_memory()
         super().__init__(
             filters,
             kernel_size,
