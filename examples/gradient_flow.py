@@ -42,15 +42,9 @@ def trunk(kind: str, depth: int, filters: tuple[int, ...]) -> keras.Model:
         "stage_filters": filters,
         "stage_blocks": BLOCKS[depth],
     }
-    if kind == "residual":
-        return keras_gradattn.ResNet18(**arguments)
-    model = keras_gradattn.GradAttnV2(**arguments, width=64, feed_forward=128)
     if kind == "GradAttn":
-        return model
-    # The same trunk without the attention pathways: only the last stage is used.
-    x = keras.layers.GlobalAveragePooling2D()(model.get_layer("stage4").output)
-    outputs = keras.layers.Dense(10, activation="softmax", name="classifier")(x)
-    return keras.Model(model.input, outputs, name="plain")
+        return keras_gradattn.GradAttnV2(**arguments, width=64, feed_forward=128)
+    return keras_gradattn.ResNet18(**arguments, shortcuts=kind == "residual")
 
 
 def train_and_measure(model, name, x, y, steps, batch_size):

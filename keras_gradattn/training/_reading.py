@@ -36,6 +36,8 @@ VARIANTS = {
     "gate": "{} gates",
     "top_k": "top {} sources",
     "source_dropout": "sources left out at {}",
+    "heads": "{} heads",
+    "older_weight": "older depths at {}",
 }
 
 
