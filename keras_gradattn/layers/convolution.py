@@ -198,14 +198,14 @@ class SymmetricConv2D(keras.layers.Conv2D):
         positions = self._computes_positions(inputs, height, width)
         convolve = self._convolve_positions if positions else self._convolve_on_backend
         if self._channels_last:
-            return convolve(inputs, kernel, "channels_last")
+            return convolve(inputs, kernel)
         if not positions and not _has_channels_last_alone(inputs):
-            return convolve(inputs, kernel, "channels_first")
+            return self._convolve_on_backend(inputs, kernel, "channels_first")
         channels_last = ops.transpose(inputs, (0, 2, 3, 1))
-        outputs = convolve(channels_last, kernel, "channels_last")
+        outputs = convolve(channels_last, kernel)
         return ops.transpose(outputs, (0, 3, 1, 2))
 
-    def _convolve_positions(self, inputs, kernel, data_format):
+    def _convolve_positions(self, inputs, kernel):
         kernel = ops.convert_to_tensor(kernel, dtype=self.compute_dtype)
         geometry = (self.strides, self.pixels_padded, self.dilation_rate)
         return convolve_positions(inputs, kernel, *geometry)
@@ -225,7 +225,7 @@ class SymmetricConv2D(keras.layers.Conv2D):
             return runs_on_cpu(inputs)
         return rows * columns <= limit and runs_on_cpu(inputs)
 
-    def _convolve_on_backend(self, inputs, kernel, data_format):
+    def _convolve_on_backend(self, inputs, kernel, data_format="channels_last"):
         if keras.backend.backend() == "torch":
             kernel = _told_apart(kernel)
             if not _torch_compiles():

@@ -115,6 +115,13 @@ def is_standard_or_control(experiment: Experiment) -> bool:
     return options <= set(VARIANTS) and not of(experiment, "limit")
 
 
+def is_of_depth_study(experiment: Experiment) -> bool:
+    """On part of the images, at a depth of its own."""
+    return bool(
+        of(experiment, "limit") and "stage_blocks" in of(experiment, "model_options")
+    )
+
+
 def dead_share(experiment: Experiment) -> float:
     """Share of kernels that were dead in the last recorded window."""
     recorded = experiment["gradients"]["training"]

@@ -7,6 +7,7 @@ from keras_gradattn import datasets
 from keras_gradattn.training._reading import (
     Experiment,
     best_validation,
+    is_of_depth_study,
     layers,
     of,
     over_seeds,
@@ -39,11 +40,7 @@ def trainability_section(experiments: list[Experiment], path: Path) -> str:
         Markdown, empty without such runs.
     """
     chosen = [
-        e
-        for e in experiments
-        if of(e, "limit")
-        and "stage_blocks" in of(e, "model_options")
-        and trunk_title(e) in _COLORS
+        e for e in experiments if is_of_depth_study(e) and trunk_title(e) in _COLORS
     ]
     if not chosen:
         return ""

@@ -5,6 +5,7 @@ from keras_gradattn.training._reading import (
     Experiment,
     best_validation,
     difference,
+    is_of_depth_study,
     layers,
     of,
     over_seeds,
@@ -30,11 +31,7 @@ def variants_section(experiments: list[Experiment]) -> str:
     Returns:
         Markdown, empty without such runs.
     """
-    on_part = [
-        e
-        for e in experiments
-        if of(e, "limit") and "stage_blocks" in of(e, "model_options")
-    ]
+    on_part = list(filter(is_of_depth_study, experiments))
     settings = {_setting(e) for e in on_part if len(variants(e)) > _is_control(e)}
     lines = []
     for setting in sorted(settings):

@@ -100,16 +100,20 @@ def test_movement_by_hand():
     np.testing.assert_allclose(weights.mean[0, 0], [0.5, 0.5, np.nan])
 
 
+def assert_at_mean(frozen, weights, images):
+    still = keras_gradattn.pathway_weights(frozen, images)
+    np.testing.assert_allclose(
+        still.values, np.broadcast_to(weights.mean, weights.values.shape), atol=1e-6
+    )
+
+
 def test_frozen_weights_are_the_mean_for_every_image(model, tmp_path):
     images = random_images(6, 16, 16, 3)
     weights = keras_gradattn.pathway_weights(model, images)
 
     frozen = keras_gradattn.freeze_pathways(model, weights)
 
-    still = keras_gradattn.pathway_weights(frozen, images)
-    np.testing.assert_allclose(
-        still.values, np.broadcast_to(weights.mean, weights.values.shape), atol=1e-6
-    )
+    assert_at_mean(frozen, weights, images)
     assert weights.movement[1:].min() > 1e-3
     frozen.save(tmp_path / "frozen.keras")
     loaded = keras.saving.load_model(tmp_path / "frozen.keras")
@@ -127,10 +131,7 @@ def test_every_variant_can_be_frozen(variant):
 
     frozen = keras_gradattn.freeze_pathways(model, weights)
 
-    still = keras_gradattn.pathway_weights(frozen, images)
-    np.testing.assert_allclose(
-        still.values, np.broadcast_to(weights.mean, weights.values.shape), atol=1e-6
-    )
+    assert_at_mean(frozen, weights, images)
     assert np.isfinite(frozen.predict(images, verbose=0)).all()
 
 
