@@ -370,16 +370,17 @@ def test_training_lowers_the_loss(weights, head):
 
 @VARIANTS
 def test_every_variant_trains_saves_and_takes_any_size(variant, tmp_path):
-    keras.utils.set_random_seed(0)
-    model = narrow(**variant)
-    model.compile(keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy")
-    images, labels = random_images(24, 16, 12, 3), np.arange(24) % 3
-    losses = model.fit(images, labels, epochs=6, batch_size=8, verbose=0)
+    model = narrow(**variant, dropout=0.0)
+    model.compile(keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy")
+    labels = np.arange(24) % 3
+    # The class is the brightness: on pure noise, dropped sources hide what is learned.
+    images = random_images(24, 16, 12, 3) + labels[:, None, None, None]
+    losses = model.fit(images, labels, epochs=8, batch_size=24, verbose=0)
     model.save(tmp_path / "model.keras")
 
     loaded = keras.saving.load_model(tmp_path / "model.keras")
 
-    assert losses.history["loss"][-1] < losses.history["loss"][0]
+    assert losses.history["loss"][-1] < 0.8 * losses.history["loss"][0]
     assert loaded.get_config() == model.get_config()
     other = random_images(2, 19, 24, 3)
     np.testing.assert_array_equal(
