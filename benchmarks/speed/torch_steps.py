@@ -129,6 +129,8 @@ class Steps:
                 **self.task.arguments,
             )
             images = torch.empty(self.images.shape)
+        # Batch statistics need more than one image.
+        module.train(self.task.mode == "training")
         with FlopCounterMode(display=False) as counter:
             outputs = module(images)
             if self.task.mode == "training":

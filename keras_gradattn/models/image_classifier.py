@@ -1,5 +1,6 @@
 """What all networks share: arguments, normalisation in front, names for their parts."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -9,6 +10,7 @@ import numpy as np
 from keras_gradattn.layers.arguments import checked_data_format
 from keras_gradattn.layers.linear import full_precision
 from keras_gradattn.models import pytorch_weights
+from keras_gradattn.models.torch_inference import CapturedInference
 from keras_gradattn.models.trunk import check_image_size, check_trunk_arguments
 
 
@@ -26,11 +28,23 @@ class ImageClassifier(keras.Model):
         self.dtype_policy = arguments["dtype"]
         self._arguments = arguments
         self._stage_names = tuple(features)
+        self._inference = CapturedInference()
 
     def call(self, inputs, training=None, mask=None):
         (images,) = keras.tree.flatten(inputs)
         check_image_size(images.shape, self._arguments["data_format"])
-        return super().call(inputs, training=training, mask=mask)
+        forward = functools.partial(super().call, training=training, mask=mask)
+        if self._captures_inference and training is False and mask is None:
+            return self._inference(self, images, forward)
+        return forward(inputs)
+
+    @property
+    def _captures_inference(self) -> bool:
+        return keras.backend.backend() == "torch" and not self.run_eagerly
+
+    def compile(self, *args, **kwargs):
+        self._inference.forget()
+        super().compile(*args, **kwargs)
 
     @property
     def stage_features(self) -> dict[str, Any]:

@@ -1,0 +1,119 @@
+"""PyTorch inference without the layers in between."""
+
+import collections
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+# Capturing takes as long as some fifty passes through the layers lose: once that many
+# images of a shape came, more of them are likely.
+CALLS_BEFORE_CAPTURE = 16
+# Shapes whose operations are kept at a time.
+_MOST_CAPTURES = 4
+
+
+class _Capture(NamedTuple):
+    """Operations of one forward pass, and what they stand for."""
+
+    run: Callable[[Any], Any]
+    layers: tuple[Any, ...]
+    # Each variable and the tensor that was its value: assigning writes into it.
+    values: tuple[tuple[Any, Any], ...]
+
+
+class CapturedInference:
+    """The forward pass of a network on PyTorch as a list of its operations.
+
+    A hundred Keras layers take some ten milliseconds of Python a pass, whatever the
+    batch: as long as the mathematics of one image. Where JAX and TensorFlow trace a
+    function once and run what they saw, Keras walks through the layers each time. This
+    does what they do: after a few passes without gradient on images of one shape it
+    keeps the operations (of PyTorch, on the network's own variables, with the same
+    results bit by bit) and runs these.
+
+    Whatever a capture cannot stand for goes through the layers: gradients, hooks,
+    layers whose `call` was exchanged, variables in a stateless scope, compilation and
+    export. As on the other backends, attributes of layers that are changed later count
+    after the next `compile()`.
+    """
+
+    def __init__(self):
+        self.forget()
+
+    def forget(self) -> None:
+        """Walk through the layers again, and capture anew."""
+        self._passes = collections.Counter()
+        self._captures = {}
+
+    def __call__(self, model, images, forward: Callable[[Any], Any]) -> Any:
+        """What `forward(images)` returns.
+
+        Args:
+            model: The network whose layers `forward` runs.
+            images: Its input.
+            forward: Its forward pass, without dropout and the like.
+
+        Returns:
+            The output.
+        """
+        if not _is_plain_inference(images):
+            return forward(images)
+        # Images in another memory layout have other views.
+        key = (images.shape, images.stride(), images.dtype, images.device)
+        capture = self._captures.get(key)
+        if capture is None:
+            self._passes[key] += 1
+            if self._passes[key] > CALLS_BEFORE_CAPTURE:
+                self._captures[key] = _captured(model, images, forward)
+                if len(self._captures) > _MOST_CAPTURES:
+                    del self._captures[next(iter(self._captures))]
+            return forward(images)
+        return capture.run(images) if _holds(capture) else forward(images)
+
+
+def _captured(model, images, forward) -> _Capture:
+    import torch
+    from torch.fx.experimental.proxy_tensor import make_fx
+    from torch.fx.proxy import TraceError
+
+    layers = tuple(model._flatten_layers(include_self=False))
+    capture = _Capture(forward, layers, tuple((v, v.value) for v in model.variables))
+    if not _holds(capture):
+        return capture
+    try:
+        run = make_fx(forward)(images)
+    except (RuntimeError, TraceError):
+        # An activation of the user's that decides by values, say.
+        return capture
+    # One that computes outside of PyTorch was captured as a constant.
+    other_images = images.new_ones(()) - images
+    same = torch.equal(run(other_images), forward(other_images))
+    return capture._replace(run=run) if same else capture
+
+
+def _is_plain_inference(images) -> bool:
+    import torch
+
+    return (
+        # Neither a symbol nor one of the subclasses with which PyTorch traces.
+        type(images) is torch.Tensor
+        and images.device.type != "meta"
+        and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled(images.device.type)
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+    )
+
+
+def _holds(capture: _Capture) -> bool:
+    """Whether the layers would compute what was captured, and nobody watches them."""
+    from torch.nn.modules import module
+
+    watched = module._global_forward_hooks or module._global_forward_pre_hooks
+    return (
+        not watched
+        and not any(
+            layer._forward_hooks or layer._forward_pre_hooks or "call" in layer.__dict__
+            for layer in capture.layers
+        )
+        and all(variable.value is value for variable, value in capture.values)
+    )
