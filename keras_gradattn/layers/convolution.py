@@ -8,13 +8,13 @@ from keras import ops
 
 from keras_gradattn.layers.device import runs_on_cpu
 from keras_gradattn.layers.linear import fan_in_uniform
-from keras_gradattn.layers.position_products import convolve_positions
+from keras_gradattn.layers.tap_products import convolve_taps
 from keras_gradattn.layers.xla_memory import return_compiler_memory
 from keras_gradattn.layers.xla_options import choose_xla_options
 
-FORMS = ("auto", "backend", "positions")
+FORMS = ("auto", "backend", "taps")
 
-# Largest number of output positions for which one matrix product per position beats
+# Largest number of output positions for which one matrix product per kernel tap beats
 # the backend's own convolution on a CPU.
 _MOST_POSITIONS = {"jax": 4, "tensorflow": 4, "torch": 4}
 
@@ -29,8 +29,8 @@ def set_convolution_form(form: str) -> None:
 
     Args:
         form: `"auto"` (by map size, backend and device), `"backend"` (the backend's own
-            convolution) or `"positions"` (one matrix product per output position,
-            wherever the map's size is known).
+            convolution) or `"taps"` (one matrix product per kernel tap, wherever the
+            map's size is known).
 
     Raises:
         ValueError: If `form` is none of these.
@@ -102,9 +102,9 @@ class SymmetricConv2D(keras.layers.Conv2D):
     number of zero pixels on every side.
 
     On small maps most of what a padded convolution multiplies is padding, and on a CPU
-    XLA's gradient of it is an order of magnitude too slow. There each output position
-    is computed as one matrix product of its valid patch with the matching kernel taps:
-    the same weights, the same numbers. For larger maps the first such layer adds an
+    XLA's gradient of it is an order of magnitude too slow. There each kernel tap is
+    multiplied with the pixels that it meets, in one matrix product: the same weights,
+    the same numbers. For larger maps the first such layer adds an
     option to the environment's `XLA_FLAGS`, by which JAX chooses the faster of XLA's
     own two convolutions on a CPU (unless that option is set already).
 
@@ -115,7 +115,7 @@ class SymmetricConv2D(keras.layers.Conv2D):
         padding: Zero pixels on each side, an integer or a pair (rows, columns). `None`
             (the default) is `dilation * (kernel - 1) // 2`, which keeps the size at
             stride 1 for odd kernels.
-        form: `"auto"` (the default), `"backend"` or `"positions"`; see
+        form: `"auto"` (the default), `"backend"` or `"taps"`; see
             `set_convolution_form`.
         kernel_initializer: `None` (the default) is PyTorch's: uniform within
             `1 / sqrt(fan_in)`.
@@ -195,28 +195,28 @@ class SymmetricConv2D(keras.layers.Conv2D):
 
     def convolution_op(self, inputs, kernel):
         height, width = inputs.shape[1:3] if self._channels_last else inputs.shape[2:4]
-        positions = self._computes_positions(inputs, height, width)
-        convolve = self._convolve_positions if positions else self._convolve_on_backend
+        by_taps = self._multiplies_taps(inputs, height, width)
+        convolve = self._convolve_taps if by_taps else self._convolve_on_backend
         if self._channels_last:
             return convolve(inputs, kernel)
-        if not positions and not _has_channels_last_alone(inputs):
+        if not by_taps and not _has_channels_last_alone(inputs):
             return self._convolve_on_backend(inputs, kernel, "channels_first")
         channels_last = ops.transpose(inputs, (0, 2, 3, 1))
         outputs = convolve(channels_last, kernel)
         return ops.transpose(outputs, (0, 3, 1, 2))
 
-    def _convolve_positions(self, inputs, kernel):
+    def _convolve_taps(self, inputs, kernel):
         kernel = ops.convert_to_tensor(kernel, dtype=self.compute_dtype)
         geometry = (self.strides, self.pixels_padded, self.dilation_rate)
-        return convolve_positions(inputs, kernel, *geometry)
+        return convolve_taps(inputs, kernel, *geometry)
 
-    def _computes_positions(self, inputs, height, width) -> bool:
+    def _multiplies_taps(self, inputs, height, width) -> bool:
         form = self.form if self.form != "auto" else _forced_form
         # While JAX exports a network of any size, height and width are symbols.
         static = isinstance(height, int) and isinstance(width, int)
         if form == "backend" or self.groups != 1 or not static:
             return False
-        if form == "positions":
+        if form == "taps":
             return True
         rows, columns = self._output_size((height, width))
         limit = _MOST_POSITIONS.get(keras.backend.backend(), 0)

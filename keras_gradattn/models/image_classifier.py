@@ -42,9 +42,17 @@ class ImageClassifier(keras.Model):
     def _captures_inference(self) -> bool:
         return keras.backend.backend() == "torch" and not self.run_eagerly
 
-    def compile(self, *args, **kwargs):
+    @property
+    def run_eagerly(self) -> bool:
+        """Whether steps run layer by layer, without tracing or capturing."""
+        return keras.Model.run_eagerly.fget(self)
+
+    @run_eagerly.setter
+    def run_eagerly(self, value: bool) -> None:
+        # Every `compile` sets it. `compile` itself must stay Keras' own: a model that
+        # overrides it is not compiled when it is loaded.
         self._inference.forget()
-        super().compile(*args, **kwargs)
+        keras.Model.run_eagerly.fset(self, value)
 
     @property
     def stage_features(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Adam with its weight decay *in the gradient*, as ``torch.optim.Adam`` does it."""
 
+import contextlib
 import math
 from typing import Any
 
@@ -148,7 +149,8 @@ class CoupledAdam(keras.optimizers.Adam):
         dtype = keras.backend.standardize_dtype(variable.dtype)
         gradient = ops.cast(gradient, dtype)
         if decay := self._decay_of(variable):
-            gradient = gradient + decay * ops.cast(variable, dtype)
+            with _after(gradient):
+                gradient = gradient + decay * ops.cast(variable, dtype)
         index = self._get_variable_index(variable)
         moments = self._momentums[index], self._velocities[index]
         rate = ops.cast(learning_rate, dtype)
@@ -213,3 +215,16 @@ class CoupledAdam(keras.optimizers.Adam):
         # Adam's own switch; this optimizer does not offer it.
         del config["amsgrad"]
         return config
+
+
+def _after(gradient: Any) -> contextlib.AbstractContextManager:
+    """Where TensorFlow computes nothing before it has the gradient.
+
+    It would multiply all weights by their decay at the beginning of the step, and hold
+    a second copy of the weights until the last gradient is there.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    import tensorflow as tf
+
+    return tf.control_dependencies([tf.convert_to_tensor(gradient)])

@@ -35,7 +35,7 @@ def torch_convolution(layer, images):
     strides=st.integers(1, 3),
     padding=st.sampled_from([None, 0, 1, (2, 1)]),
     dilation=st.integers(1, 2),
-    form=st.sampled_from(["backend", "positions", "auto"]),
+    form=st.sampled_from(["backend", "taps", "auto"]),
     use_bias=st.booleans(),
 )
 def test_equals_pytorch(
@@ -80,13 +80,13 @@ def test_equals_pytorch(
 def test_forms_have_equal_gradients(size, strides):
     images = np.random.default_rng(0).normal(size=(3, *size, 5)).astype("float32")
     models = {}
-    for form in ("backend", "positions"):
+    for form in ("backend", "taps"):
         inputs = keras.Input((*size, 5))
         # A convolution in front shows the gradient with respect to the input as well.
         x = keras.layers.Conv2D(5, 1, name="in_front")(inputs)
         outputs = layers.SymmetricConv2D(6, 3, strides, form=form)(x)
         models[form] = keras.Model(inputs, outputs)
-    models["positions"].set_weights(models["backend"].get_weights())
+    models["taps"].set_weights(models["backend"].get_weights())
 
     gradients = {
         form: loss_and_gradients(
@@ -95,7 +95,7 @@ def test_forms_have_equal_gradients(size, strides):
         for form, model in models.items()
     }
 
-    for one, other in zip(gradients["backend"], gradients["positions"], strict=True):
+    for one, other in zip(gradients["backend"], gradients["taps"], strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
@@ -136,10 +136,10 @@ def test_single_filter_has_pytorchs_gradients(dtype, padding):
 
 def test_form_is_chosen_when_traced_whatever_the_declared_size(monkeypatch, backend):
     taken = []
-    real = convolution.convolve_positions
+    real = convolution.convolve_taps
     monkeypatch.setattr(
         convolution,
-        "convolve_positions",
+        "convolve_taps",
         lambda *args: taken.append(args[0].shape[1:3]) or real(*args),
     )
     inputs = keras.Input((None, None, 3))
@@ -157,7 +157,7 @@ def test_form_is_chosen_when_traced_whatever_the_declared_size(monkeypatch, back
 
 @pytest.mark.parametrize("strides", [1, 2])
 def test_pointwise_convolution_is_one_product_on_any_map(strides, monkeypatch):
-    layer = layers.SymmetricConv2D(4, 1, strides, form="positions")
+    layer = layers.SymmetricConv2D(4, 1, strides, form="taps")
     images = np.random.default_rng(0).normal(size=(2, 30, 31, 3)).astype("float32")
     layer.build(images.shape)
     monkeypatch.setattr(keras.ops, "stack", None)
@@ -171,13 +171,13 @@ def test_switch_forces_a_form(monkeypatch):
     def refuse(*args):
         raise AssertionError("position products were taken")
 
-    monkeypatch.setattr(convolution, "convolve_positions", refuse)
+    monkeypatch.setattr(convolution, "convolve_taps", refuse)
     images = np.ones((1, 2, 2, 3), "float32")
 
     layers.set_convolution_form("backend")
     try:
         layers.SymmetricConv2D(4, 3)(images)
-        layers.set_convolution_form("positions")
+        layers.set_convolution_form("taps")
         with pytest.raises(AssertionError, match="position products"):
             layers.SymmetricConv2D(4, 3)(np.ones((1, 20, 20, 3), "float32"))
     finally:
