@@ -62,8 +62,10 @@ def convolve_taps(inputs, kernel, strides, padding, dilation):
         by_meeting = ops.reshape(products, (len(met), -1, filters))
         for meeting, product in zip(meetings, _parts(by_meeting, axis=0), strict=True):
             terms[meeting.position].append(product)
-    nothing = ops.zeros_like(pixels[0][:, :1]) * ops.zeros(filters, dtype=inputs.dtype)
-    outputs = [_sum(of_position) if of_position else nothing for of_position in terms]
+    outputs = [
+        _sum(of_position) if of_position else _nothing(pixels[0], filters)
+        for of_position in terms
+    ]
     return ops.reshape(ops.stack(outputs, axis=1), (-1, rows, columns, filters))
 
 
@@ -100,13 +102,14 @@ def _parts(tensor, axis):
     Split rather than sliced: their gradients are joined, not each padded to the whole
     and added up.
     """
-    if tensor.shape[axis] == 1:
-        return [ops.squeeze(tensor, axis)]
     count = tensor.shape[axis]
-    shape = [size for index, size in enumerate(tensor.shape) if index != axis]
-    # Of these only the batch may be unknown.
-    shape = [-1 if not isinstance(size, int) else size for size in shape]
-    return [ops.reshape(part, shape) for part in ops.split(tensor, count, axis=axis)]
+    parts = ops.split(tensor, count, axis=axis) if count > 1 else [tensor]
+    return [ops.squeeze(part, axis) for part in parts]
+
+
+def _nothing(pixel, filters):
+    """What a position gives that sees nothing but padding."""
+    return ops.zeros_like(pixel[:, :1]) * ops.zeros(filters, dtype=pixel.dtype)
 
 
 def _sum(terms):

@@ -65,7 +65,9 @@ class CapturedInference:
             if self._passes[key] > CALLS_BEFORE_CAPTURE:
                 self._captures[key] = _captured(model, images, forward)
                 if len(self._captures) > _MOST_CAPTURES:
-                    del self._captures[next(iter(self._captures))]
+                    oldest = next(iter(self._captures))
+                    # Counted anew, or shapes that take turns were captured each time.
+                    del self._captures[oldest], self._passes[oldest]
             return forward(images)
         return capture.run(images) if _holds(capture) else forward(images)
 

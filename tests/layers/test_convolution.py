@@ -169,7 +169,7 @@ def test_pointwise_convolution_is_one_product_on_any_map(strides, monkeypatch):
 
 def test_switch_forces_a_form(monkeypatch):
     def refuse(*args):
-        raise AssertionError("position products were taken")
+        raise AssertionError("tap products were taken")
 
     monkeypatch.setattr(convolution, "convolve_taps", refuse)
     images = np.ones((1, 2, 2, 3), "float32")
@@ -178,7 +178,7 @@ def test_switch_forces_a_form(monkeypatch):
     try:
         layers.SymmetricConv2D(4, 3)(images)
         layers.set_convolution_form("taps")
-        with pytest.raises(AssertionError, match="position products"):
+        with pytest.raises(AssertionError, match="tap products"):
             layers.SymmetricConv2D(4, 3)(np.ones((1, 20, 20, 3), "float32"))
     finally:
         layers.set_convolution_form("auto")
