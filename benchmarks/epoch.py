@@ -10,6 +10,7 @@ from images that stay on the accelerator.
 """
 
 import argparse
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -54,6 +55,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--batch", type=int, default=128)
     add("--precision", choices=PRECISIONS[:2], default="float32")
     add("--rounds", type=int, default=3, help="epochs of each contender that count")
+    add(
+        "--together",
+        action="store_true",
+        help="start all contenders at once, for machines with many cores: their first "
+        "epochs then tell nothing",
+    )
     add("--output", type=Path, help="where to write the JSON")
     add("--worker", choices=CONTENDERS, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
@@ -235,16 +242,21 @@ class Process:
 
 @contextlib.contextmanager
 def processes(
-    names: Sequence[str], arguments: Sequence[str]
+    names: Sequence[str], arguments: Sequence[str], together: bool = False
 ) -> Iterator[dict[str, Process]]:
-    """One process after another, so that each compiles alone."""
+    """One process after another, so that each compiles alone, or all together."""
     started = {}
+
+    def begin(name: str) -> None:
+        started[name] = Process(name, arguments)
+        seconds = started[name].first_epoch
+        print(f"{name}: first epoch after {seconds:.1f} s", flush=True)
+
     try:
-        for name in names:
-            started[name] = Process(name, arguments)
-            seconds = started[name].first_epoch
-            print(f"{name}: first epoch after {seconds:.1f} s", flush=True)
-        yield started
+        at_once = len(names) if together else 1
+        with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+            list(pool.map(begin, names))
+        yield {name: started[name] for name in names}
     finally:
         for process in started.values():
             process.close()
@@ -289,7 +301,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"--batch={options.batch}",
         f"--precision={options.precision}",
     ]
-    with processes(options.contenders, settings) as ready:
+    with processes(options.contenders, settings, options.together) as ready:
         seconds = alternate(
             [process.epoch for process in ready.values()],
             options.rounds,

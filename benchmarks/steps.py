@@ -11,10 +11,12 @@ On a machine with a CUDA accelerator the same command runs there.
 """
 
 import argparse
+import concurrent.futures
+import contextlib
 import itertools
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ from benchmarks.speed.contenders import (
     stock,
 )
 from benchmarks.speed.machine import describe_machine, machine_line
-from benchmarks.speed.processes import workers
+from benchmarks.speed.processes import Worker, workers
 from benchmarks.speed.ratios import fastest, speed_ratio
 from benchmarks.speed.turns import alternate
 
@@ -74,6 +76,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         default=["eager", "compile"],
         help="stock Keras convolutions, KerasHub's ResNet-18 (beside ResNet18), plain "
         "PyTorch as it comes, with Adam(fused=True), and by torch.compile",
+    )
+    add(
+        "--together",
+        action="store_true",
+        help="start the contenders of all tables at once, for machines with many "
+        "cores: compile times then tell nothing",
     )
     add(
         "--fit-steps",
@@ -125,35 +133,61 @@ def contenders(options: argparse.Namespace, network: str) -> list[Contender]:
     return taking_part
 
 
-def measure(options: argparse.Namespace, task: Task) -> dict[str, Any]:
-    """One table: every contender's figures on one task."""
+def measure(
+    options: argparse.Namespace, tasks: Sequence[Task]
+) -> Iterator[dict[str, Any]]:
+    """Table after table: every contender's figures on one task."""
     say = _progress()
-    say(task.title)
-    with workers(contenders(options, task.network), task, say) as (ready, failed):
-        seconds = alternate(
-            [worker.seconds_per_step for worker in ready],
-            options.rounds,
-            options.steps_per_round,
-            lambda number: say(f"round {number} of {options.rounds}"),
-        )
-        figures = {}
-        for worker, own_seconds in zip(ready, seconds, strict=True):
-            fit = []
-            if options.fit_steps and worker.contender.engine != "pytorch":
-                fit = worker.seconds_per_step_of_fit(options.fit_steps)
-            figures[worker.contender.name] = {
-                "seconds_per_step": own_seconds,
-                "seconds_per_step_of_fit": fit,
-                **worker.start,
-                **worker.finish(),
-            }
+
+    def started(task):
+        say(task.title)
+        taking_part = contenders(options, task.network)
+        return workers(taking_part, task, say, together=options.together)
+
+    if not options.together:
+        for task in tasks:
+            with started(task) as (ready, failed):
+                yield _figures(options, task, ready, failed, say)
+        return
+    with contextlib.ExitStack() as stack:
+        with concurrent.futures.ThreadPoolExecutor(len(tasks)) as pool:
+            opened = list(
+                pool.map(lambda task: stack.enter_context(started(task)), tasks)
+            )
+        for task, (ready, failed) in zip(tasks, opened, strict=True):
+            yield _figures(options, task, ready, failed, say)
+
+
+def _figures(
+    options: argparse.Namespace,
+    task: Task,
+    ready: Sequence[Worker],
+    failed: dict[str, str],
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    seconds = alternate(
+        [worker.seconds_per_step for worker in ready],
+        options.rounds,
+        options.steps_per_round,
+        lambda number: say(f"round {number} of {options.rounds}"),
+    )
+    figures = {}
+    for worker, own_seconds in zip(ready, seconds, strict=True):
+        fit = []
+        if options.fit_steps and worker.contender.engine != "pytorch":
+            fit = worker.seconds_per_step_of_fit(options.fit_steps)
+        figures[worker.contender.name] = {
+            "seconds_per_step": own_seconds,
+            "seconds_per_step_of_fit": fit,
+            **worker.start,
+            **worker.finish(),
+        }
     counts = (values["operations_per_step"] for values in figures.values())
     operations = next((count for count in counts if count), None)
-    by_name = {worker.contender.name: worker.contender for worker in ready}
     references = {
-        name: values["seconds_per_step"]
-        for name, values in figures.items()
-        if by_name[name].is_reference
+        worker.contender.name: figures[worker.contender.name]["seconds_per_step"]
+        for worker in ready
+        if worker.contender.is_reference
     }
     reference = fastest(references) if references else None
     for values in figures.values():
@@ -277,10 +311,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     report = {"machine": describe_machine(), "options": vars(options), "results": []}
     print(machine_line(report["machine"]), "\n", flush=True)
-    for network, mode, precision, batch, size in itertools.product(
-        options.networks, options.mode, options.precision, options.batch, options.sizes
-    ):
-        task = Task(
+    tasks = [
+        Task(
             network=network,
             size=size,
             channels=options.channels,
@@ -289,7 +321,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             mode=mode,
             arguments=options.arguments,
         )
-        result = measure(options, task)
+        for network, mode, precision, batch, size in itertools.product(
+            options.networks,
+            options.mode,
+            options.precision,
+            options.batch,
+            options.sizes,
+        )
+    ]
+    for result in measure(options, tasks):
         report["results"].append(result)
         print(f"\n{table(result)}\n", flush=True)
         if options.output:

@@ -1,5 +1,6 @@
 """Worker processes, seen from the command that starts them and lets them take turns."""
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -122,6 +123,7 @@ def workers(
     task: Task,
     report: Callable[[str], None],
     start: Callable[..., Worker] = Worker,
+    together: bool = False,
 ) -> Iterator[tuple[list[Worker], dict[str, str]]]:
     """Start workers one after another, so that each compiles alone.
 
@@ -130,26 +132,34 @@ def workers(
         task: On what.
         report: Told of each one's progress.
         start: Makes a worker.
+        together: Whether they start and compile side by side, which is over sooner
+            where there are many cores, and tells nothing of how long compiling takes.
 
     Yields:
         The workers that stand ready, and the others' last words by name.
     """
-    ready, failed = [], {}
+    ready, failed = {}, {}
+
+    def begin(number: int) -> None:
+        contender = contenders[number]
+        # `torch.compile` keeps its results; compilation is to be measured.
+        environment = {"TORCHINDUCTOR_CACHE_DIR": f"{caches}/{number}"}
+        try:
+            worker = start(contender, task, environment)
+        except WorkerError as error:
+            failed[contender.name] = str(error)
+            report(f"{contender.name}: not measured: {error}")
+            return
+        ready[number] = worker
+        seconds = worker.start["compile_and_first_step_seconds"]
+        report(f"{contender.name}: compiled, first step after {seconds:.1f} s")
+
+    at_once = len(contenders) if together else 1
     with tempfile.TemporaryDirectory() as caches:
         try:
-            for number, contender in enumerate(contenders):
-                # `torch.compile` keeps its results; compilation is to be measured.
-                environment = {"TORCHINDUCTOR_CACHE_DIR": f"{caches}/{number}"}
-                try:
-                    worker = start(contender, task, environment)
-                except WorkerError as error:
-                    failed[contender.name] = str(error)
-                    report(f"{contender.name}: not measured: {error}")
-                    continue
-                ready.append(worker)
-                seconds = worker.start["compile_and_first_step_seconds"]
-                report(f"{contender.name}: compiled, first step after {seconds:.1f} s")
-            yield ready, failed
+            with concurrent.futures.ThreadPoolExecutor(max(1, at_once)) as pool:
+                list(pool.map(begin, range(len(contenders))))
+            yield [ready[number] for number in sorted(ready)], failed
         finally:
-            for worker in ready:
+            for worker in ready.values():
                 worker.close()

@@ -1,7 +1,9 @@
 """Turns, medians and ratios, against what one finds by hand."""
 
+import contextlib
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -140,7 +142,8 @@ def test_contenders_of_a_table():
     assert executions["keras torch"] == 1
 
 
-def test_a_worker_that_fails_is_named_and_the_others_go_on():
+@pytest.mark.parametrize("together", [False, True])
+def test_a_worker_that_fails_is_named_and_the_others_go_on(together):
     closed, said = [], []
 
     def start(contender, task, environment):
@@ -152,15 +155,60 @@ def test_a_worker_that_fails_is_named_and_the_others_go_on():
             close=lambda: closed.append(contender.name),
         )
 
-    with workers([ours("torch"), ours("jax")], Task(), said.append, start) as (
-        ready,
-        failed,
-    ):
+    taking_part = [ours("torch"), ours("jax")]
+    with workers(taking_part, Task(), said.append, start, together) as (ready, failed):
         names = [worker.contender.name for worker in ready]
 
     assert names == ["keras jax"] == closed
     assert failed == {"keras torch": "ImportError: no module"}
     assert "keras torch: not measured: ImportError: no module" in said
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_workers_start_together_when_told_and_keep_their_order(together):
+    both_started = threading.Barrier(2, timeout=0.5 if not together else 30)
+
+    def start(contender, task, environment):
+        try:
+            both_started.wait()
+        except threading.BrokenBarrierError:
+            raise WorkerError("alone") from None
+        return SimpleNamespace(
+            contender=contender,
+            start={"compile_and_first_step_seconds": 1.0},
+            close=lambda: None,
+        )
+
+    taking_part = [ours("torch"), ours("jax")]
+    with workers(taking_part, Task(), print, start, together) as (ready, failed):
+        names = [worker.contender.name for worker in ready]
+
+    assert names == (["keras torch", "keras jax"] if together else [])
+    assert len(failed) == (0 if together else 2)
+
+
+def test_tables_whose_contenders_start_together_are_measured_one_by_one(monkeypatch):
+    open_tasks, measured = set(), []
+
+    @contextlib.contextmanager
+    def fake_workers(taking_part, task, report, together):
+        assert together
+        open_tasks.add(task)
+        yield [], {}
+        open_tasks.remove(task)
+
+    def fake_figures(options, task, ready, failed, say):
+        measured.append((task.batch, len(open_tasks)))
+        return {}
+
+    monkeypatch.setattr(steps, "workers", fake_workers)
+    monkeypatch.setattr(steps, "_figures", fake_figures)
+    monkeypatch.setattr(Task, "__hash__", lambda task: task.batch)
+
+    list(steps.measure(steps.parse(["--together"]), [Task(batch=4), Task(batch=8)]))
+
+    assert measured == [(4, 2), (8, 2)]
+    assert not open_tasks
 
 
 def test_a_process_that_fails_leaves_its_last_words(backend):
