@@ -39,6 +39,7 @@ from keras_gradattn.training.comparison import (
 from keras_gradattn.training.experiment import MODELS
 from keras_gradattn.training.recipes import RECIPES, RELEASED_INITIALIZATION_MODELS
 
+_LEAST_NORM_SHOWN = 1e-3
 _CAUSE_TITLES = {
     "fixed_steps_coupled": "coupled L2",
     "fixed_steps_decoupled": "decoupled decay",
@@ -627,7 +628,9 @@ def _draw_cause(runs: list[Experiment], path: Path) -> None:
     figure = Figure(
         figsize=(4 * len(_CAUSE_TITLES), 5 * len(models)), layout="constrained"
     )
-    panels = figure.subplots(2 * len(models), len(_CAUSE_TITLES), squeeze=False)
+    panels = figure.subplots(
+        2 * len(models), len(_CAUSE_TITLES), sharey="row", squeeze=False
+    )
     for row, model in enumerate(models):
         for column, (recipe, title) in enumerate(_CAUSE_TITLES.items()):
             above, below = panels[2 * row][column], panels[2 * row + 1][column]
@@ -645,9 +648,14 @@ def _draw_cause(runs: list[Experiment], path: Path) -> None:
                     above.plot(e["weight_norms"]["steps"], norms, color, label=group)
                     below.plot(steps, [w["dead"][group] for w in windows], color)
             below.set_xlabel("step")
-        panels[2 * row][0].set_ylabel("norm of kernels")
-        panels[2 * row + 1][0].set_ylabel("dead kernels")
-    panels[0][0].legend(fontsize="small")
+        above, below = panels[2 * row][0], panels[2 * row + 1][0]
+        above.set_ylabel("norm of kernels")
+        # Starved kernels shrink without end, and would press the others into a line.
+        above.set_ylim(bottom=max(above.get_ylim()[0], _LEAST_NORM_SHOWN))
+        below.set_ylabel("dead kernels")
+        # Where none is dead the axis would show hundredths of a kernel.
+        below.set_ylim(-0.2, max(below.get_ylim()[1], 1.2))
+    panels[0][-1].legend(loc="lower right", fontsize="small")
     figure.savefig(path, dpi=120)
 
 
