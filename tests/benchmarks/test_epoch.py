@@ -1,6 +1,7 @@
 """End-to-end epochs: the peer's own input is right, and epochs are timed."""
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -56,3 +57,26 @@ def test_epochs_are_timed_in_processes_of_their_own(backend, tmp_path, capsys):
     eager = capsys.readouterr().out.splitlines()[-1]
     assert eager.startswith("| pytorch eager |")
     assert "| 1.00 (1.00-1.00) |" in eager
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_processes_start_together_when_told_and_all_end(monkeypatch, together):
+    both_started = threading.Barrier(2, timeout=30)
+    closed = []
+
+    class FakeProcess:
+        def __init__(self, name, arguments):
+            self.name, self.first_epoch = name, 1.0
+            if together:
+                both_started.wait()
+
+        def close(self):
+            closed.append(self.name)
+
+    monkeypatch.setattr(epoch, "Process", FakeProcess)
+
+    with epoch.processes(["b", "a"], [], together) as started:
+        assert list(started) == ["b", "a"]
+        assert not closed
+
+    assert sorted(closed) == ["a", "b"]
