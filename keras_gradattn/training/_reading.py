@@ -161,6 +161,6 @@ def difference(
     return between, float(interval.low), float(interval.high)
 
 
-def best_validation(experiment: Experiment) -> float:
-    """Highest validation accuracy in percent."""
-    return 100 * max(record["val_accuracy"] for record in experiment["history"])
+def best_validation(experiment: Experiment, epochs: int | None = None) -> float:
+    """Highest validation accuracy in percent, of the first `epochs` if given."""
+    return 100 * max(r["val_accuracy"] for r in experiment["history"][:epochs])

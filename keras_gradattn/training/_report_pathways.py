@@ -1,6 +1,9 @@
 """A section of the report: what the mixing weights of pathways do."""
 
+import itertools
+import math
 from pathlib import Path
+from typing import Any
 
 from keras_gradattn import datasets
 from keras_gradattn.training._reading import (
@@ -10,7 +13,9 @@ from keras_gradattn.training._reading import (
     of,
     recipe_title,
 )
-from keras_gradattn.training.comparison import table
+from keras_gradattn.training.comparison import group_by_seed, table
+
+_COLUMNS = 3
 
 
 def pathways_section(experiments: list[Experiment], path: Path) -> str:
@@ -26,6 +31,7 @@ def pathways_section(experiments: list[Experiment], path: Path) -> str:
     chosen = [e for e in experiments if e.get("pathways") and is_standard_or_control(e)]
     if not chosen:
         return ""
+    chosen.sort(key=lambda e: (of(e, "dataset"), recipe_title(e), network_title(e)))
     blocks = list(chosen[0]["pathways"]["movement"])
     rows = []
     for e in chosen:
@@ -70,25 +76,48 @@ def _percent(heads: list[float]) -> str:
 
 
 def _draw_mixing(chosen: list[Experiment], path: Path) -> None:
-    import numpy as np
+    """Draws one panel for runs that differ in nothing but their seed."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.2 * len(chosen), 4.2), layout="constrained")
-    panels = figure.subplots(1, len(chosen), squeeze=False)[0]
-    for axes, e in zip(panels, chosen, strict=True):
-        mean = e["pathways"]["mean"]
-        sources = list(dict.fromkeys(s for row in mean.values() for s in row))
-        values = np.full((len(mean), len(sources)), np.nan)
-        for row, by_source in enumerate(mean.values()):
-            for source, heads in by_source.items():
-                values[row, sources.index(source)] = np.mean(heads)
+    groups = group_by_seed(chosen)
+    columns = min(_COLUMNS, len(groups))
+    rows = math.ceil(len(groups) / columns)
+    figure = Figure(figsize=(4.2 * columns + 1, 3.8 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for axes, runs in itertools.zip_longest(panels.flat, groups):
+        if runs is None:
+            axes.axis("off")
+            continue
+        blocks, sources, values = _mean_weights(runs)
         picture = axes.imshow(values, vmin=0, vmax=1, cmap="viridis")
         axes.set_xticks(range(len(sources)), sources, rotation=90, fontsize=7)
-        axes.set_yticks(range(len(mean)), list(mean), fontsize=7)
-        axes.set_xlabel("source")
+        axes.set_yticks(range(len(blocks)), blocks, fontsize=7)
         axes.set_title(
-            f"{network_title(e)}\n{datasets.spec(of(e, 'dataset')).title}", fontsize=8
+            f"{network_title(runs[0])}\n{datasets.spec(of(runs[0], 'dataset')).title}, "
+            f"{recipe_title(runs[0])}, n={len(runs)}",
+            fontsize=8,
         )
-    panels[0].set_ylabel("fed block")
-    figure.colorbar(picture, ax=list(panels), label="weight, mean over heads, images")
+    figure.supxlabel("source")
+    figure.supylabel("fed block")
+    figure.colorbar(
+        picture,
+        ax=panels,
+        label="weight, mean over heads, images and seeds",
+        shrink=0.6,
+    )
     figure.savefig(path, dpi=120)
+
+
+def _mean_weights(runs: list[Experiment]) -> tuple[list[str], list[str], Any]:
+    """Fed blocks, their sources, and an array (block, source), NaN where none leads."""
+    import numpy as np
+
+    means = [e["pathways"]["mean"] for e in runs]
+    blocks = list(means[0])
+    sources = list(dict.fromkeys(source for row in means[0].values() for source in row))
+    values = np.full((len(blocks), len(sources)), np.nan)
+    for row, block in enumerate(blocks):
+        for source in means[0][block]:
+            over_heads_and_seeds = np.mean([mean[block][source] for mean in means])
+            values[row, sources.index(source)] = over_heads_and_seeds
+    return blocks, sources, values

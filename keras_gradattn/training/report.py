@@ -26,6 +26,7 @@ from keras_gradattn.training._reading import (
     recipe_title,
     top1,
 )
+from keras_gradattn.training._report_equal_length import equal_length_section
 from keras_gradattn.training._report_pathways import pathways_section
 from keras_gradattn.training._report_trainability import trainability_section
 from keras_gradattn.training._report_variants import variants_section
@@ -90,6 +91,7 @@ def write_report(results: str | Path = "results") -> Path:
     sections = [
         _introduction(experiments),
         *(_accuracy(experiments, name) for name in _datasets_of(experiments)),
+        equal_length_section(experiments),
         _defects(experiments, folder),
         _gradients(experiments, folder),
         _cause(experiments, folder),
@@ -655,7 +657,9 @@ def _draw_cause(runs: list[Experiment], path: Path) -> None:
         below.set_ylabel("dead kernels")
         # Where none is dead the axis would show hundredths of a kernel.
         below.set_ylim(-0.2, max(below.get_ylim()[1], 1.2))
-    panels[0][-1].legend(loc="lower right", fontsize="small")
+    # A study under way has panels without a run.
+    drawn = [axes for axes in panels[0] if axes.lines]
+    drawn[-1].legend(loc="lower right", fontsize="small")
     figure.savefig(path, dpi=120)
 
 
@@ -663,25 +667,36 @@ def _draw_attention(runs: list[Experiment], path: Path) -> None:
     import numpy as np
     from matplotlib.figure import Figure
 
-    blocks = max(len(e["attention"]["mean"]) for e in runs)
-    figure = Figure(figsize=(2.6 * blocks + 1, 2.6 * len(runs)), layout="constrained")
-    panels = figure.subplots(len(runs), blocks, squeeze=False)
-    for row, e in zip(panels, runs, strict=True):
+    # Over heads: (block, query, key) of each run.
+    maps = [np.mean(e["attention"]["mean"], axis=1) for e in runs]
+    blocks = max(map(len, maps))
+    rows = math.ceil(len(runs) / 2)
+    figure = Figure(figsize=(4.4 * blocks + 1, 2.5 * rows), layout="constrained")
+    panels = figure.subplots(rows, 2 * blocks, squeeze=False)
+    for axes in panels.flat:
+        axes.axis("off")
+    largest = max(map(np.max, maps))
+    for index, (e, mean) in enumerate(zip(runs, maps, strict=True)):
         stages = e["attention"]["stages"]
-        for block, axes in enumerate(row):
-            if block >= len(e["attention"]["mean"]):
-                axes.axis("off")
-                continue
-            mean_over_heads = np.mean(e["attention"]["mean"][block], axis=0)
-            picture = axes.imshow(mean_over_heads, vmin=0, vmax=1, cmap="viridis")
+        for block, values in enumerate(mean):
+            axes = panels[index % rows][index // rows * blocks + block]
+            axes.axis("on")
+            picture = axes.imshow(values, vmin=0, vmax=largest, cmap="viridis")
             axes.set_xticks(range(len(stages)), stages, rotation=45, fontsize=7)
             axes.set_yticks(range(len(stages)), stages, fontsize=7)
             axes.set_title(
-                f"{network_title(e)}, {of(e, 'dataset')}\n"
+                f"{network_title(e)}, {datasets.spec(of(e, 'dataset')).title}\n"
                 f"{recipe_title(e)}, block {block + 1}",
                 fontsize=7,
             )
-    figure.colorbar(picture, ax=panels, label="attention, mean over heads and images")
+    figure.colorbar(
+        picture,
+        ax=panels,
+        label="attention, mean over heads and images",
+        location="bottom",
+        shrink=0.4,
+        aspect=40,
+    )
     figure.savefig(path, dpi=120)
 
 

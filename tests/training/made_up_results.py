@@ -25,6 +25,7 @@ def write_result(
     options=None,
     other_accuracy=None,
     tag="",
+    validation=None,
 ):
     """Write one result with a test accuracy of `accuracy` (in tenths of a percent)."""
     windows = [
@@ -109,6 +110,12 @@ def write_result(
             "epoch": 12 if best else 5,
             "metrics": _metrics(other_accuracy),
         }
+    if validation is not None:
+        content["epochs_run"] = len(validation)
+        content["history"] = [
+            {"epoch": 1 + index, "accuracy": 0.9, "val_accuracy": value}
+            for index, value in enumerate(validation)
+        ]
     content["configuration"]["recipe"]["augmentation"] = None
     path = folder / f"{dataset}-{model}-{recipe}-seed{seed}{tag}.json"
     write_json(path, content)

@@ -48,6 +48,7 @@ def test_every_section_is_there_and_every_figure_exists(study):
     text = write_report(study).read_text()
     assert re.findall(r"^## (.*)$", text, re.M) == [
         "Fashion-MNIST",
+        "At equal length",
         "One defect at a time",
         "Gradient health and accuracy",
         "Does coupled L2 starve layers?",
@@ -81,6 +82,32 @@ def test_no_winner_inside_the_noise(study):
     # 2.94 degrees of freedom, 3.22 standard errors of 0.129.
     assert "+3.90 (95 % interval +3.48 to +4.32; 3 and 3 seeds)" in v3
     assert v3.endswith(": a difference.")
+
+
+def test_networks_at_the_length_of_the_shortest(tmp_path):
+    write_result(tmp_path, model="resnet18", validation=[0.5, 0.625, 0.75, 0.875])
+    write_result(tmp_path, model="gradattn_v1", validation=[0.25, 0.375, 0.75])
+    options = {"mixing": "equal"}
+    for seed, second in enumerate((0.5, 0.52)):
+        write_result(tmp_path, seed=seed, model="gradattn_v2", options=options,
+                     validation=[0.375, second], tag="-equal")  # fmt: skip
+    body = section(write_report(tmp_path).read_text(), "At equal length")
+    rows = [cells(line)[2:] for line in body.splitlines() if line.startswith("| F")]
+    assert rows == [
+        ["ResNet-18", "2", "62.50"],
+        ["GradAttn V1", "2", "37.50"],
+        ["GradAttn V2, equal", "2", "51.00 ± 1.41 (n=2)"],
+    ]
+
+
+@pytest.mark.parametrize("recipe", ["modern", "fixed_steps_coupled", "as_described"])
+def test_no_common_length_for_schedules_that_know_theirs_or_two_networks(
+    tmp_path, recipe
+):
+    models = ["resnet18", "gradattn_v1", "gradattn_v2"]
+    for model in models[: 2 if recipe == "as_described" else 3]:
+        write_result(tmp_path, model=model, recipe=recipe)
+    assert "## At equal length" not in write_report(tmp_path).read_text()
 
 
 def cells(line):
