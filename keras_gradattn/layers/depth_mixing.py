@@ -67,6 +67,9 @@ class DepthMixing(keras.layers.Layer):
             the weights' sum is free. It starts at the same weights.
         top_k: Only the `top_k` largest logits of each head take part in the softmax,
             those that tie with the last included. `None` (the default) is all.
+        logit_cap: Bound `c` of what is learned of a logit `l = b + q.k / ...`, which
+            becomes `c tanh(l / c)` (Gemma Team 2024, arXiv:2408.00118, section 2), so
+            that no source is ever shut off. `None` (the default) bounds nothing.
         source_dropout: Rate at which, in training, a source is left out for an image:
             the softmax is taken over the others, sigmoids are divided by `1 - rate`.
             Where every source would go all stay. Stochastic depth (Huang et al. 2016)
@@ -107,6 +110,7 @@ class DepthMixing(keras.layers.Layer):
         query: str = "map",
         gate: str = "softmax",
         top_k: int | None = None,
+        logit_cap: float | None = None,
         source_dropout: float = 0.0,
         seed: int | None = None,
         prior: Sequence[float] | None = None,
@@ -116,12 +120,13 @@ class DepthMixing(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         check_positive_integers(heads=heads)
-        check_mixing(weights, query, gate, top_k, source_dropout)
+        check_mixing(weights, query, gate, top_k, logit_cap, source_dropout)
         self.heads = int(heads)
         self.mixing_weights = weights
         self.query_of = query
         self.gate = gate
         self.top_k = top_k
+        self.logit_cap = None if logit_cap is None else float(logit_cap)
         self.source_dropout = float(source_dropout)
         self.seed = seed
         if self.source_dropout:
@@ -276,6 +281,8 @@ class DepthMixing(keras.layers.Layer):
             if len(products.shape) == 5:
                 logits = logits[:, :, None, None]
             logits = logits + products
+        if self.logit_cap is not None:
+            logits = self.logit_cap * ops.tanh(logits / self.logit_cap)
         lead = (1, count, *[1] * (len(logits.shape) - 2))
         kept = self._kept(maps, lead, training)
         if self.mixing_weights != "equal" and self.gate == "sigmoid":
@@ -402,6 +409,7 @@ class DepthMixing(keras.layers.Layer):
             "query": self.query_of,
             "gate": self.gate,
             "top_k": self.top_k,
+            "logit_cap": self.logit_cap,
             "source_dropout": self.source_dropout,
             "seed": self.seed,
             "prior": self.prior,
@@ -478,7 +486,12 @@ def average_pool(inputs, size: int, data_format: str):
 
 
 def check_mixing(
-    weights: str, query: str, gate: str, top_k: int | None, source_dropout: float
+    weights: str,
+    query: str,
+    gate: str,
+    top_k: int | None,
+    logit_cap: float | None,
+    source_dropout: float,
 ) -> None:
     """Refuse what mixing weights cannot be.
 
@@ -487,6 +500,7 @@ def check_mixing(
         query: One of `QUERIES`.
         gate: One of `GATES`.
         top_k: A positive integer or `None`; only with the softmax.
+        logit_cap: A positive number or `None`.
         source_dropout: At least 0 and below 1.
 
     Raises:
@@ -508,6 +522,13 @@ def check_mixing(
                 "`top_k` chooses among sources that compete, which those of sigmoid "
                 f"gates do not. Received: top_k={top_k}, gate={gate!r}"
             )
+    if logit_cap is not None and (
+        not isinstance(logit_cap, Real) or not 0 < logit_cap < float("inf")
+    ):
+        raise ValueError(
+            "`logit_cap` must be a positive number or None. "
+            f"Received: logit_cap={logit_cap!r}"
+        )
     if not isinstance(source_dropout, Real) or not 0 <= source_dropout < 1:
         raise ValueError(
             "`source_dropout` must be at least 0 and below 1. "

@@ -146,7 +146,8 @@ def freeze_pathways(model: GradAttnPathways, weights: PathwayWeights):
             f"Received: weights of the blocks {weights.blocks}"
         )
     frozen = type(model).from_config(
-        config | {"weights": "static", "top_k": None, "source_dropout": 0.0}
+        config
+        | {"weights": "static", "top_k": None, "logit_cap": None, "source_dropout": 0.0}
     )
     mixings = {f"{block}_mixing" for block in _blocks(model)}
     for layer in frozen.layers:

@@ -130,6 +130,8 @@ class GradAttnPathways(ImageClassifier):
             `"pixels"`, each of its positions; `"learned"`, a vector per block.
         gate: `"softmax"` (the default), sources compete; `"sigmoid"`, each has a gate.
         top_k: How many sources of the softmax take part; `None` (the default) is all.
+        logit_cap: Bound of what is learned of a source's logit; `None` (the default)
+            is none.
         source_dropout: Rate at which a source is left out for an image in training.
             Defaults to 0.
         older_weight: Weight at the start of depths before the previous stage, a
@@ -178,6 +180,7 @@ class GradAttnPathways(ImageClassifier):
         query: str = "map",
         gate: str = "softmax",
         top_k: int | None = None,
+        logit_cap: float | None = None,
         source_dropout: float = 0.0,
         older_weight: float = 0.05,
         head: str = "pool",
@@ -212,6 +215,7 @@ class GradAttnPathways(ImageClassifier):
             "query": query,
             "gate": gate,
             "top_k": top_k,
+            "logit_cap": logit_cap,
             "source_dropout": source_dropout,
         }
         _check_mixing_arguments(stage_filters, older_weight, **mixing)

@@ -35,6 +35,7 @@ VARIANTS = {
     "query": "{} query",
     "gate": "{} gates",
     "top_k": "top {} sources",
+    "logit_cap": "logits within {}",
     "source_dropout": "sources left out at {}",
     "heads": "{} heads",
     "older_weight": "older depths at {}",

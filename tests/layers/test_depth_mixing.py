@@ -49,7 +49,9 @@ def unit_rms(vectors):
     return vectors / np.sqrt((vectors**2).mean(-1, keepdims=True) + 1e-6)
 
 
-def mixed_by_numpy(maps, prior, prior_bias, query, vector, gate="softmax", top_k=None):
+def mixed_by_numpy(
+    maps, prior, prior_bias, query, vector, gate="softmax", top_k=None, cap=np.inf
+):
     """The formula in float64, head by head; maps are channels-last and aligned.
 
     `query` is `W d(h_n)` for every image or position, `(batch, height or 1, width or 1,
@@ -70,6 +72,8 @@ def mixed_by_numpy(maps, prior, prior_bias, query, vector, gate="softmax", top_k
             ],
             axis=1,
         )
+        if np.isfinite(cap):
+            logits = cap * np.tanh(logits / cap)
         shares = np.reshape(prior, (1, -1, 1, 1)) / sum(prior)
         if gate == "sigmoid":
             weights.append(shares * 2 / (1 + np.exp(-logits)))
@@ -96,7 +100,14 @@ def expected_of(layer, maps, prior):
             current = current.mean((1, 2), keepdims=True)
         query, vector = unit_rms(current) @ by_name["kernel"], by_name["bias"]
     return mixed_by_numpy(
-        maps, prior, by_name["prior_bias"], query, vector, layer.gate, layer.top_k
+        maps,
+        prior,
+        by_name["prior_bias"],
+        query,
+        vector,
+        layer.gate,
+        layer.top_k,
+        layer.logit_cap or np.inf,
     )
 
 
@@ -111,6 +122,9 @@ VARIANTS = pytest.mark.parametrize(
         {"top_k": 1},
         {"top_k": 2, "query": "pixels"},
         {"top_k": 9},
+        {"logit_cap": 0.5},
+        {"logit_cap": 0.5, "gate": "sigmoid"},
+        {"logit_cap": 0.5, "top_k": 2, "query": "pixels"},
     ],
     ids=str,
 )
@@ -132,6 +146,21 @@ def test_equals_numpy(variant, data_format):
     mixed = mixed.transpose(0, 2, 3, 1) if first else mixed
     np.testing.assert_allclose(mixed, expected[0], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(weights, expected[1], rtol=1e-5, atol=1e-6)
+
+
+def test_a_cap_holds_whatever_the_image():
+    layer = layers.DepthMixing(HEADS, logit_cap=1.0)
+    layer(random_maps())
+    random = np.random.default_rng(0)
+    for weight in layer.weights:
+        weight.assign(100 * random.normal(size=weight.shape))
+
+    _, weights = layer(random_maps(), return_weights=True)
+
+    weights = as_array(weights)
+    # Far beyond the cap every logit is at one of its ends, 2 apart.
+    assert weights.max() < np.exp(2) / (np.exp(2) + 2) + 1e-6
+    assert weights.min() > 1 / (1 + 2 * np.exp(2)) - 1e-6
 
 
 @VARIANTS
@@ -473,6 +502,8 @@ def test_copy_from_config_and_saved_model(tmp_path):
         ({"gate": "relu"}, "Received: gate='relu'"),
         ({"top_k": 0}, "Received: top_k=0"),
         ({"top_k": 2, "gate": "sigmoid"}, "Received: top_k=2, gate='sigmoid'"),
+        ({"logit_cap": 0}, "Received: logit_cap=0"),
+        ({"logit_cap": "a"}, "Received: logit_cap='a'"),
         ({"source_dropout": 1}, "Received: source_dropout=1"),
         ({"source_dropout": "a"}, "Received: source_dropout='a'"),
         ({"prior": (1, 1)}, "one entry for each of the 3 maps"),
