@@ -13,6 +13,7 @@ from keras_gradattn.layers.arguments import (
     checked_data_format,
     is_positive_integer,
 )
+from keras_gradattn.layers.average_pooling import average_pool
 from keras_gradattn.layers.batch_normalization import BatchNormalization
 from keras_gradattn.layers.convolution import SymmetricConv2D
 from keras_gradattn.layers.depth_descriptor import DepthDescriptor, unit_rms
@@ -452,37 +453,6 @@ class _Alignment(keras.layers.Layer):
     def call(self, inputs, training=None):
         pooled = average_pool(inputs, self.pool_size, self.data_format)
         return self.normalization(self.convolution(pooled), training=training)
-
-
-def average_pool(inputs, size: int, data_format: str):
-    """Average pooling without overlap whose last windows may be cut short.
-
-    Keras' `padding="same"` does so too, but on PyTorch it counts repeated border pixels
-    in windows above two.
-
-    Args:
-        inputs: Map `(batch, height, width, channels)`.
-        size: Window and stride, pixels.
-        data_format: `"channels_last"` or `"channels_first"`.
-
-    Returns:
-        Map `(batch, ceil(height / size), ceil(width / size), channels)`.
-    """
-    if size == 1:
-        return inputs
-    last = data_format == "channels_last"
-    known = inputs.shape[1:3] if last else inputs.shape[2:4]
-
-    def pool(maps):
-        return ops.average_pool(maps, size, size, "valid", data_format)
-
-    if all(isinstance(pixels, int) and pixels % size == 0 for pixels in known):
-        return pool(inputs)
-    # Enough for any size: whole windows of padding are never begun.
-    around = [(0, size - 1)] * 2
-    pads = [(0, 0), *around, (0, 0)] if last else [(0, 0), (0, 0), *around]
-    inside = ops.ones_like(inputs[:1, :, :, :1] if last else inputs[:1, :1])
-    return pool(ops.pad(inputs, pads)) / pool(ops.pad(inside, pads))
 
 
 def check_mixing(

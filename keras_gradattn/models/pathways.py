@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_gradattn.layers.arguments import check_positive_integers
+from keras_gradattn.layers.average_pooling import AveragePooling
 from keras_gradattn.layers.depth_descriptor import DepthDescriptor
 from keras_gradattn.layers.depth_mixing import (
     DepthMixing,
@@ -72,10 +73,9 @@ class _Pathways:
             name = f"{stage}_from_{source}"
             if strides != 1:
                 # From size to size: the large maps are read only once.
-                features = self._finished[source] = keras.layers.AveragePooling2D(
+                features = self._finished[source] = AveragePooling(
                     strides,
-                    padding="same",
-                    data_format=layers.data_format,
+                    layers.data_format,
                     dtype=layers.dtype,
                     name=f"{name}_pool",
                 )(features)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_gradattn import layers
-from keras_gradattn.layers.depth_mixing import average_pool
+from keras_gradattn.layers.average_pooling import average_pool
 from tests.backend_gradients import loss_and_gradients
 
 CHANNELS, HEADS = 8, 2
@@ -321,25 +321,6 @@ def test_descriptors_given_equal_those_computed():
     given_ones = layer(maps, descriptors=[layer.descriptor(m) for m in maps])
 
     np.testing.assert_array_equal(as_array(given_ones), expected)
-
-
-@pytest.mark.parametrize("pixels", [(12, 8), (11, 7), (13, 10)])
-@pytest.mark.parametrize("size", [2, 3, 4, 5])
-def test_average_pooling_takes_what_there_is(pixels, size):
-    maps = random_maps(1, pixels)[0]
-
-    pooled = as_array(average_pool(maps, size, "channels_last"))
-    first = as_array(average_pool(maps.transpose(0, 3, 1, 2), size, "channels_first"))
-
-    for row, column in np.ndindex(*pooled.shape[1:3]):
-        window = maps[
-            :, row * size : (row + 1) * size, column * size : (column + 1) * size
-        ]
-        np.testing.assert_allclose(
-            pooled[:, row, column], window.mean((1, 2)), atol=1e-6
-        )
-    assert pooled.shape[1:3] == tuple(-(-p // size) for p in pixels)
-    np.testing.assert_allclose(first.transpose(0, 2, 3, 1), pooled, atol=1e-6)
 
 
 def different_maps(batch=2):
