@@ -41,7 +41,7 @@ class DepthMixing(keras.layers.Layer):
     start `a_gi = p_i / P` whatever the image, so the layer computes exactly
     `sum_i p_i align(h_i)`: with the default prior of ones the residual sum, which a
     softmax average alone would divide by n. Afterwards every weight is learned and
-    follows the image, while their sum stays `P`.
+    follows the image, while their sum stays `P` (or one, with `normalized=True`).
 
     The last map is the current one: it asks, and the others are brought to its size and
     channels where they differ, by average pooling, a 1x1 convolution and batch
@@ -71,6 +71,8 @@ class DepthMixing(keras.layers.Layer):
         logit_cap: Bound `c` of what is learned of a logit `l = b + q.k / ...`, which
             becomes `c tanh(l / c)` (Gemma Team 2024, arXiv:2408.00118, section 2), so
             that no source is ever shut off. `None` (the default) bounds nothing.
+        normalized: Whether to leave `P` out: `x` is then a weighted average of the maps
+            and no larger than they are. Defaults to `False`.
         source_dropout: Rate at which, in training, a source is left out for an image:
             the softmax is taken over the others, sigmoids are divided by `1 - rate`.
             Where every source would go all stay. Stochastic depth (Huang et al. 2016)
@@ -112,6 +114,7 @@ class DepthMixing(keras.layers.Layer):
         gate: str = "softmax",
         top_k: int | None = None,
         logit_cap: float | None = None,
+        normalized: bool = False,
         source_dropout: float = 0.0,
         seed: int | None = None,
         prior: Sequence[float] | None = None,
@@ -128,6 +131,7 @@ class DepthMixing(keras.layers.Layer):
         self.gate = gate
         self.top_k = top_k
         self.logit_cap = None if logit_cap is None else float(logit_cap)
+        self.normalized = bool(normalized)
         self.source_dropout = float(source_dropout)
         self.seed = seed
         if self.source_dropout:
@@ -371,12 +375,13 @@ class DepthMixing(keras.layers.Layer):
         last = self.data_format == "channels_last"
         channels = maps[-1].shape[self._channel_axis]
         count = len(maps)
-        scaled = weights * float(self._prior_of(count).sum())
+        if not self.normalized:
+            weights = weights * float(self._prior_of(count).sum())
         lead = 1 if weights.shape[0] == 1 else ops.shape(weights)[0]
         positions = tuple(ops.shape(weights)[2:4]) if len(weights.shape) == 5 else ()
         # Every channel gets the weight of its head.
         shape = (lead, count, *positions, self.heads, channels // self.heads)
-        per_channel = ops.broadcast_to(scaled[..., None], shape)
+        per_channel = ops.broadcast_to(weights[..., None], shape)
         height, width = positions or (1, 1)
         per_channel = ops.reshape(
             ops.cast(per_channel, self.compute_dtype),
@@ -411,6 +416,7 @@ class DepthMixing(keras.layers.Layer):
             "gate": self.gate,
             "top_k": self.top_k,
             "logit_cap": self.logit_cap,
+            "normalized": self.normalized,
             "source_dropout": self.source_dropout,
             "seed": self.seed,
             "prior": self.prior,

@@ -132,6 +132,9 @@ class GradAttnPathways(ImageClassifier):
         top_k: How many sources of the softmax take part; `None` (the default) is all.
         logit_cap: Bound of what is learned of a source's logit; `None` (the default)
             is none.
+        normalized: Whether the weights of a sum add to one instead of to what they are
+            at the start (`P` above). Only the head sees the difference: behind every
+            other sum is a convolution with batch normalisation. Defaults to `False`.
         source_dropout: Rate at which a source is left out for an image in training.
             Defaults to 0.
         older_weight: Weight at the start of depths before the previous stage, a
@@ -181,6 +184,7 @@ class GradAttnPathways(ImageClassifier):
         gate: str = "softmax",
         top_k: int | None = None,
         logit_cap: float | None = None,
+        normalized: bool = False,
         source_dropout: float = 0.0,
         older_weight: float = 0.05,
         head: str = "pool",
@@ -219,6 +223,7 @@ class GradAttnPathways(ImageClassifier):
             "source_dropout": source_dropout,
         }
         _check_mixing_arguments(stage_filters, older_weight, **mixing)
+        mixing["normalized"] = bool(normalized)
         head_arguments = _checked_head_arguments(
             head,
             num_classes=num_classes,

@@ -38,6 +38,7 @@ VARIANTS = {
     "logit_cap": "logits within {}",
     "source_dropout": "sources left out at {}",
     "heads": "{} heads",
+    "normalized": "normalized",
     "older_weight": "older depths at {}",
 }
 

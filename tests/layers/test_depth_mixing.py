@@ -50,7 +50,15 @@ def unit_rms(vectors):
 
 
 def mixed_by_numpy(
-    maps, prior, prior_bias, query, vector, gate="softmax", top_k=None, cap=np.inf
+    maps,
+    prior,
+    prior_bias,
+    query,
+    vector,
+    gate="softmax",
+    top_k=None,
+    cap=np.inf,
+    normalized=False,
 ):
     """The formula in float64, head by head; maps are channels-last and aligned.
 
@@ -84,7 +92,8 @@ def mixed_by_numpy(
                 column[np.argsort(column)[: -(top_k or len(column))]] = -np.inf
             weights.append(softmax(logits))
         for i, source in enumerate(maps):
-            share = sum(prior) * weights[-1][:, i, ..., None]
+            total = 1 if normalized else sum(prior)
+            share = total * weights[-1][:, i, ..., None]
             mixed[..., group] += share * source[..., group]
     return mixed, np.stack(weights, axis=1).mean((3, 4))
 
@@ -108,6 +117,7 @@ def expected_of(layer, maps, prior):
         layer.gate,
         layer.top_k,
         layer.logit_cap or np.inf,
+        layer.normalized,
     )
 
 
@@ -122,6 +132,8 @@ VARIANTS = pytest.mark.parametrize(
         {"top_k": 1},
         {"top_k": 2, "query": "pixels"},
         {"top_k": 9},
+        {"normalized": True},
+        {"normalized": True, "gate": "sigmoid"},
         {"logit_cap": 0.5},
         {"logit_cap": 0.5, "gate": "sigmoid"},
         {"logit_cap": 0.5, "top_k": 2, "query": "pixels"},
