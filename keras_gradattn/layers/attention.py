@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_gradattn.layers.arguments import check_positive_integers
 from keras_gradattn.layers.dropout import Dropout
+from keras_gradattn.layers.initializers import Uniform
 from keras_gradattn.layers.linear import Linear
 from keras_gradattn.layers.precision import matmul
 
@@ -98,7 +99,7 @@ class MultiHeadSelfAttention(keras.layers.Layer):
             if self.rotary:
                 return inward
             # A seedless initialiser repeats itself, so each projection has its own.
-            drawn = keras.initializers.RandomUniform(-bound, bound)
+            drawn = Uniform(-bound, bound)
             return {**inward, "kernel_initializer": drawn}
 
         if self.mixing == "attention":

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_gradattn.layers.device import runs_on_cpu
-from keras_gradattn.layers.linear import fan_in_uniform
+from keras_gradattn.layers.initializers import FanInUniform, Uniform
 from keras_gradattn.layers.tap_products import convolve_taps
 from keras_gradattn.layers.xla_memory import return_compiler_memory
 from keras_gradattn.layers.xla_options import choose_xla_options
@@ -156,7 +156,7 @@ class SymmetricConv2D(keras.layers.Conv2D):
             kernel_size,
             strides=strides,
             padding="valid",
-            kernel_initializer=kernel_initializer or fan_in_uniform(),
+            kernel_initializer=kernel_initializer or FanInUniform(),
             bias_initializer=bias_initializer,
             **kwargs,
         )
@@ -176,7 +176,7 @@ class SymmetricConv2D(keras.layers.Conv2D):
             channels = input_shape[-1 if self._channels_last else 1]
             fan_in = channels // self.groups * self.kernel_size[0] * self.kernel_size[1]
             bound = float(fan_in) ** -0.5
-            self.bias_initializer = keras.initializers.RandomUniform(-bound, bound)
+            self.bias_initializer = Uniform(-bound, bound)
         super().build(input_shape)
         self.bias_initializer = given
 

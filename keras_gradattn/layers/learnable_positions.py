@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from keras_gradattn.layers.initializers import Normal
+
 
 @keras.saving.register_keras_serializable(package="keras_gradattn")
 class LearnablePositions(keras.layers.Layer):
@@ -27,9 +29,7 @@ class LearnablePositions(keras.layers.Layer):
 
     def __init__(self, initializer: Any = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.initializer = keras.initializers.get(
-            initializer or keras.initializers.RandomNormal(stddev=1.0)
-        )
+        self.initializer = keras.initializers.get(initializer or Normal(stddev=1.0))
 
     def build(self, input_shape):
         if len(input_shape) != 3 or None in input_shape[1:]:

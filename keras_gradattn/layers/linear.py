@@ -4,14 +4,8 @@ from typing import Any
 
 import keras
 
+from keras_gradattn.layers.initializers import FanInUniform, Uniform
 from keras_gradattn.layers.precision import matmul
-
-
-def fan_in_uniform() -> keras.initializers.Initializer:
-    """Kernel initialiser: uniform within `1 / sqrt(fan_in)`, PyTorch's default."""
-    return keras.initializers.VarianceScaling(
-        scale=1 / 3, mode="fan_in", distribution="uniform"
-    )
 
 
 @keras.saving.register_keras_serializable(package="keras_gradattn")
@@ -47,7 +41,7 @@ class Linear(keras.layers.Dense):
     ):
         super().__init__(
             int(units),
-            kernel_initializer=kernel_initializer or fan_in_uniform(),
+            kernel_initializer=kernel_initializer or FanInUniform(),
             bias_initializer=bias_initializer,
             **kwargs,
         )
@@ -64,7 +58,7 @@ class Linear(keras.layers.Dense):
             # Only here is the fan known; the config keeps `None`, so that a copy with
             # other inputs draws from its own range.
             bound = float(input_shape[-1]) ** -0.5
-            self.bias_initializer = keras.initializers.RandomUniform(-bound, bound)
+            self.bias_initializer = Uniform(-bound, bound)
         super().build(input_shape)
         self.bias_initializer = given
 

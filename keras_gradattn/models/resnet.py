@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_gradattn.layers.cbam import CBAM
+from keras_gradattn.layers.initializers import FanOutNormal, Normal
 from keras_gradattn.layers.linear import Linear, full_precision
 from keras_gradattn.layers.squeeze_excite import SqueezeExcite
 from keras_gradattn.models.image_classifier import (
@@ -115,11 +116,7 @@ def _cbam(name, layers: TrunkLayers):
 
 
 def _small_normal():
-    return keras.initializers.RandomNormal(stddev=0.01)
-
-
-def _kaiming_fan_out():
-    return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
+    return Normal(stddev=0.01)
 
 
 class _ResNet(ImageClassifier):
@@ -171,7 +168,7 @@ class _ResNet(ImageClassifier):
         layers = TrunkLayers(
             arguments["data_format"],
             arguments["dtype"],
-            _kaiming_fan_out if released else lambda: None,
+            FanOutNormal if released else lambda: None,
         )
         features = build_trunk(
             x,
