@@ -106,11 +106,12 @@ class GradAttnPathways(ImageClassifier):
     finished stages are brought to a later stage's shape by average pooling, a 1x1
     convolution and batch normalisation.
 
-    The weights start where a residual network has them, whatever the image: one for the
-    previous stage and for every block of the current one, `older_weight` for the depths
-    before. With the latter near zero the network at its start is the "ReLU-only
-    pre-activation" residual network (He et al. 2016b, figure 4d) with ResNet-D's
-    shortcuts (He et al. 2019).
+    By default the weights start as a plain average, whatever the image, which trained
+    better than the start of a residual network: `normalized=False` with a small
+    `older_weight`. There the previous stage and every block of the current one weigh
+    one, the depths before `older_weight`; with that near zero the network at its start
+    is the "ReLU-only pre-activation" residual network (He et al. 2016b, figure 4d) with
+    ResNet-D's shortcuts (He et al. 2019).
 
     Args:
         num_classes: Number of classes, a positive integer.
@@ -134,11 +135,11 @@ class GradAttnPathways(ImageClassifier):
             is none.
         normalized: Whether the weights of a sum add to one instead of to what they are
             at the start (`P` above). Only the head sees the difference: behind every
-            other sum is a convolution with batch normalisation. Defaults to `False`.
+            other sum is a convolution with batch normalisation. Defaults to `True`.
         source_dropout: Rate at which a source is left out for an image in training.
             Defaults to 0.
         older_weight: Weight at the start of depths before the previous stage, a
-            positive number. Defaults to 0.05.
+            positive number; the other sources weigh 1. Defaults to 1.
         head: `"pool"` (the default: average pooling and a linear classifier) or
             `"gradattn"` (the head of `GradAttnV2` on stem and stages).
         width: Length of a token, of the GradAttn head alone, like the next four.
@@ -184,9 +185,9 @@ class GradAttnPathways(ImageClassifier):
         gate: str = "softmax",
         top_k: int | None = None,
         logit_cap: float | None = None,
-        normalized: bool = False,
+        normalized: bool = True,
         source_dropout: float = 0.0,
-        older_weight: float = 0.05,
+        older_weight: float = 1.0,
         head: str = "pool",
         width: int = 256,
         num_heads: int = 8,

@@ -12,7 +12,7 @@ from keras_gradattn.training._files import replace_file
 
 # In the folder of a run.
 FILE_NAME = "checkpoint.npz"
-_FORMAT = 1
+_FORMAT = 2
 
 
 def training_variables(model: keras.Model) -> list[keras.Variable]:

@@ -38,9 +38,11 @@ VARIANTS = {
     "logit_cap": "logits within {}",
     "source_dropout": "sources left out at {}",
     "heads": "{} heads",
-    "normalized": "normalized",
+    "normalized": "not normalized",
     "older_weight": "older depths at {}",
 }
+# Weights that start as a residual network's, as pathways' once did by default.
+_RESIDUAL_START = {"normalized": False, "older_weight": 0.05}
 
 
 def of(experiment: Experiment, key: str) -> Any:
@@ -83,9 +85,15 @@ def network_title(experiment: Experiment) -> str:
 def variants(experiment: Experiment) -> list[str]:
     """What makes the network a control or a variant, as tables call it."""
     options = of(experiment, "model_options")
+    kinds = []
+    if options.items() >= _RESIDUAL_START.items():
+        # Of equal weights only their scale is a residual network's.
+        equal = options.get("weights") == "equal"
+        kinds = ["not normalized" if equal else "residual start"]
+        options = {k: v for k, v in options.items() if k not in _RESIDUAL_START}
     return [
         VARIANTS[name].format(options[name]) for name in VARIANTS if name in options
-    ]
+    ] + kinds
 
 
 def trunk_title(experiment: Experiment) -> str:

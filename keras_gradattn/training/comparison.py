@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_gradattn.training._earlier_defaults import in_todays_terms
 from keras_gradattn.training._files import read_json
 
 _HEADER = (
@@ -29,7 +30,8 @@ def read_results(folder: str | Path) -> list[dict[str, Any]]:
         folder: Folder that `run` wrote to.
 
     Returns:
-        The content of each JSON, with its file name under `"file"`.
+        The content of each JSON, with its file name under `"file"` and the
+        `model_options` that give its network today.
 
     Raises:
         ValueError: If there is none, or a JSON there is damaged.
@@ -39,7 +41,7 @@ def read_results(folder: str | Path) -> list[dict[str, Any]]:
         content = read_json(path)
         # Other JSON files may live in the folder; these fields make a result.
         if isinstance(content, dict) and {"configuration", "metrics"} <= set(content):
-            found.append(content | {"file": path.name})
+            found.append(in_todays_terms(content) | {"file": path.name})
     if not found:
         raise ValueError(f"There is no finished experiment. Received: results={folder}")
     return found

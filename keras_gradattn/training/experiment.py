@@ -19,6 +19,7 @@ from keras_gradattn.training import _checkpoint
 from keras_gradattn.training._accelerator import accelerator
 from keras_gradattn.training._attention_over_depth import analyze_attention
 from keras_gradattn.training._devices import OneDevice, choose
+from keras_gradattn.training._earlier_defaults import FORMAT, in_todays_terms
 from keras_gradattn.training._files import check_writable, read_json, write_json
 from keras_gradattn.training._gradient_analysis import analyze_gradients
 from keras_gradattn.training._pathways_over_depth import analyze_pathways
@@ -43,7 +44,6 @@ __all__ = [
     "run",
 ]
 
-_FORMAT = 1
 # Modules whose versions change results.
 _VERSIONS = ("keras", "numpy", "tensorflow", "jax", "jaxlib", "torch", "keras-gradattn")
 
@@ -246,7 +246,7 @@ def _run(
         model.save(saved)
         os.replace(saved, save_to)
     content = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "configuration": configuration,
         "short": _was_shortened(trained.recipe, configuration, loop),
         "backend": keras.backend.backend(),
@@ -364,7 +364,7 @@ def _finished(path: Path, configuration: dict[str, Any]) -> dict[str, Any] | Non
     """The result that stands there already, if it is this experiment's."""
     if not path.exists():
         return None
-    finished = read_json(path)
+    finished = in_todays_terms(read_json(path))
     _check_same(finished["configuration"], configuration, path)
     print(f"{path}: finished before, not run again", file=sys.stderr)
     return finished

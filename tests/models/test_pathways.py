@@ -28,7 +28,7 @@ VARIANTS = pytest.mark.parametrize(
         {"gate": "sigmoid"},
         {"top_k": 2},
         {"logit_cap": 0.5},
-        {"normalized": True},
+        {"normalized": False, "older_weight": 0.05},
         {"source_dropout": 0.2},
     ],
     ids=str,
@@ -63,6 +63,7 @@ class Reference:
         self.filters = model.get_config()["stage_filters"]
         self.blocks = model.get_config()["stage_blocks"]
         self.older = model.get_config()["older_weight"]
+        self.normalized = model.get_config()["normalized"]
         self.heads = model.get_config()["heads"]
         self.weights = {
             variable.path: torch.tensor(variable.numpy(), dtype=torch.float64)
@@ -132,7 +133,9 @@ class Reference:
         keys = keys.reshape(len(means), len(sources), self.heads, -1)
         products = (query * keys).sum(-1) / keys.shape[-1] ** 0.5
         shares = (logits + products).softmax(1)
-        by_channel = shares.repeat_interleave(keys.shape[-1], -1) * prior.sum()
+        by_channel = shares.repeat_interleave(keys.shape[-1], -1)
+        if not self.normalized:
+            by_channel = by_channel * prior.sum()
         return sum(x * by_channel[:, i, :, None, None] for i, x in enumerate(sources))
 
     def classified(self, x):
@@ -167,10 +170,17 @@ class Reference:
         return self.classified(x)
 
 
+RESIDUAL_START = {"normalized": False, "older_weight": 0.05}
+
+
 @pytest.mark.usefixtures("double_precision")
-@pytest.mark.parametrize("size", [(24, 20), (29, 37)])
-def test_forward_equals_pytorch(size):
-    model = narrow(dtype="float64", classifier_activation=None)
+@pytest.mark.parametrize(
+    ("size", "options"),
+    [((24, 20), {}), ((29, 37), {}), ((24, 20), RESIDUAL_START)],
+    ids=str,
+)
+def test_forward_equals_pytorch(size, options):
+    model = narrow(dtype="float64", classifier_activation=None, **options)
     disturb(model)
     images = random_images(3, *size, 3).astype("float64")
 
@@ -201,8 +211,13 @@ def test_gradients_equal_pytorch_autograd():
 
 
 @pytest.mark.usefixtures("double_precision")
-def test_starts_as_a_residual_network():
-    model = narrow(dtype="float64", classifier_activation=None, older_weight=1e-12)
+def test_can_start_as_a_residual_network():
+    model = narrow(
+        dtype="float64",
+        classifier_activation=None,
+        normalized=False,
+        older_weight=1e-12,
+    )
     images = random_images(3, 24, 20, 3).astype("float64")
 
     expected = Reference(model, training=False).residual_network(images)
@@ -212,9 +227,21 @@ def test_starts_as_a_residual_network():
     )
 
 
-def test_default_starts_near_the_residual_network():
+@pytest.mark.usefixtures("double_precision")
+def test_default_starts_as_an_average_of_all_depths():
+    model = narrow(dtype="float64", classifier_activation=None)
+    images = random_images(3, 24, 20, 3).astype("float64")
+    reference = Reference(model, training=False)
+    reference.mixed = lambda sources, older, name: sum(sources) / len(sources)
+
+    expected = reference.pathways(images).detach().numpy()
+
+    np.testing.assert_allclose(inference(model, images), expected, atol=AVERAGED)
+
+
+def test_a_small_older_weight_starts_near_the_residual_network():
     near, exact = (
-        narrow(classifier_activation=None, older_weight=weight)
+        narrow(classifier_activation=None, normalized=False, older_weight=weight)
         for weight in (0.05, 1e-9)
     )
     exact.set_weights(near.get_weights())
@@ -271,7 +298,7 @@ def test_config_returns_every_argument(weights, head):
         "gate": "softmax",
         "top_k": 3,
         "logit_cap": 2.0,
-        "normalized": True,
+        "normalized": False,
         "source_dropout": 0.1,
         "older_weight": 0.2,
         "head": head,
@@ -379,7 +406,7 @@ def test_every_variant_trains_saves_and_takes_any_size(variant, tmp_path):
     labels = np.arange(24) % 3
     # The class is the brightness: on pure noise, dropped sources hide what is learned.
     images = random_images(24, 16, 12, 3) + labels[:, None, None, None]
-    losses = model.fit(images, labels, epochs=8, batch_size=24, verbose=0)
+    losses = model.fit(images, labels, epochs=16, batch_size=24, verbose=0)
     model.save(tmp_path / "model.keras")
 
     loaded = keras.saving.load_model(tmp_path / "model.keras")

@@ -26,6 +26,7 @@ def write_result(
     other_accuracy=None,
     tag="",
     validation=None,
+    format=2,
 ):
     """Write one result with a test accuracy of `accuracy` (in tenths of a percent)."""
     windows = [
@@ -40,7 +41,7 @@ def write_result(
         for step in (500, 1000)
     ]
     content = {
-        "format": 1,
+        "format": format,
         "configuration": {
             "dataset": dataset,
             "model": model,

@@ -229,6 +229,41 @@ def test_controls_are_rows_of_their_own(tmp_path):
     ]
 
 
+def test_a_result_of_earlier_defaults_is_another_network(tmp_path):
+    for format, accuracy in ((1, 0.92), (2, 0.93)):
+        write_result(
+            tmp_path,
+            model="gradattn_pathways",
+            accuracy=accuracy,
+            format=format,
+            tag=str(format),
+        )
+    write_result(
+        tmp_path,
+        model="gradattn_pathways",
+        accuracy=0.91,
+        format=1,
+        options={"older_weight": 1, "query": "learned"},
+        tag="older",
+    )
+    write_result(
+        tmp_path,
+        model="gradattn_pathways",
+        accuracy=0.90,
+        format=1,
+        options={"weights": "equal"},
+        tag="equal",
+    )
+    body = section(write_report(tmp_path).read_text(), "Fashion-MNIST")
+    rows = [cells(line) for line in body.splitlines() if line.startswith("|")][2:]
+    assert rows == [
+        ["GradAttnPathways", "", "93.00"],
+        ["GradAttnPathways, equal, not normalized", "", "90.00"],
+        ["GradAttnPathways, learned query, not normalized", "", "91.00"],
+        ["GradAttnPathways, residual start", "", "92.00"],
+    ]
+
+
 def test_recipes_with_other_fields_say_so(tmp_path):
     path = write_result(tmp_path, recipe="modern", accuracy=0.9, short=True)
     content = json.loads(path.read_text())
