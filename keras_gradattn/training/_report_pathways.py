@@ -71,15 +71,22 @@ def pathways_section(experiments: list[Experiment], path: Path) -> str:
     )
 
 
+def _learns_weights(experiment: Experiment) -> bool:
+    return of(experiment, "model_options").get("weights") not in ("prior", "equal")
+
+
 def _percent(heads: list[float]) -> str:
     return f"{100 * sum(heads) / len(heads):.1f}"
 
 
 def _draw_mixing(chosen: list[Experiment], path: Path) -> None:
-    """Draws one panel for runs that differ in nothing but their seed."""
+    """Draw one panel for runs that differ in nothing but their seed.
+
+    Weights that nothing changes are left out where there are others.
+    """
     from matplotlib.figure import Figure
 
-    groups = group_by_seed(chosen)
+    groups = group_by_seed([e for e in chosen if _learns_weights(e)] or chosen)
     columns = min(_COLUMNS, len(groups))
     rows = math.ceil(len(groups) / columns)
     figure = Figure(figsize=(4.2 * columns + 1, 3.8 * rows), layout="constrained")
