@@ -12,10 +12,10 @@ from keras_gradattn.training.building import MODELS
 
 # Format of the results that are written now.
 FORMAT = 2
-# Defaults of a network when results of a format were written, where they have changed.
-_EARLIER: dict[int, dict[str, dict[str, Any]]] = {
-    1: {"gradattn_pathways": {"normalized": False, "older_weight": 0.05}}
-}
+# Arguments by which weights of pathways start near a residual network's.
+RESIDUAL_START = {"normalized": False, "older_weight": 0.05}
+# Arguments whose defaults are others since format 2, and what these were.
+_EARLIER: dict[str, dict[str, Any]] = {"gradattn_pathways": RESIDUAL_START}
 
 
 def in_todays_terms(experiment: dict[str, Any]) -> dict[str, Any]:
@@ -25,16 +25,18 @@ def in_todays_terms(experiment: dict[str, Any]) -> dict[str, Any]:
         experiment: Content of a result's JSON, of any format.
 
     Returns:
-        A copy of it: options that were defaults then and are none now are named,
-        those that are defaults now are not.
+        A copy of it: where a default has changed, options that differ from today's are
+        named and those that equal it are not, so that one network has one description.
     """
     configuration = experiment["configuration"]
     name = configuration["model"]
-    earlier = _EARLIER.get(experiment.get("format", FORMAT), {}).get(name)
+    earlier = _EARLIER.get(name)
     if earlier is None:
         return experiment
     today = inspect.signature(getattr(models, MODELS[name])).parameters
-    given = earlier | configuration["model_options"]
+    given = configuration["model_options"]
+    if experiment["format"] < FORMAT:
+        given = earlier | given
     options = {
         key: value
         for key, value in given.items()

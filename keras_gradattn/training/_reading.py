@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from keras_gradattn.training._earlier_defaults import RESIDUAL_START
 from keras_gradattn.training.comparison import mean_and_deviation, show
 from keras_gradattn.training.recipes import RECIPES
 
@@ -41,8 +42,6 @@ VARIANTS = {
     "normalized": "not normalized",
     "older_weight": "older depths at {}",
 }
-# Weights that start as a residual network's, as pathways' once did by default.
-_RESIDUAL_START = {"normalized": False, "older_weight": 0.05}
 
 
 def of(experiment: Experiment, key: str) -> Any:
@@ -86,11 +85,11 @@ def variants(experiment: Experiment) -> list[str]:
     """What makes the network a control or a variant, as tables call it."""
     options = of(experiment, "model_options")
     kinds = []
-    if options.items() >= _RESIDUAL_START.items():
+    if options.items() >= RESIDUAL_START.items():
         # Of equal weights only their scale is a residual network's.
         equal = options.get("weights") == "equal"
         kinds = ["not normalized" if equal else "residual start"]
-        options = {k: v for k, v in options.items() if k not in _RESIDUAL_START}
+        options = {k: v for k, v in options.items() if k not in RESIDUAL_START}
     return [
         VARIANTS[name].format(options[name]) for name in VARIANTS if name in options
     ] + kinds

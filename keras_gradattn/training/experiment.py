@@ -365,7 +365,8 @@ def _finished(path: Path, configuration: dict[str, Any]) -> dict[str, Any] | Non
     if not path.exists():
         return None
     finished = in_todays_terms(read_json(path))
-    _check_same(finished["configuration"], configuration, path)
+    asked = in_todays_terms({"format": FORMAT, "configuration": configuration})
+    _check_same(finished["configuration"], asked["configuration"], path)
     print(f"{path}: finished before, not run again", file=sys.stderr)
     return finished
 

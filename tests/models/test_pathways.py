@@ -20,6 +20,7 @@ DEPTHS = {
 }
 # Keras' global average pooling computes float64 in float32 on JAX and PyTorch.
 AVERAGED = 2e-6
+RESIDUAL_START = {"normalized": False, "older_weight": 0.05}
 VARIANTS = pytest.mark.parametrize(
     "variant",
     [
@@ -28,7 +29,7 @@ VARIANTS = pytest.mark.parametrize(
         {"gate": "sigmoid"},
         {"top_k": 2},
         {"logit_cap": 0.5},
-        {"normalized": False, "older_weight": 0.05},
+        RESIDUAL_START,
         {"source_dropout": 0.2},
     ],
     ids=str,
@@ -168,9 +169,6 @@ class Reference:
                 x = total.relu()
             source = f"stage{stage}"
         return self.classified(x)
-
-
-RESIDUAL_START = {"normalized": False, "older_weight": 0.05}
 
 
 @pytest.mark.usefixtures("double_precision")

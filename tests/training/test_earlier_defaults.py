@@ -38,6 +38,11 @@ def test_options_are_those_that_give_the_network_today(given, today):
     assert options_of(experiment) == given
 
 
+def test_a_default_that_is_named_is_no_other_network():
+    named = result({"normalized": True, "older_weight": 1, "heads": 2}, format=FORMAT)
+    assert options_of(in_todays_terms(named)) == {"heads": 2}
+
+
 @pytest.mark.parametrize(
     "experiment",
     [

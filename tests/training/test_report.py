@@ -230,30 +230,21 @@ def test_controls_are_rows_of_their_own(tmp_path):
 
 
 def test_a_result_of_earlier_defaults_is_another_network(tmp_path):
-    for format, accuracy in ((1, 0.92), (2, 0.93)):
+    older = {"older_weight": 1, "query": "learned"}
+    for tag, format, accuracy, options in (
+        ("earlier", 1, 0.92, {}),
+        ("today", 2, 0.93, {}),
+        ("older", 1, 0.91, older),
+        ("equal", 1, 0.90, {"weights": "equal"}),
+    ):
         write_result(
             tmp_path,
             model="gradattn_pathways",
             accuracy=accuracy,
             format=format,
-            tag=str(format),
+            options=options,
+            tag=tag,
         )
-    write_result(
-        tmp_path,
-        model="gradattn_pathways",
-        accuracy=0.91,
-        format=1,
-        options={"older_weight": 1, "query": "learned"},
-        tag="older",
-    )
-    write_result(
-        tmp_path,
-        model="gradattn_pathways",
-        accuracy=0.90,
-        format=1,
-        options={"weights": "equal"},
-        tag="equal",
-    )
     body = section(write_report(tmp_path).read_text(), "Fashion-MNIST")
     rows = [cells(line) for line in body.splitlines() if line.startswith("|")][2:]
     assert rows == [
