@@ -78,7 +78,7 @@ def keras_epoch(options: argparse.Namespace, engine: str) -> Callable[[], object
 
     from keras_gradattn import datasets
     from keras_gradattn.training import RECIPES
-    from keras_gradattn.training.building import (
+    from keras_gradattn.training._building import (
         build_loss,
         build_model,
         build_optimizer,

@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> None:
     from keras_gradattn.datasets.prepare import hide_progress_in_logs
     from keras_gradattn.training import RECIPES, experiment
-    from keras_gradattn.training.recipes import look_up
+    from keras_gradattn.training.recipe import look_up
 
     recipe = look_up(options.recipe, RECIPES, "recipe")
     if options.set:
@@ -164,7 +164,7 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from keras_gradattn.training.report import write_report
+    from studies.report import write_report
 
     print(write_report(options.results))
 

@@ -8,16 +8,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_gradattn.layers.arguments import (
+from keras_gradattn.layers._arguments import (
     check_positive_integers,
     checked_data_format,
     is_positive_integer,
 )
-from keras_gradattn.layers.average_pooling import average_pool
+from keras_gradattn.layers._average_pooling import average_pool
+from keras_gradattn.layers._depth_descriptor import DepthDescriptor, unit_rms
 from keras_gradattn.layers.batch_normalization import BatchNormalization
-from keras_gradattn.layers.convolution import SymmetricConv2D
-from keras_gradattn.layers.depth_descriptor import DepthDescriptor, unit_rms
 from keras_gradattn.layers.linear import Linear, full_precision
+from keras_gradattn.layers.symmetric_conv2d import SymmetricConv2D
 
 WEIGHTS = ("attention", "static", "prior", "equal")
 QUERIES = ("map", "pixels", "learned")

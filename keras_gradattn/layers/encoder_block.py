@@ -4,10 +4,10 @@ from typing import Any
 
 import keras
 
-from keras_gradattn.layers.arguments import check_positive_integers
-from keras_gradattn.layers.attention import MultiHeadSelfAttention
-from keras_gradattn.layers.dropout import Dropout
+from keras_gradattn.layers._arguments import check_positive_integers
+from keras_gradattn.layers._dropout import Dropout
 from keras_gradattn.layers.linear import Linear
+from keras_gradattn.layers.multi_head_self_attention import MultiHeadSelfAttention
 
 
 @keras.saving.register_keras_serializable(package="keras_gradattn")

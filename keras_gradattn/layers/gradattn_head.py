@@ -6,15 +6,19 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_gradattn.layers.arguments import (
+from keras_gradattn.layers._arguments import (
     check_positive_integers,
     checked_data_format,
 )
-from keras_gradattn.layers.attention import check_dropout, check_heads, check_mixing
 from keras_gradattn.layers.depth_tokens import DepthTokens
 from keras_gradattn.layers.encoder_block import EncoderBlock
 from keras_gradattn.layers.learnable_positions import LearnablePositions
 from keras_gradattn.layers.linear import Linear, full_precision
+from keras_gradattn.layers.multi_head_self_attention import (
+    check_dropout,
+    check_heads,
+    check_mixing,
+)
 
 POSITIONS = ("none", "learnable", "rotary")
 

@@ -10,7 +10,6 @@ from keras_gradattn.models.pathway_maps import (
     pathway_weights,
 )
 from keras_gradattn.models.pathways import GradAttnPathways
-from keras_gradattn.models.pytorch_weights import load_pytorch_weights
 from keras_gradattn.models.resnet import CBAMResNet18, ResNet18, SEResNet18
 
 __all__ = [
@@ -25,7 +24,6 @@ __all__ = [
     "attach",
     "attention_model",
     "freeze_pathways",
-    "load_pytorch_weights",
     "pathway_weights",
     "predict_labels",
 ]

@@ -7,9 +7,8 @@ from typing import Any, Self
 import keras
 import numpy as np
 
-from keras_gradattn.layers.arguments import checked_data_format
+from keras_gradattn.layers._arguments import checked_data_format
 from keras_gradattn.layers.linear import full_precision
-from keras_gradattn.models import pytorch_weights
 from keras_gradattn.models.torch_forward import run_layers
 from keras_gradattn.models.torch_inference import CapturedInference
 from keras_gradattn.models.trunk import check_image_size, check_trunk_arguments
@@ -84,15 +83,6 @@ class ImageClassifier(keras.Model):
             for layer in self.layers
             if layer.weights
         }
-
-    def published_modules(self) -> dict[str, keras.layers.Layer]:
-        """Layers by the module name they have in the released PyTorch network.
-
-        Returns:
-            In the order in which the published gradient analysis registers them, only
-            those whose output gradient it could measure.
-        """
-        return pytorch_weights.published_modules(self)
 
     def for_raw_images(
         self,

@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 
-from keras_gradattn.layers.arguments import check_positive_integers
-from keras_gradattn.layers.average_pooling import AveragePooling
-from keras_gradattn.layers.depth_descriptor import DepthDescriptor
+from keras_gradattn.layers._arguments import check_positive_integers
+from keras_gradattn.layers._average_pooling import AveragePooling
+from keras_gradattn.layers._depth_descriptor import DepthDescriptor
 from keras_gradattn.layers.depth_mixing import (
     DepthMixing,
     check_mixing,
@@ -276,21 +276,6 @@ class GradAttnPathways(ImageClassifier):
 
         # === Config ===
         self._finish(inputs, outputs, features, arguments)
-
-    def published_modules(self) -> dict[str, keras.layers.Layer]:
-        """Layers that the published gradient analysis would measure, by our names.
-
-        There is no released counterpart. The analysis hooks every convolution and
-        linear layer, which is what these are.
-
-        Returns:
-            Layer names to layers, in the order of building.
-        """
-        return {
-            layer.name: layer
-            for layer in self.layers
-            if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense)
-        }
 
 
 def _check_mixing_arguments(stage_filters, older_weight, *, heads, **mixing):

@@ -1,7 +1,6 @@
 """Protocols as data, their optimizer, the evaluation, and one call per experiment."""
 
-from keras_gradattn.training._head_layout import head_layout
-from keras_gradattn.training.building import (
+from keras_gradattn.training._building import (
     MODELS,
     balanced_class_weights,
     build_model,
@@ -16,8 +15,8 @@ from keras_gradattn.training.evaluation import (
     fit_temperature,
 )
 from keras_gradattn.training.experiment import run
-from keras_gradattn.training.recipes import RECIPES, Recipe, recipe
-from keras_gradattn.training.report import write_report
+from keras_gradattn.training.head_layout import head_layout
+from keras_gradattn.training.recipe import RECIPES, Recipe, recipe
 
 __all__ = [
     "MODELS",
@@ -36,5 +35,4 @@ __all__ = [
     "published",
     "recipe",
     "run",
-    "write_report",
 ]

@@ -8,7 +8,7 @@ import inspect
 from typing import Any
 
 from keras_gradattn import models
-from keras_gradattn.training.building import MODELS
+from keras_gradattn.training._building import MODELS
 
 # Format of the results that are written now.
 FORMAT = 2

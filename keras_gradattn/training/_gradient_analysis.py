@@ -9,12 +9,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_gradattn.gradients.analysis import (
+from keras_gradattn.gradients.gradient_flow import (
     GradientFlow,
     analyze_gradient_flow,
     default_layers,
 )
-from keras_gradattn.gradients.taps import unique_names
+from keras_gradattn.gradients.output_taps import unique_names
+from keras_gradattn.paper.published_analysis import hooked_modules
 
 _BATCHES = 20
 _VANISHING, _EXPLODING = 1e-6, 10.0
@@ -33,7 +34,7 @@ def analyze_gradients(model: keras.Model, batches: Iterable) -> dict[str, Any]:
         each ReLU, with measures that can be compared across layers, and its health).
     """
     own = default_layers(model)
-    modules = model.published_modules()
+    modules = hooked_modules(model)
     seen = set(map(id, own))
     layers = [*own, *(m for m in modules.values() if id(m) not in seen)]
     flow = analyze_gradient_flow(model, batches, batches=_BATCHES, layers=layers)

@@ -9,11 +9,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_gradattn.gradients.groups import inner_model
+from keras_gradattn.gradients.depth_groups import inner_model
 from keras_gradattn.training import _checkpoint
-from keras_gradattn.training._devices import OneDevice
 from keras_gradattn.training._validation_rules import BestEpoch, PlateauRule
-from keras_gradattn.training.recipes import Recipe
+from keras_gradattn.training.devices import OneDevice
+from keras_gradattn.training.recipe import Recipe
 
 # Steps between two looks at what BatchNorm remembers, which itself goes back about
 # ten steps; and steps until it has forgotten how it was initialised (0.9**50 < 1 %).

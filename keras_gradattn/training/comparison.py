@@ -177,5 +177,5 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], style: str) -> s
 
 
 def _published_table() -> list[dict[str, Any]]:
-    source = importlib.resources.files("keras_gradattn.training")
+    source = importlib.resources.files("keras_gradattn.paper")
     return json.loads(source.joinpath("published_results.json").read_text("utf-8"))

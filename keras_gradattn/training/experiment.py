@@ -18,22 +18,22 @@ from keras_gradattn import datasets
 from keras_gradattn.training import _checkpoint
 from keras_gradattn.training._accelerator import accelerator
 from keras_gradattn.training._attention_over_depth import analyze_attention
-from keras_gradattn.training._devices import OneDevice, choose
-from keras_gradattn.training._earlier_defaults import FORMAT, in_todays_terms
-from keras_gradattn.training._files import check_writable, read_json, write_json
-from keras_gradattn.training._gradient_analysis import analyze_gradients
-from keras_gradattn.training._pathways_over_depth import analyze_pathways
-from keras_gradattn.training._train import train
-from keras_gradattn.training._training_loop import TrainingLoop
-from keras_gradattn.training.building import (
+from keras_gradattn.training._building import (
     MODELS,
     balanced_class_weights,
     build_augmentation,
     build_model,
     build_optimizer,
 )
+from keras_gradattn.training._earlier_defaults import FORMAT, in_todays_terms
+from keras_gradattn.training._files import check_writable, read_json, write_json
+from keras_gradattn.training._gradient_analysis import analyze_gradients
+from keras_gradattn.training._pathways_over_depth import analyze_pathways
+from keras_gradattn.training._train import train
+from keras_gradattn.training._training_loop import TrainingLoop
+from keras_gradattn.training.devices import OneDevice, choose
 from keras_gradattn.training.evaluation import evaluate
-from keras_gradattn.training.recipes import RECIPES, Recipe, look_up
+from keras_gradattn.training.recipe import RECIPES, Recipe, look_up
 
 __all__ = [
     "MODELS",

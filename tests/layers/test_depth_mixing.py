@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_gradattn import layers
-from keras_gradattn.layers.average_pooling import average_pool
+from keras_gradattn.layers._average_pooling import average_pool
 from tests.backend_gradients import loss_and_gradients
 
 CHANNELS, HEADS = 8, 2

@@ -6,8 +6,8 @@ import pytest
 
 from keras_gradattn import datasets, training
 from keras_gradattn.training import _training_loop
+from keras_gradattn.training._building import build_loss, build_model, build_optimizer
 from keras_gradattn.training._training_loop import TrainingLoop
-from keras_gradattn.training.building import build_loss, build_model, build_optimizer
 
 NARROW = {"stage_filters": (4, 4, 8, 8), "stage_blocks": (1, 1, 1, 1)}
 MOMENTUM = 0.8

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from keras_gradattn import datasets, training
-from keras_gradattn.training import building, experiment
+from keras_gradattn.training import _building as building
+from keras_gradattn.training import experiment
 from keras_gradattn.training._gradient_history import GradientHistory
 from keras_gradattn.training._training_loop import TrainingLoop
 from tests.backend_gradients import loss_and_gradients

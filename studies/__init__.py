@@ -1,0 +1,1 @@
+"""The experiments behind the package: protocols, runs and reports."""
