@@ -144,7 +144,7 @@ def _train(
     # What is done to training images only.
     changes = {
         "augmentation": build_augmentation(recipe, spec),
-        "pixels": "released" if recipe.released_pixels else "correct",
+        "levels": recipe.training_levels(spec),
     }
     if engine == "device":
         feed = datasets.DeviceFeed((splits.train, validation), spec, **changes)

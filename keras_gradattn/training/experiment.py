@@ -18,14 +18,7 @@ from keras_gradattn import datasets
 from keras_gradattn.training import _checkpoint
 from keras_gradattn.training._accelerator import accelerator
 from keras_gradattn.training._attention_over_depth import analyze_attention
-from keras_gradattn.training._building import (
-    MODELS,
-    balanced_class_weights,
-    build_augmentation,
-    build_model,
-    build_optimizer,
-)
-from keras_gradattn.training._earlier_defaults import FORMAT, in_todays_terms
+from keras_gradattn.training._building import MODELS
 from keras_gradattn.training._files import check_writable, read_json, write_json
 from keras_gradattn.training._gradient_analysis import analyze_gradients
 from keras_gradattn.training._pathways_over_depth import analyze_pathways
@@ -34,15 +27,7 @@ from keras_gradattn.training._training_loop import TrainingLoop
 from keras_gradattn.training.devices import OneDevice, choose
 from keras_gradattn.training.evaluation import evaluate
 from keras_gradattn.training.recipe import RECIPES, Recipe, look_up
-
-__all__ = [
-    "MODELS",
-    "balanced_class_weights",
-    "build_augmentation",
-    "build_model",
-    "build_optimizer",
-    "run",
-]
+from keras_gradattn.training.results import FORMAT, read_result
 
 # Modules whose versions change results.
 _VERSIONS = ("keras", "numpy", "tensorflow", "jax", "jaxlib", "torch", "keras-gradattn")
@@ -51,7 +36,7 @@ _VERSIONS = ("keras", "numpy", "tensorflow", "jax", "jaxlib", "torch", "keras-gr
 def run(
     dataset: str,
     model: str = "gradattn_v2",
-    recipe: str | Recipe = "as_described",
+    recipe: str | Recipe = "modern",
     seed: int = 42,
     *,
     data_dir: str | Path | None = None,
@@ -63,7 +48,6 @@ def run(
     engine: str = "auto",
     devices: int = 1,
     model_options: Mapping[str, Any] | None = None,
-    tag: str = "",
     save_model: bool = False,
     pictures: bool = True,
     verbose: int | str = "auto",
@@ -77,7 +61,8 @@ def run(
     Args:
         dataset: Key of `keras_gradattn.datasets.SPECS`.
         model: Key of `MODELS`.
-        recipe: Key of `RECIPES`, or a `Recipe` of your own.
+        recipe: Key of `RECIPES`, or a `Recipe`, such as one of
+            `keras_gradattn.paper.RECIPES` or of your own.
         seed: Seed of initialisation, shuffling, augmentation and dropout. The
             random split keeps the recipe's own seed.
         data_dir: Folder with the data sets; TFDS' default if `None`.
@@ -95,7 +80,6 @@ def run(
             `MirroredStrategy` on TensorFlow and a process for each with
             `DistributedDataParallel` on PyTorch (BatchNorm sees one share).
         model_options: Further arguments of the model's constructor.
-        tag: Appended to the file name, to keep variations of one recipe apart.
         save_model: Whether to keep the tested model as `.keras` beside the JSON.
         pictures: Whether to draw the pictures (needs matplotlib).
         verbose: Keras' verbosity: `"auto"`, 0, 1 or 2.
@@ -112,9 +96,7 @@ def run(
     Example:
 
     ```python
-    result = keras_gradattn.training.run(
-        "digits", "gradattn_v2", "as_described", max_epochs=2
-    )
+    result = keras_gradattn.training.run("digits", "gradattn_v2", max_epochs=2)
     result["metrics"]["top1"]
     ```
     """
@@ -145,7 +127,7 @@ def run(
 
     folder = Path(results)
     check_writable(folder)
-    stem = f"{dataset}-{model}-{recipe.name}-seed{seed}" + (f"-{tag}" if tag else "")
+    stem = f"{dataset}-{model}-{recipe.name}-seed{seed}"
     path = folder / f"{stem}.json"
     finished = _finished(path, configuration)
     if finished is not None:
@@ -274,6 +256,10 @@ def _run(
         "pathways": analyze_pathways(
             model, batches(splits.train), batches(splits.test)
         ),
+        **{
+            name: analysis(model, batches(splits.test))
+            for name, analysis in recipe.analyses().items()
+        },
     }
     # What the recipe does not test costs one more pass and tells what a recipe that
     # does would have reported.
@@ -364,9 +350,8 @@ def _finished(path: Path, configuration: dict[str, Any]) -> dict[str, Any] | Non
     """The result that stands there already, if it is this experiment's."""
     if not path.exists():
         return None
-    finished = in_todays_terms(read_json(path))
-    asked = in_todays_terms({"format": FORMAT, "configuration": configuration})
-    _check_same(finished["configuration"], asked["configuration"], path)
+    finished = read_result(path)
+    _check_same(finished["configuration"], configuration, path)
     print(f"{path}: finished before, not run again", file=sys.stderr)
     return finished
 
