@@ -21,7 +21,7 @@ from keras_gradattn.training._files import replace_file
 from studies.figure_expressions import figure
 
 ROOT = Path(__file__).parents[1]
-_TEXTS = ("README.md", "studies/*.md", "docs/**/*.md", "benchmarks/README.md")
+TEXTS = ("README.md", "studies/*.md", "docs/**/*.md", "benchmarks/README.md")
 _MARKED = re.compile(r"(<!-- figure: (.+?) -->)(.*?)(<!-- / -->)")
 _OPEN = re.compile(r"<!-- figure:")
 _NAME = re.compile(r"<!-- name: (\w+) = (\S+) -->")
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing")
     parser.add_argument("files", nargs="*", type=Path)
     options = parser.parse_args(arguments)
-    paths = options.files or sorted({p for text in _TEXTS for p in ROOT.glob(text)})
+    paths = options.files or sorted({p for text in TEXTS for p in ROOT.glob(text)})
     try:
         drifted = (check if options.check else insert)(paths)
     except ValueError as error:
