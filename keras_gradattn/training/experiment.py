@@ -22,12 +22,14 @@ from keras_gradattn.training._building import MODELS
 from keras_gradattn.training._files import check_writable, read_json, write_json
 from keras_gradattn.training._gradient_analysis import analyze_gradients
 from keras_gradattn.training._pathways_over_depth import analyze_pathways
+from keras_gradattn.training._reduction import reduced
 from keras_gradattn.training._train import train
 from keras_gradattn.training._training_loop import TrainingLoop
 from keras_gradattn.training.devices import OneDevice, choose
 from keras_gradattn.training.evaluation import evaluate
 from keras_gradattn.training.recipe import RECIPES, Recipe, look_up
 from keras_gradattn.training.results import FORMAT, read_result
+from keras_gradattn.training.run_name import run_name
 
 # Modules whose versions change results.
 _VERSIONS = ("keras", "numpy", "tensorflow", "jax", "jaxlib", "torch", "keras-gradattn")
@@ -54,9 +56,10 @@ def run(
 ) -> dict[str, Any]:
     """Run one experiment from data to JSON, or go on with it, or read its result.
 
-    The result is `results/<dataset>-<model>-<recipe>-seed<seed>.json`. A finished
-    experiment is not run again; an interrupted one goes on from its last epoch, on a
-    CPU to the same bits.
+    The result's file says by its name what was run, such as
+    `results/digits/gradattn_v2/modern,epochs=2/seed42.json` (see `run_name`). A
+    finished experiment is not run again; an interrupted one goes on from its last
+    epoch, on a CPU to the same bits.
 
     Args:
         dataset: Key of `keras_gradattn.datasets.SPECS`.
@@ -127,12 +130,13 @@ def run(
 
     folder = Path(results)
     check_writable(folder)
-    stem = f"{dataset}-{model}-{recipe.name}-seed{seed}"
-    path = folder / f"{stem}.json"
+    stem = folder / run_name(configuration)
+    path = stem.with_name(f"{stem.name}.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
     finished = _finished(path, configuration)
     if finished is not None:
         return finished
-    working = folder / f"{stem}.partial"
+    working = stem.with_name(f"{stem.name}.partial")
     data = {
         "data_dir": data_dir,
         "seed": applied.split_seed,
@@ -167,10 +171,10 @@ def run(
             engine=engine,
             verbose=_verbosity(verbose),
             devices=chosen,
-            save_to=folder / f"{stem}.keras" if save_model else None,
+            save_to=stem.with_name(f"{stem.name}.keras") if save_model else None,
         )
         if pictures:
-            _draw(content, folder / stem)
+            _draw(content, stem)
         # Last: where the JSON stands, everything else stands too.
         write_json(path, content)
         (working / _checkpoint.FILE_NAME).unlink(missing_ok=True)
@@ -271,7 +275,7 @@ def _run(
             "epoch": epoch,
             "metrics": evaluation(),
         }
-    return _plain(content)
+    return reduced(_plain(content))
 
 
 def _check_devices(devices: int, engine: str, recipe: Recipe, batch_size: int) -> None:
@@ -333,7 +337,7 @@ def _check_same(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> No
     name = differing[0]
     raise ValueError(
         f"{path} belongs to another configuration, which differs in "
-        f"{', '.join(differing)}. Choose a `tag`, another recipe name or another "
+        f"{', '.join(differing)}. Give the recipe another name, or choose another "
         f"results folder. Received: {name}={_flat(wanted).get(name)!r}, there: "
         f"{_flat(found).get(name)!r}"
     )
