@@ -167,3 +167,42 @@ def sync_jax_state(model: Any) -> None:
     """
     if hasattr(model, "jax_state_sync"):
         model.jax_state_sync()
+
+
+class OpenAdam(keras.optimizers.Adam):
+    """Adam that a derived class may change where Keras has only private methods.
+
+    Keras' public method, `update_step`, moves one variable; moving all in one kernel
+    and leaving out the decoupled decay have no public place. Absent methods would never
+    be called: `_needed` says so when the optimizer is made.
+    """
+
+    def __init__(self, **kwargs: Any):
+        for name in ("_backend_update_step", "_apply_weight_decay"):
+            _needed(super(), name, type(self).__name__)
+        super().__init__(**kwargs)
+
+    def update_all(self, gradients: Any, variables: Any, learning_rate: Any) -> None:
+        """Move all variables, behind clipping and accumulation; by `update_step`."""
+        super()._backend_update_step(gradients, variables, learning_rate)
+
+    def decay_all(self, variables: Any) -> None:
+        """Decay the weights beside the gradient's step."""
+        super()._apply_weight_decay(variables)
+
+    def moments(self, variable: Any) -> tuple[Any, Any]:
+        """First and second moment of a variable."""
+        index = self._get_variable_index(variable)
+        return self._momentums[index], self._velocities[index]
+
+    def decays(self, variable: Any) -> bool:
+        """Whether `exclude_from_weight_decay` left the variable in."""
+        return bool(self._use_weight_decay(variable))
+
+    def _backend_update_step(
+        self, grads: Any, trainable_variables: Any, learning_rate: Any
+    ) -> None:
+        self.update_all(grads, trainable_variables, learning_rate)
+
+    def _apply_weight_decay(self, variables: Any) -> None:
+        self.decay_all(variables)
