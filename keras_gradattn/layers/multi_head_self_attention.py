@@ -7,10 +7,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_gradattn._kernels.matrix_product import matmul
 from keras_gradattn.layers._arguments import check_positive_integers
 from keras_gradattn.layers._dropout import Dropout
 from keras_gradattn.layers._initializers import Uniform
-from keras_gradattn.layers._precision import matmul
 from keras_gradattn.layers.linear import Linear
 
 MIXINGS = ("attention", "static", "equal")
