@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_gradattn.layers import GradAttnHead
-from keras_gradattn.models import attention_model
+from keras_gradattn.models import depth_weights
 
 _IMAGES = 2000
 
@@ -33,17 +33,16 @@ def analyze_attention(model: keras.Model, batches: Iterable) -> dict[str, Any] |
     """
     if not any(isinstance(layer, GradAttnHead) for layer in model.layers):
         return None
-    probe = attention_model(model)
-    maps: list[list[np.ndarray]] = []
-    seen = 0
+    chosen: list[np.ndarray] = []
     for images, *_ in batches:
-        attention = probe(ops.convert_to_tensor(images), training=False)["attention"]
-        maps.append([ops.convert_to_numpy(ops.cast(a, "float32")) for a in attention])
-        seen += len(maps[-1][0])
-        if seen >= _IMAGES:
+        chosen.append(ops.convert_to_numpy(images))
+        if sum(map(len, chosen)) >= _IMAGES:
             break
+    seen = sum(map(len, chosen))
+    values = depth_weights(model, np.concatenate(chosen), len(chosen[0])).values
+    heads, depths = values.shape[2:]
     # (block, image, head, to depth, from depth)
-    every = np.stack([np.concatenate(block) for block in zip(*maps, strict=True)])
+    every = values.reshape(seen, -1, depths, heads, depths).transpose(1, 0, 3, 2, 4)
     mean = every.mean(1, keepdims=True)
     distance = np.abs(every - mean).sum(-1) / 2
     share = every.mean((2, 3))

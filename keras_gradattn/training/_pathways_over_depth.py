@@ -8,8 +8,8 @@ import numpy as np
 
 from keras_gradattn.models import (
     GradAttnPathways,
-    freeze_pathways,
-    pathway_weights,
+    depth_weights,
+    freeze_depth_weights,
 )
 from keras_gradattn.training.evaluation import evaluate
 
@@ -27,13 +27,13 @@ def analyze_pathways(
 
     Returns:
         `None` for other networks. Else `mean` (block: source: one number a head) and
-        `movement` (block: one number a head, as in `PathwayWeights`), over the test
+        `movement` (block: one number a head, as in `DepthWeights`), over the test
         images; with attention also `frozen_top1`, the test accuracy of the same
         network with its weights frozen to their mean over the training images.
     """
     if not isinstance(model, GradAttnPathways):
         return None
-    weights = pathway_weights(model, test)
+    weights = depth_weights(model, test)
     content: dict[str, Any] = {
         "mean": {
             block: {
@@ -42,11 +42,11 @@ def analyze_pathways(
                 # Sources that a block does not have.
                 if not np.isnan(heads).any()
             }
-            for block, by_source in zip(weights.blocks, weights.mean, strict=True)
+            for block, by_source in zip(weights.targets, weights.mean, strict=True)
         },
-        "movement": dict(zip(weights.blocks, weights.movement.tolist(), strict=True)),
+        "movement": dict(zip(weights.targets, weights.movement.tolist(), strict=True)),
     }
-    if model.get_config()["weights"] == "attention":
-        frozen = freeze_pathways(model, pathway_weights(model, training))
+    if model.get_config()["mixing"] == "attention":
+        frozen = freeze_depth_weights(model, depth_weights(model, training))
         content["frozen_top1"] = evaluate(frozen, test, from_logits=True).top1
     return content
