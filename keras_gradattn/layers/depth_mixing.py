@@ -108,7 +108,9 @@ class DepthMixing(keras.layers.Layer):
         self._start_weights: tuple[float, ...] | None = None
 
     @classmethod
-    def starting_at(cls, start_weights: Sequence[float] | None, **arguments: Any) -> Self:
+    def starting_at(
+        cls, start_weights: Sequence[float] | None, **arguments: Any
+    ) -> Self:
         """A layer whose maps do not weigh the same at the start.
 
         Args:
@@ -292,9 +294,7 @@ class DepthMixing(keras.layers.Layer):
         # Every channel gets the weight of its group.
         shape = (lead, count, self.channel_groups, channels // self.channel_groups)
         per_channel = ops.reshape(
-            ops.cast(
-                ops.broadcast_to(weights[..., None], shape), self.compute_dtype
-            ),
+            ops.cast(ops.broadcast_to(weights[..., None], shape), self.compute_dtype),
             (-1, count, 1, 1, channels),
         )
         if self.data_format == "channels_first":

@@ -68,9 +68,7 @@ def draw_depth_weights(
     if images:
         largest = max(float(np.nanmax(np.abs(differences))), 0.01)
         shown_panels = panels[1 : 1 + len(images)]
-        for panel, values, title in zip(
-            shown_panels, differences, titles, strict=True
-        ):
+        for panel, values, title in zip(shown_panels, differences, titles, strict=True):
             shown = _draw(panel, values, _DIFFERENCES, -largest, largest)
             panel.set_title(title, **_TITLE)
         _colorbar(figure, shown, list(shown_panels), "difference from the mean")

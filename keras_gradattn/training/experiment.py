@@ -15,13 +15,13 @@ import keras
 import numpy as np
 
 from keras_gradattn import datasets
+from keras_gradattn._compat import system
 from keras_gradattn.training import _checkpoint
 from keras_gradattn.training._accelerator import accelerator
-from keras_gradattn.training._attention_over_depth import analyze_attention
 from keras_gradattn.training._building import MODELS
+from keras_gradattn.training._depth_weights import analyze_depth_weights
 from keras_gradattn.training._files import check_writable, read_json, write_json
 from keras_gradattn.training._gradient_analysis import analyze_gradients
-from keras_gradattn.training._pathways_over_depth import analyze_pathways
 from keras_gradattn.training._reduction import reduced
 from keras_gradattn.training._train import train
 from keras_gradattn.training._training_loop import TrainingLoop
@@ -256,9 +256,8 @@ def _run(
             "training": trained.gradients.state(),
             "test": analyze_gradients(model, batches(splits.test)),
         },
-        "attention": analyze_attention(model, batches(splits.test)),
-        "pathways": analyze_pathways(
-            model, batches(splits.train), batches(splits.test)
+        **analyze_depth_weights(
+            model, lambda: batches(splits.train), batches(splits.test)
         ),
         **{
             name: analysis(model, batches(splits.test))
@@ -364,31 +363,17 @@ def _finished(path: Path, configuration: dict[str, Any]) -> dict[str, Any] | Non
 def _working_folder(working: Path) -> Iterator[None]:
     """The run's folder, for one process at a time; stays where a run can go on."""
     working.mkdir(exist_ok=True)
-    with _only_one(working):
-        try:
-            yield
-        finally:
-            if not (working / _checkpoint.FILE_NAME).exists():
-                shutil.rmtree(working, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _only_one(working: Path) -> Iterator[None]:
-    """Keep a second process from training the same experiment at the same time."""
     try:
-        import fcntl
-    except ImportError:  # Windows has no flock; there, two runs are not told apart.
-        yield
-        return
-    with open(working / "lock", "w") as lock:
-        try:
-            # The kernel drops it when the process ends, however it ends.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RuntimeError(
-                f"{working} is in use: this experiment is running in another process."
-            ) from None
-        yield
+        with system.lock(working / "lock"):
+            try:
+                yield
+            finally:
+                if not (working / _checkpoint.FILE_NAME).exists():
+                    shutil.rmtree(working, ignore_errors=True)
+    except system.InUse:
+        raise RuntimeError(
+            f"This experiment is running in another process. Received: {working}"
+        ) from None
 
 
 def _verbosity(verbose: int | str) -> int:
@@ -422,9 +407,7 @@ def _hardware() -> dict[str, Any]:
     return {
         "system": platform.system(),
         "processor": platform.processor() or platform.machine(),
-        "cpu_cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cpu_cores": system.cpu_cores(),
         "accelerator": accelerator(),
     }
 

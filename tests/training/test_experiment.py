@@ -203,9 +203,9 @@ def test_pathways_are_read_and_frozen(tmp_path, no_analysis):
         datasets.batches(split, digits.spec, training=False, batch_size=64)
         for split in (digits.train, digits.test)
     )
-    seen = keras_gradattn.pathway_weights(model, test)
-    frozen = keras_gradattn.freeze_pathways(
-        model, keras_gradattn.pathway_weights(model, train)
+    seen = keras_gradattn.depth_weights(model, test)
+    frozen = keras_gradattn.freeze_depth_weights(
+        model, keras_gradattn.depth_weights(model, train)
     )
     frozen.compile(metrics=["accuracy"], loss="sparse_categorical_crossentropy")
 
