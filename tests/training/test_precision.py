@@ -160,7 +160,7 @@ def without_times(content):
 
 def test_interrupted_run_ends_in_the_same_numbers(tmp_path, monkeypatch):
     monkeypatch.setattr(experiment, "analyze_gradients", lambda *a: {"layers": []})
-    monkeypatch.setattr(experiment, "analyze_attention", lambda *a: None)
+    monkeypatch.setattr(experiment, "analyze_depth_weights", lambda *a: {})
     recipe = dataclasses.replace(
         training.RECIPES["modern"],
         name="half",
