@@ -451,13 +451,13 @@ def test_command_line_errors_are_one_line(arguments, message, capsys, monkeypatc
     assert error.count("\n") == 1
 
 
-def test_command_line_shows_where_a_fault_of_ours_is(monkeypatch):
+def test_command_line_shows_where_a_fault_of_ours_is(monkeypatch, tmp_path):
     def fault(*arguments, **settings):
         raise ValueError("of our own making")
 
     monkeypatch.setattr(experiment, "_run", fault)
     with pytest.raises(ValueError, match="of our own making"):
-        run_command("run", "--dataset", "digits", "--limit", 8, "--results", "x")
+        run_command("run", "--dataset", "digits", "--limit", 8, "--results", tmp_path)
 
 
 def test_command_line_lists_the_data_sets(capsys):
