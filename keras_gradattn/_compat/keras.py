@@ -15,12 +15,12 @@ import keras
 # that goes round all callbacks; the public way, a callback's own `logs`, reaches later
 # callbacks only.
 EPOCH_LOGS = "_get_metrics_result_or_logs"
-# `Optimizer._overwrite_variable_with_gradient(variable)` says which variables take their
-# gradient as their value; `LossScaleOptimizer` leaves those gradients scaled.
+# `Optimizer._overwrite_variable_with_gradient(variable)` says which variables take
+# their gradient as their value; `LossScaleOptimizer` leaves those gradients scaled.
 OVERWRITE_RULE = "_overwrite_variable_with_gradient"
 
 
-class MissingPrivateName(RuntimeError):
+class MissingPrivateNameError(RuntimeError):
     """This Keras does not have what a feature stands on."""
 
 
@@ -28,7 +28,7 @@ def _needed(owner: Any, name: str, feature: str) -> Any:
     try:
         return getattr(owner, name)
     except AttributeError:
-        raise MissingPrivateName(
+        raise MissingPrivateNameError(
             f"{feature} needs `{name}`, which Keras 3.8 to 3.15 have. "
             f"Received: Keras {keras.__version__}, {type(owner).__name__}"
         ) from None
@@ -103,7 +103,7 @@ def track_variable(optimizer: Any, variable: Any) -> None:
     """Have the optimizer carry a variable through JAX' pure steps.
 
     `add_variable` is public but makes its own variable, and nothing removes it again.
-    Absent: `MissingPrivateName`.
+    Absent: `MissingPrivateNameError`.
     """
     _needed(optimizer, "_track_variable", "Recording gradients on JAX")(variable)
 
@@ -119,7 +119,7 @@ def update_count(optimizer: Any) -> Any:
     """The variable that counts calls of `apply`.
 
     `iterations` is public, and the same except under gradient accumulation, where it is
-    a tensor that counts whole updates. Absent there: `MissingPrivateName`.
+    a tensor that counts whole updates. Absent there: `MissingPrivateNameError`.
     """
     if not optimizer.gradient_accumulation_steps:
         return optimizer.iterations
@@ -130,7 +130,7 @@ def trained_variables(optimizer: Any) -> list[Any]:
     """Variables that a built optimizer moves, in its order.
 
     A model's `trainable_variables` are the same unless layers were frozen since.
-    Absent: `MissingPrivateName`.
+    Absent: `MissingPrivateNameError`.
     """
     name = "_trainable_variables"
     return list(_needed(optimizer, name, "Pairing gradients with variables"))
@@ -139,7 +139,7 @@ def trained_variables(optimizer: Any) -> list[Any]:
 def moving_averages(optimizer: Any) -> list[tuple[Any, Any]]:
     """Each trained variable with the average that `use_ema` keeps of it.
 
-    Keras' only public access overwrites the weights. Absent: `MissingPrivateName`.
+    Keras' only public access overwrites the weights. Absent: `MissingPrivateNameError`.
     """
     name = "_model_variables_moving_average"
     averages = _needed(optimizer, name, "Reading weight averages")
@@ -147,7 +147,7 @@ def moving_averages(optimizer: Any) -> list[tuple[Any, Any]]:
 
 
 def epoch_logs(model: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """The method `EPOCH_LOGS` of a model. Absent: `MissingPrivateName`."""
+    """The method `EPOCH_LOGS` of a model. Absent: `MissingPrivateNameError`."""
     return _needed(model, EPOCH_LOGS, "Adding gradient norms to an epoch's logs")
 
 
@@ -167,6 +167,18 @@ def sync_jax_state(model: Any) -> None:
     """
     if hasattr(model, "jax_state_sync"):
         model.jax_state_sync()
+
+
+def note_shardings(model: Any) -> None:
+    """Have JAX' training loop see variables that a callback tracked.
+
+    Up to Keras 3.11 `fit` notes every variable's sharding before it tells callbacks
+    that training begins, and fails over a variable that came later. Absent: later
+    versions note them step by step, so there is nothing to do.
+    """
+    note = getattr(model, "_record_training_state_sharding_spec", None)
+    if note is not None:
+        note()
 
 
 class OpenAdam(keras.optimizers.Adam):

@@ -44,7 +44,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         super().__init__(axis=axis, momentum=momentum, epsilon=epsilon, **kwargs)
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
-        plain = self.scale and self.center and not self.renorm and mask is None
+        # Keras before 3.14 has no renormalisation.
+        renorm = getattr(self, "renorm", False)
+        plain = self.scale and self.center and not renorm and mask is None
         by_batch = bool(training and self.trainable)
         if plain and has_kernel(inputs, self.axis) and config.uses_kernel(_KERNEL):
             outputs, mean, variance = normalize(self, inputs, by_batch)

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -13,6 +13,9 @@ from keras_gradattn.layers.linear import full_precision
 from keras_gradattn.models.torch_forward import run_layers
 from keras_gradattn.models.torch_inference import CapturedInference
 from keras_gradattn.models.trunk import check_image_size, check_trunk_arguments
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class ImageClassifier(keras.Model):
@@ -98,7 +101,7 @@ class ImageClassifier(keras.Model):
         mean: Sequence[float],
         std: Sequence[float],
         class_names: Sequence[str] | None = None,
-    ) -> Self:
+    ) -> "Self":
         """A copy that takes raw 0-255 images and knows its classes' names.
 
         For a network trained on normalised images: the copy normalises by itself, so
