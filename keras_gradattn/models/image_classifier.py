@@ -15,7 +15,7 @@ from keras_gradattn.models.torch_inference import CapturedInference
 from keras_gradattn.models.trunk import check_image_size, check_trunk_arguments
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 
 class ImageClassifier(keras.Model):
