@@ -36,34 +36,23 @@ def reduced(content: Mapping[str, Any]) -> dict[str, Any]:
         does not have (`None`) is left out. Metrics stay exact.
     """
     gradients = content["gradients"]
+    layers = _columns(gradients["test"]["layers"], dict.fromkeys(_LAYERS, _TRACE))
     changed = {
         "history": _columns(content["history"], _HISTORY),
-        "weight_norms": rounded(content["weight_norms"]),
+        "weight_norms": rounded(content["weight_norms"], _TRACE),
         "gradients": {
             "training": _windows(gradients["training"]),
-            "test": rounded(
-                {
-                    **gradients["test"],
-                    "layers": _columns(
-                        gradients["test"]["layers"], dict.fromkeys(_LAYERS, _TRACE)
-                    ),
-                }
-            ),
+            "test": {**rounded(gradients["test"], _FIGURE), "layers": layers},
         },
     }
-    # Exact where a table compares it with the test accuracy.
-    exact = {"pathways": ("frozen_top1",)}
     for name in ("attention", "pathways", "published_analysis"):
         if content.get(name) is not None:
-            kept = {
-                k: content[name][k] for k in exact.get(name, ()) if k in content[name]
-            }
-            changed[name] = {**rounded(content[name]), **kept}
+            changed[name] = rounded(content[name], _FIGURE)
     whole = {**content, **changed}
     return {name: value for name, value in whole.items() if value is not None}
 
 
-def rounded(value: Any, digits: int = _TRACE) -> Any:
+def rounded(value: Any, digits: int) -> Any:
     """The value with every float inside rounded to so many significant digits."""
     if isinstance(value, Mapping):
         return {name: rounded(item, digits) for name, item in value.items()}
@@ -115,7 +104,7 @@ def _windows(state: Mapping[str, Any]) -> dict[str, Any]:
         "step": [window["step"] for window in windows],
         **{
             measure: {
-                group: [rounded(window[measure][group]) for window in windows]
+                group: [rounded(window[measure][group], _TRACE) for window in windows]
                 for group in state["kernels"]
             }
             for measure in ("rms", "dead")
