@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import os
 import threading
 from collections.abc import Iterable, Sequence
@@ -336,12 +335,6 @@ class PyBatches(keras.utils.PyDataset):
 
 def _tf_dataset(source: BatchSource, epochs: Epochs, workers: int):
     import tensorflow as tf
-
-    if keras.backend.backend() != "tensorflow":
-        # TensorFlow only prepares batches here: it must not claim the accelerator,
-        # unless it runs already, when it can no longer be told.
-        with contextlib.suppress(RuntimeError):
-            tf.config.set_visible_devices([], "GPU")
 
     def make_batch(epoch, index):
         images, labels = tf.numpy_function(

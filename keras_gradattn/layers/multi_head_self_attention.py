@@ -7,13 +7,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_gradattn.layers._arguments import check_positive_integers
+from keras_gradattn._kernels.matrix_product import matmul
+from keras_gradattn.layers._arguments import check_mixing, check_positive_integers
 from keras_gradattn.layers._dropout import Dropout
 from keras_gradattn.layers._initializers import Uniform
-from keras_gradattn.layers._precision import matmul
 from keras_gradattn.layers.linear import Linear
-
-MIXINGS = ("attention", "static", "equal")
 
 
 @keras.saving.register_keras_serializable(package="keras_gradattn")
@@ -39,7 +37,7 @@ class MultiHeadSelfAttention(keras.layers.Layer):
 
     Returns:
         As a layer: `(batch, tokens, width)` to the same shape; with
-        `return_attention=True` in the call also the attention weights
+        `return_weights=True` in the call also the attention weights
         `(batch, heads, tokens, tokens)`, rows summing to one.
 
     Raises:
@@ -118,7 +116,7 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, tokens, training=None, return_attention=False):
+    def call(self, tokens, training=None, return_weights=False):
         length, width = tokens.shape[1], tokens.shape[2]
         head_width = width // self.num_heads
 
@@ -142,7 +140,7 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         mixed = matmul(self.attention_dropout(attention, training=training), value)
         mixed = ops.transpose(mixed, (0, 2, 1, 3))
         outputs = self.output_projection(ops.reshape(mixed, ops.shape(tokens)))
-        return (outputs, attention) if return_attention else outputs
+        return (outputs, attention) if return_weights else outputs
 
     def _scores(self, query, key):
         length, head_width = query.shape[2:]
@@ -162,9 +160,9 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         scores = ops.convert_to_tensor(self.scores, dtype=self.compute_dtype)
         return ops.broadcast_to(scores, shape)
 
-    def compute_output_spec(self, tokens, training=None, return_attention=False):
+    def compute_output_spec(self, tokens, training=None, return_weights=False):
         outputs = keras.KerasTensor(tokens.shape, dtype=self.compute_dtype)
-        if not return_attention:
+        if not return_weights:
             return outputs
         batch, length, _ = tokens.shape
         attention = keras.KerasTensor(
@@ -181,18 +179,6 @@ class MultiHeadSelfAttention(keras.layers.Layer):
             "rotary_base": self.rotary_base,
             "mixing": self.mixing,
         }
-
-
-def check_mixing(mixing: str) -> None:
-    """Refuse an unknown way of weighing tokens.
-
-    Raises:
-        ValueError: If it is none of `MIXINGS`.
-    """
-    if mixing not in MIXINGS:
-        raise ValueError(
-            f"`mixing` must be one of {MIXINGS}. Received: mixing={mixing!r}"
-        )
 
 
 def check_dropout(dropout: float) -> None:

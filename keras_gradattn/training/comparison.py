@@ -120,6 +120,8 @@ def remarks(group: Sequence[dict[str, Any]]) -> str:
     if configuration["limit"]:
         notes.append(f"{configuration['limit']} images a split")
     notes += [f"{k}={v}" for k, v in configuration["model_options"].items()]
+    notes += [f"{k}={v}" for k, v in configuration["recipe"]["changes"].items()]
+    notes += group[0].get("remarks", [])
     return ", ".join(notes)
 
 

@@ -46,6 +46,9 @@ def read_results(folder: str | Path) -> list[dict[str, Any]]:
     folder = Path(folder)
     found = []
     for path in sorted(folder.rglob("*.json")):
+        # Of a run that is not finished.
+        if path.parent.suffix == ".partial":
+            continue
         content = read_json(path)
         # Other JSON files may live in the folder; these fields make a result.
         if isinstance(content, dict) and {"configuration", "metrics"} <= set(content):

@@ -1,4 +1,4 @@
-"""Float64 that stays float64 on every backend."""
+"""Matrix products whose float64 stays float64 on every backend."""
 
 import keras
 from keras import ops
