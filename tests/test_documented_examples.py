@@ -60,8 +60,20 @@ def names(tmp_path, monkeypatch):
         "kg": keras_gradattn,
         "model": model,
         **{"x": x, "y": y, "x_test": x, "y_test": y, "images": x, "labels": y},
-        **{f"datasets.{n}": None for n in ()},
     }
+
+
+@pytest.fixture
+def readme_names(names):
+    """The same with images of three channels, large enough for a full network."""
+    images = np.random.default_rng(1).normal(size=(16, 32, 32, 3)).astype("float32")
+    return names | {"images": images, "labels": np.arange(16) % 10}
+
+
+def test_code_of_the_readme(readme_names):
+    """Its blocks run one after the other, as a reader would type them."""
+    for code in FENCE.findall(README.read_text("utf-8")):
+        exec(compile(code, "README.md", "exec"), readme_names)
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
