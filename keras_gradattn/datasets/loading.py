@@ -15,6 +15,8 @@ import numpy as np
 
 from keras_gradattn.datasets import _npz, _records
 from keras_gradattn.datasets._builders import tfds_builder
+from keras_gradattn.datasets.file_check import BadFile
+from keras_gradattn.datasets.images import Array, Images
 from keras_gradattn.datasets.resize import resize
 from keras_gradattn.datasets.specs import DatasetSpec, spec
 from keras_gradattn.datasets.splits import NAMES, group_split, random_split
@@ -30,17 +32,18 @@ class Split:
 
     Args:
         name: `"train"`, `"validation"` or `"test"`.
-        images: uint8 array (images, height, width, channels), at the network's
-            size but not normalised; memory-mapped where it is large.
+        images: Array (images, height, width, channels) at the network's size, in
+            units of 0 to 255: uint8, or float32 where the source has finer levels.
+            Memory-mapped where it is large; `ImageFiles` decode on demand.
         labels: int32 array (images,), or (images, classes) of 0 and 1 for
             multi-label data.
         rows: Position of each image in its source.
     """
 
     name: str
-    images: np.ndarray
-    labels: np.ndarray
-    rows: np.ndarray
+    images: Images
+    labels: Array
+    rows: Array
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -55,12 +58,14 @@ class DatasetSplits:
         train: For training.
         validation: For choosing the best epoch.
         test: For the final evaluation.
+        bad_files: Files that give no image and were left out as asked.
     """
 
     spec: DatasetSpec
     train: Split
     validation: Split
     test: Split
+    bad_files: tuple[BadFile, ...] = ()
 
 
 class DatasetNotFoundError(FileNotFoundError):
