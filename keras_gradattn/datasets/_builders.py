@@ -57,6 +57,6 @@ def tfds_builder(name: str, data_dir: str | os.PathLike | None = None):
 def _check_name(name: str, known: Sequence[str]) -> None:
     if name not in known:
         raise ValueError(
-            f"There is no such data set.{suggestion(name, known)} "
+            f"There is no such data set.{suggestion(name, known, SPECS)} "
             f"Received: name={name!r}"
         )

@@ -14,7 +14,7 @@ from keras_gradattn.datasets.gathering import Gathered, gather
 from keras_gradattn.datasets.images import Array
 from keras_gradattn.datasets.labels import Labels, encode_labels
 from keras_gradattn.datasets.levels import EIGHT_BITS, Levels
-from keras_gradattn.datasets.loading import DatasetSplits
+from keras_gradattn.datasets.parts import DatasetSplits
 from keras_gradattn.datasets.specs import Augmentation
 from keras_gradattn.datasets.splits import NAMES
 

@@ -14,7 +14,7 @@ from keras_gradattn.datasets.file_check import BadFile, some
 from keras_gradattn.datasets.images import Array, ChosenRows, Images
 from keras_gradattn.datasets.labels import Labels
 from keras_gradattn.datasets.levels import EIGHT_BITS, Levels
-from keras_gradattn.datasets.loading import DatasetSplits, Split
+from keras_gradattn.datasets.parts import DatasetSplits, Split
 from keras_gradattn.datasets.specs import Augmentation, DatasetSpec, Source
 from keras_gradattn.datasets.splits import NAMES
 from keras_gradattn.datasets.stratified import (
@@ -200,7 +200,9 @@ def _divide(collection: Collection, division: Division) -> dict[str, Array]:
         division.seed,
         groups=my_groups,
     )
-    return {part: rows[part] if part in given else mine[divided[part]] for part in NAMES}
+    return {
+        part: rows[part] if part in given else mine[divided[part]] for part in NAMES
+    }
 
 
 def _check_classes(labels: Labels, rows: dict[str, Array], given: set[str]) -> None:
@@ -232,9 +234,7 @@ def _check_groups(rows: dict[str, Array], groups: Array) -> None:
             seen[group] = part
 
 
-def _check_rare(
-    labels: Labels, codes: Array, groups: Array | None, least: int
-) -> None:
+def _check_rare(labels: Labels, codes: Array, groups: Array | None, least: int) -> None:
     rare = rare_classes(codes, groups, least)
     if len(rare):
         unit = "images" if groups is None else "groups"

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import keras
 import numpy as np
 
+from keras_gradattn.datasets.channel_statistics import channel_moments, moments_in_units
 from keras_gradattn.datasets.image_files import (
     RESIZES,
     BadFileError,
@@ -30,7 +31,6 @@ from keras_gradattn.datasets.levels import (
     check_levels,
     choose_levels,
 )
-from keras_gradattn.datasets.channel_statistics import channel_moments, moments_in_units
 
 _LARGEST_CHOSEN_SIZE = 224
 _FILES_AT_ONCE = 32

@@ -12,7 +12,7 @@ from keras_gradattn.datasets.assembly import Collection, Division, assemble
 from keras_gradattn.datasets.file_check import BadFile, BadFilesError, check_files
 from keras_gradattn.datasets.labels import Labels, in_order
 from keras_gradattn.datasets.levels import Levels
-from keras_gradattn.datasets.loading import DatasetNotFoundError, DatasetSplits
+from keras_gradattn.datasets.parts import DatasetNotFoundError, DatasetSplits
 from keras_gradattn.datasets.specs import Augmentation
 from keras_gradattn.datasets.splits import NAMES
 
@@ -28,10 +28,12 @@ PART_FOLDERS = {
     "testing": "test",
 }
 # What lies beside images and is none.
-_BESIDE = (
-    ".csv .db .doc .docx .htm .html .ini .json .lnk .log .md .pdf .py .rst .tsv .txt "
-    ".xls .xlsx .xml .yaml .yml"
-).split()
+_BESIDE = frozenset(
+    """
+    .csv .db .doc .docx .htm .html .ini .json .lnk .log .md .pdf .py .rst .tsv .txt
+    .xls .xlsx .xml .yaml .yml
+    """.split()  # noqa: SIM905
+)
 _HIDDEN = (".", "__MACOSX", "$RECYCLE.BIN")
 
 

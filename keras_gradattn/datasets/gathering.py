@@ -58,7 +58,8 @@ class GrowingArray:
             return
         self._blocks.append(rows)
         if self._bytes > self._largest:
-            self._file = tempfile.TemporaryFile(prefix="keras_gradattn_")
+            # It is closed, and is gone, when nothing maps it any more.
+            self._file = tempfile.TemporaryFile(prefix="keras_gradattn_")  # noqa: SIM115
             for block in self._blocks:
                 block.tofile(self._file)
             self._blocks = [rows[:0]]

@@ -3,73 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import os
 import pathlib
 import sys
 import tempfile
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_gradattn.datasets import _npz, _records
-from keras_gradattn.datasets._builders import tfds_builder
-from keras_gradattn.datasets.file_check import BadFile
-from keras_gradattn.datasets.images import Array, Images
+from keras_gradattn.datasets._names import suggestion
+from keras_gradattn.datasets.authors_files import (
+    find_authors_files,
+    read_authors_files,
+)
+from keras_gradattn.datasets.parts import DatasetNotFoundError, DatasetSplits, Split
+from keras_gradattn.datasets.prepared import Prepared, not_found
 from keras_gradattn.datasets.resize import resize
-from keras_gradattn.datasets.specs import DatasetSpec, spec
+from keras_gradattn.datasets.specs import SPECS, DatasetSpec
 from keras_gradattn.datasets.splits import NAMES, group_split, random_split
+from keras_gradattn.datasets.tfds_names import from_tfds
 
 # Larger parts are decoded into a memory-mapped temporary file.
 _LARGEST_IN_MEMORY = 4 * 2**30
 _LONG_WORK = 50_000
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """One part of a data set.
-
-    Args:
-        name: `"train"`, `"validation"` or `"test"`.
-        images: Array (images, height, width, channels) at the network's size, in
-            units of 0 to 255: uint8, or float32 where the source has finer levels.
-            Memory-mapped where it is large; `ImageFiles` decode on demand.
-        labels: int32 array (images,), or (images, classes) of 0 and 1 for
-            multi-label data.
-        rows: Position of each image in its source.
-    """
-
-    name: str
-    images: Images
-    labels: Array
-    rows: Array
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-@dataclasses.dataclass(frozen=True)
-class DatasetSplits:
-    """A data set and its three parts.
-
-    Args:
-        spec: Its description, with the class names that the source gives.
-        train: For training.
-        validation: For choosing the best epoch.
-        test: For the final evaluation.
-        bad_files: Files that give no image and were left out as asked.
-    """
-
-    spec: DatasetSpec
-    train: Split
-    validation: Split
-    test: Split
-    bad_files: tuple[BadFile, ...] = ()
-
-
-class DatasetNotFoundError(FileNotFoundError):
-    """The data set is not in the folder; the message says how to get it."""
 
 
 def load(
@@ -85,10 +44,13 @@ def load(
 ) -> DatasetSplits:
     """Reads a data set by name and divides it as published.
 
+    A data set that is not in `SPECS` is looked for in TFDS, as `from_tfds` does.
+
     Args:
-        name: Key in `SPECS`, such as `"fashion_mnist"`.
-        data_dir: Folder of prepared TFDS data, or with the MedMNIST file.
-            Default: TFDS' own (`~/tensorflow_datasets`).
+        name: Key in `SPECS`, such as `"fashion_mnist"`, or a name for `tfds.builder`.
+        data_dir: Folder of prepared TFDS data, or with the MedMNIST file, or with the
+            authors' own files of SVHN (.mat), PCam (.h5) or PAD-UFES-20 (metadata.csv
+            and images). Default: TFDS' own (`~/tensorflow_datasets`).
         download: Whether to download and prepare a missing data set with TFDS.
         seed: Seed of the random division, and of the subset that `limit` takes.
         group: Column that must not be in two parts, such as `"patient_id"` for
@@ -96,7 +58,9 @@ def load(
         limit: At most so many images for each part, chosen at random.
         engine: `"tf.data"` reads TFRecord (needs TensorFlow), `"pydataset"`
             reads ArrayRecord (does not); `"auto"` takes what is there.
-        verify: Whether a MedMNIST file must have the published MD5 sum.
+        verify: Whether a MedMNIST file must have the published MD5 sum, and whether
+            another number of images or MD5 sum of SVHN, PCam or PAD-UFES-20 is a
+            warning.
 
     Returns:
         A `DatasetSplits` with `spec`, `train`, `validation` and `test`.
@@ -112,8 +76,18 @@ def load(
     >>> len(digits.train), digits.train.images.shape
     (1257, (1257, 8, 8, 1))
     """
-    description = spec(name)
     check_engine(engine)
+    if name not in SPECS:
+        return _load_from_tfds(
+            name,
+            data_dir=data_dir,
+            download=download,
+            seed=seed,
+            group=group,
+            limit=limit,
+            engine=engine,
+        )
+    description = SPECS[name]
     if limit is not None and limit < 1:
         raise ValueError(f"`limit` should be positive. Received: limit={limit}")
     if group is not None and group != description.source.group:
@@ -137,6 +111,18 @@ def load(
     return DatasetSplits(description, **splits)
 
 
+def _load_from_tfds(name: str, **options: Any) -> DatasetSplits:
+    try:
+        return from_tfds(name, **options)
+    except ImportError:
+        # Without TFDS there are no other names.
+        raise ValueError(
+            f"There is no such data set.{suggestion(name, SPECS)} "
+            f"Known: {', '.join(SPECS)}, and with tensorflow-datasets all of TFDS. "
+            f"Received: name={name!r}"
+        ) from None
+
+
 def check_engine(engine: str) -> None:
     """Raises ValueError unless the engine is known."""
     if engine not in ("auto", "tf.data", "pydataset"):
@@ -146,10 +132,19 @@ def check_engine(engine: str) -> None:
         )
 
 
-def _open(description, data_dir, download, engine, verify) -> dict[str, object]:
+def _open(
+    description: DatasetSpec,
+    data_dir: str | os.PathLike[str] | None,
+    download: bool,
+    engine: str,
+    verify: bool,
+) -> dict[str, Any]:
     source = description.source
     if description.name == "digits":
         return {"train": _digits(description)}
+    files = find_authors_files(description, data_dir)
+    if files is not None:
+        return read_authors_files(description, files, verify=verify)
     if source.npz is not None:
         path = _find_npz(source.npz, data_dir)
         if path is not None:
@@ -160,8 +155,19 @@ def _open(description, data_dir, download, engine, verify) -> dict[str, object]:
                 for name, (images, labels) in _npz.read_npz(path).items()
             }
     if source.tfds is None:
-        raise _not_found(description, data_dir)
-    return _open_tfds(description, data_dir, download, engine)
+        raise not_found(description.title, description.how_to_get, data_dir)
+    prepared = Prepared(
+        description.name, description.title, description.how_to_get, data_dir
+    )
+    builder = prepared.builder()
+    if download:
+        prepared.download(builder)
+    splits = source.splits
+    wanted = source.merge or tuple((splits or {}).values())
+    parts: dict[str, Any] = dict(prepared.open(builder, wanted, engine=engine))
+    if source.merge or splits is None:
+        return parts
+    return {name: parts[split] for name, split in splits.items()}
 
 
 def _verify(description: DatasetSpec, path: pathlib.Path) -> None:
@@ -195,60 +201,6 @@ def _digits(description: DatasetSpec) -> _records.ArrayRecords:
     digits = load_digits()
     images = np.rint(digits.images * (255 / 16)).astype("uint8")[..., None]
     return _records.ArrayRecords(images, digits.target)
-
-
-def _open_tfds(description, data_dir, download, engine) -> dict[str, object]:
-    source = description.source
-    try:
-        builder = tfds_builder(description.name, data_dir)
-    except ImportError as error:
-        raise ImportError(
-            f"{description.title} is read with TensorFlow Datasets. Get it with: "
-            "pip install 'keras-gradattn[data]'"
-        ) from error
-    wanted = source.merge or tuple(source.splits.values())
-    try:
-        if download:
-            builder.download_and_prepare()
-        records = _choose_records(description, builder, data_dir, engine)
-        parts = {split: records(builder, split) for split in wanted}
-        for part in parts.values():
-            len(part)
-    # What TFDS raises where the data set, or the files that its user has to
-    # download by hand, are not there.
-    except (AssertionError, FileNotFoundError) as error:
-        raise _not_found(description, data_dir) from error
-    if source.merge:
-        return parts
-    return {name: parts[split] for name, split in source.splits.items()}
-
-
-def _choose_records(description, builder, data_dir, engine) -> type:
-    formats = {entry.value for entry in builder.info.available_file_formats()}
-    formats.add(builder.info.file_format.value)
-    has_tensorflow = importlib.util.find_spec("tensorflow") is not None
-    if "array_record" in formats and (
-        len(formats) == 1 or engine == "pydataset" or not has_tensorflow
-    ):
-        return _records.RandomAccessRecords
-    if has_tensorflow:
-        return _records.TensorFlowRecords
-    if not builder.is_prepared():
-        raise _not_found(description, data_dir)
-    raise ImportError(
-        f"{description.title} is stored as {builder.info.file_format.value}, which "
-        "only TensorFlow reads. Install tensorflow, or prepare the data as "
-        "ArrayRecord: python -m keras_gradattn.datasets.prepare "
-        f"{description.name} --file_format array_record. "
-        f"Received: data_dir={str(data_dir)!r}"
-    )
-
-
-def _not_found(description: DatasetSpec, data_dir) -> DatasetNotFoundError:
-    return DatasetNotFoundError(
-        f"{description.title} is not there. Get it with: {description.how_to_get}. "
-        f"Received: data_dir={None if data_dir is None else str(data_dir)!r}"
-    )
 
 
 def _divide(description, parts, seed, group) -> dict[str, np.ndarray]:

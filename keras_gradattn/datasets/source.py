@@ -16,7 +16,7 @@ from keras_gradattn.datasets.gathering import gather
 from keras_gradattn.datasets.images import Array, ChosenRows
 from keras_gradattn.datasets.labels import encode_labels
 from keras_gradattn.datasets.levels import Levels
-from keras_gradattn.datasets.loading import DatasetSplits
+from keras_gradattn.datasets.parts import DatasetSplits
 from keras_gradattn.datasets.specs import Augmentation
 from keras_gradattn.datasets.splits import NAMES
 

@@ -16,7 +16,7 @@ from keras_gradattn.datasets.folder import PART_FOLDERS, image_paths
 from keras_gradattn.datasets.images import Array
 from keras_gradattn.datasets.labels import encode_labels, is_missing
 from keras_gradattn.datasets.levels import Levels
-from keras_gradattn.datasets.loading import DatasetNotFoundError, DatasetSplits
+from keras_gradattn.datasets.parts import DatasetNotFoundError, DatasetSplits
 from keras_gradattn.datasets.specs import Augmentation
 from keras_gradattn.datasets.splits import NAMES
 
@@ -114,9 +114,7 @@ def from_table(
         if path is None:
             bad[row] = BadFile(str(cells[images][row]), "no such file")
     usable = [
-        (row, path)
-        for row, path in zip(rows, found, strict=True)
-        if path is not None
+        (row, path) for row, path in zip(rows, found, strict=True) if path is not None
     ]
     checked = check_files(
         [path for _, path in usable],
