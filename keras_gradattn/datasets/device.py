@@ -24,10 +24,10 @@ from keras_gradattn.datasets.specs import Augmentation, DatasetSpec
 class ImagesOnDevice(keras.layers.Layer):
     """From row numbers to augmented, normalised images, inside the compiled step.
 
-    The images are a uint8 weight of the layer, which training leaves alone.
+    The images are a weight of the layer, which training leaves alone.
 
     Args:
-        images: uint8 array (images, height, width, channels).
+        images: uint8 or float32 array (images, height, width, channels).
         spec: Description of the data set.
         augmentation: Table that takes the place of the data set's own; an empty one
             switches augmentation off. Used in training only.
@@ -65,7 +65,7 @@ class ImagesOnDevice(keras.layers.Layer):
         self._spec = spec
         self._broken = pixels == "released" and spec.released_pixels_broken
         self.images = keras.Variable(
-            images, dtype="uint8", trainable=False, autocast=False, name="images"
+            images, dtype=str(images.dtype), trainable=False, autocast=False, name="images"
         )
         self.built = True
 

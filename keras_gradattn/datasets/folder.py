@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from keras_gradattn.datasets.assembly import Collection, Division, assemble
-from keras_gradattn.datasets.file_check import BadFile, BadFilesError, check_files
+from keras_gradattn.datasets.file_check import BadFile, check_files, some
 from keras_gradattn.datasets.labels import Labels, in_order
 from keras_gradattn.datasets.levels import Levels
 from keras_gradattn.datasets.parts import DatasetNotFoundError, DatasetSplits
@@ -110,8 +110,6 @@ def from_folder(
     root = os.path.abspath(folder)
     found = _find(root)
     paths = [path for path, _, _ in found.images]
-    if found.bad and on_bad == "stop":
-        raise BadFilesError(found.bad, len(paths) + len(found.bad))
     checked = check_files(
         paths,
         size=size,
@@ -124,12 +122,8 @@ def from_folder(
     kept = [found.images[row] for row in checked.rows.tolist()]
     # Classes whose files are all bad are none.
     names = in_order({label for _, label, _ in kept})
+    _check_class_folders(root, names)
     code = {label: index for index, label in enumerate(names)}
-    if len(names) < 2:
-        raise ValueError(
-            f"{root!r} should have a folder for each of two classes at least. "
-            f"Received: {names}"
-        )
     part = np.array([NAMES.index(part) for _, _, part in kept])
     collection = Collection(
         images=checked.images,
@@ -175,13 +169,16 @@ def _find(root: str) -> _Found:
             _find_classes(os.path.join(root, entry), part or "", found)
     else:
         _find_classes(root, "train", found)
-    if not found.images:
-        raise ValueError(
-            f"{root!r} should have a folder of images for each class. "
-            f"Received: the folders {folders[:10]} and {len(found.bad)} files that "
-            "are in none"
-        )
+    _check_class_folders(root, in_order({label for _, label, _ in found.images}))
     return found
+
+
+def _check_class_folders(root: str, classes: list[str]) -> None:
+    if len(classes) < 2:
+        raise ValueError(
+            f"{root!r} should have a folder of images for each of two classes at "
+            f"least. Received: {some(classes) or 'no folder with images'}"
+        )
 
 
 def _find_classes(root: str, part: str, found: _Found) -> None:

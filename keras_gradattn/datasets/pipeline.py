@@ -75,7 +75,8 @@ def batches(
             Default: half of the processor's cores, eight at most.
 
     Returns:
-        A dataset of (float32 images (batch, height, width, channels), labels).
+        A dataset of (float32 images (batch, height, width, channels), labels). Its
+        `spec` is the description.
 
     Raises:
         ValueError: If an argument is unknown or the part has no batch.
@@ -109,8 +110,11 @@ def batches(
         tensorflow = keras.backend.backend() == "tensorflow"
         engine = "tf.data" if tensorflow else "pydataset"
     if engine == "tf.data":
-        return _tf_dataset(source, epochs, workers)
-    return PyBatches(source, epochs, workers)
+        data = _tf_dataset(source, epochs, workers)
+    else:
+        data = PyBatches(source, epochs, workers)
+    data.spec = spec
+    return data
 
 
 class BatchSource:
@@ -243,7 +247,10 @@ class BatchSource:
 
     def _labels(self, labels: np.ndarray) -> np.ndarray:
         if self._one_hot and labels.ndim == 1:
-            return np.eye(self._spec.num_classes, dtype="float32")[labels]
+            # Not a row of a unit matrix, which is huge where classes are many.
+            rows = np.zeros((len(labels), self._spec.num_classes), "float32")
+            rows[np.arange(len(labels)), labels] = 1
+            return rows
         return labels.astype(self.label_dtype)
 
 
