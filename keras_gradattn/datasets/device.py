@@ -65,7 +65,11 @@ class ImagesOnDevice(keras.layers.Layer):
         self._spec = spec
         self._broken = pixels == "released" and spec.released_pixels_broken
         self.images = keras.Variable(
-            images, dtype=str(images.dtype), trainable=False, autocast=False, name="images"
+            images,
+            dtype=str(images.dtype),
+            trainable=False,
+            autocast=False,
+            name="images",
         )
         self.built = True
 

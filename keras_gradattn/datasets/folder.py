@@ -184,8 +184,10 @@ def _check_class_folders(root: str, classes: list[str]) -> None:
 def _find_classes(root: str, part: str, found: _Found) -> None:
     for path in _files_in(root):
         found.bad.append(BadFile(path, "in no class folder"))
+    status = os.stat(root)
+    above = ((status.st_dev, status.st_ino),)
     for entry in _folders(root):
-        paths = list(image_paths(os.path.join(root, entry)))
+        paths = list(image_paths(os.path.join(root, entry), above))
         if not paths:
             path = os.path.join(root, entry)
             found.bad.append(BadFile(path, "a class folder without images"))

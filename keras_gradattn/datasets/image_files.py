@@ -289,21 +289,31 @@ def _resized(image: Image.Image, reading: Reading) -> Image.Image:
     if reading.resize == "crop":
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
-        box = (left, top, left + side, top + side)
-        return image.resize(size, Image.Resampling.BILINEAR, box=box)
+        return _bilinear(image, size, (left, top, left + side, top + side))
     if reading.resize == "pad":
         longer = max(width, height)
-        inner = tuple(
+        inner_width, inner_height = (
             max(1, round(side * reading.size / longer)) for side in (width, height)
         )
         paper = Image.new(image.mode, size)
-        place = tuple((reading.size - side) // 2 for side in inner)
         paper.paste(
-            image.resize((inner[0], inner[1]), Image.Resampling.BILINEAR),
-            (place[0], place[1]),
+            _bilinear(image, (inner_width, inner_height)),
+            ((reading.size - inner_width) // 2, (reading.size - inner_height) // 2),
         )
         return paper
-    return image.resize(size, Image.Resampling.BILINEAR)
+    return _bilinear(image, size)
+
+
+def _bilinear(
+    image: Image.Image,
+    size: tuple[int, int],
+    box: tuple[float, float, float, float] | None = None,
+) -> Image.Image:
+    from PIL import Image
+
+    # Averages whole pixels first as far as they go: a fifth less work, and a level of
+    # difference in the mean.
+    return image.resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=1.0)
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:

@@ -360,7 +360,7 @@ def _tf_dataset(source: BatchSource, epochs: Epochs, workers: int):
         indices = tf.data.Dataset.range(source.length)
         return indices.map(
             lambda index: make_batch(epoch, index),
-            num_parallel_calls=tf.data.AUTOTUNE if workers else None,
+            num_parallel_calls=workers or None,
             deterministic=True,
         )
 

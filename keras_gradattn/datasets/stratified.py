@@ -51,8 +51,8 @@ def stratified_split(
         groups: Group of each image, which is in one part only.
 
     Returns:
-        The rows of each part, ascending. Without groups a part's size differs from
-        its share by less than two images for each class.
+        The rows of each part, ascending. Without groups a part has of each class its
+        share, but for two images.
 
     Example:
 
@@ -105,9 +105,9 @@ def _by_class(labels: Array, shares: Array, random: np.random.Generator) -> Arra
         # Rounding may have put one image more or less into all parts together.
         sizes = np.diff(through - before, prepend=0).astype(np.int64)
         sizes[0] += count - sizes.sum()
-        for empty in wanted[sizes[wanted] < 1]:
+        while sizes[wanted].min() < 1:
             sizes[np.argmax(sizes)] -= 1
-            sizes[empty] += 1
+            sizes[wanted[np.argmin(sizes[wanted])]] += 1
         rows = order[start : start + count]
         part[rows] = np.repeat(np.arange(len(shares)), sizes)
     return part
