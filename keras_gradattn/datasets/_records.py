@@ -72,7 +72,7 @@ class TensorFlowRecords(_PreparedRecords):
 
         return self._dataset(**{self._image: tfds.decode.SkipDecoding()})
 
-    def _dataset(self, **decoders):
+    def _dataset(self, **decoders: Any) -> Any:
         import tensorflow_datasets as tfds
 
         # One file after the other, so that rows mean the same in every format.

@@ -15,8 +15,13 @@ import keras
 import numpy as np
 
 from keras_gradattn.datasets.augmentation import Augmenter
-from keras_gradattn.datasets.loading import Split
-from keras_gradattn.datasets.pipeline import BatchSource, Epochs, PyBatches
+from keras_gradattn.datasets.parts import Split
+from keras_gradattn.datasets.pipeline import (
+    Batch,
+    BatchSource,
+    Epochs,
+    PyBatches,
+)
 from keras_gradattn.datasets.pixels import released_pixel_table
 from keras_gradattn.datasets.specs import Augmentation, DatasetSpec
 
@@ -98,7 +103,9 @@ class ImagesOnDevice(keras.layers.Layer):
         place = place + keras.ops.arange(channels, dtype="int32")
         return keras.ops.take(keras.ops.convert_to_tensor(table.ravel()), place)
 
-    def compute_output_shape(self, input_shape: dict[str, tuple]) -> tuple:
+    def compute_output_shape(
+        self, input_shape: dict[str, tuple[int | None, ...]]
+    ) -> tuple[int | None, ...]:
         return (input_shape["rows"][0], *self._spec.input_shape)
 
 
@@ -230,7 +237,7 @@ class _RowSource(BatchSource):
     first_row = 0
     width = 1
 
-    def batch(self, epoch, index):
+    def batch(self, epoch: int, index: int) -> Batch:
         rows, numbers = self._choices(epoch, index)
         labels = self._labels(self._split.labels[rows])
         labels = self._augmenter.mix_labels(labels, numbers, self.image_shape[:2])

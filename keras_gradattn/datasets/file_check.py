@@ -8,8 +8,8 @@ import os
 import statistics
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import keras
 import numpy as np
@@ -207,7 +207,7 @@ def check_files(
     return CheckedFiles(images, rows, moments, bad_files)
 
 
-def chosen_size(headers: Any) -> int:
+def chosen_size(headers: Iterable[Header]) -> int:
     """The side that most images fill: the median of their shorter sides, 224 at most.
 
     Args:
@@ -217,7 +217,7 @@ def chosen_size(headers: Any) -> int:
     return min(_LARGEST_CHOSEN_SIZE, int(statistics.median_high(shorter)))
 
 
-def _chosen_channels(headers: Any) -> int:
+def _chosen_channels(headers: Iterable[Header]) -> int:
     return max(header.channels for header in headers)
 
 

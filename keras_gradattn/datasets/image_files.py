@@ -147,7 +147,8 @@ def read_image(path: str, reading: Reading) -> Array:
     if pixels.dtype == np.uint8:
         return pixels.astype("float32") if reading.deep else pixels
     scaled = to_units(pixels, reading.levels)
-    return scaled if reading.deep else np.rint(scaled).astype("uint8")
+    rounded: Array = np.rint(scaled).astype("uint8")
+    return scaled if reading.deep else rounded
 
 
 def read_levels(path: str, reading: Reading) -> Array:
@@ -158,7 +159,8 @@ def read_levels(path: str, reading: Reading) -> Array:
     """
     if path[-4:].lower() == ".npy":
         return _read_npy(path, reading)
-    return _with_pillow(path, lambda image: _pixels(image, reading))
+    pixels: Array = _with_pillow(path, lambda image: _pixels(image, reading))
+    return pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,7 +197,8 @@ def read_header(path: str) -> Header:
             array.dtype != np.uint8,
             array.dtype.kind in "iu",
         )
-    return _with_pillow(path, _header)
+    header: Header = _with_pillow(path, _header)
+    return header
 
 
 def _header(image: Image.Image) -> Header:
@@ -208,7 +211,7 @@ _REGISTERING = threading.Lock()
 
 def _with_pillow(path: str, function: Callable[[Image.Image], Any]) -> Any:
     try:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise ImportError(
             "Image files are read with Pillow. Get it with: "
@@ -223,7 +226,7 @@ def _with_pillow(path: str, function: Callable[[Image.Image], Any]) -> Any:
             return function(image)
     except (BadFileError, MemoryError):
         raise
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         empty = os.path.getsize(path) == 0
         raise BadFileError("empty" if empty else "not an image") from None
     # A damaged file raises whatever its format's reader stumbles over.
@@ -382,6 +385,5 @@ def fit_array(array: Array, reading: Reading) -> Array:
         for channel in range(reading.channels)
     ]
     pixels = np.stack([np.asarray(plane) for plane in planes], axis=-1)
-    if array.dtype == np.uint8:
-        return np.rint(pixels).astype("uint8")
-    return pixels
+    rounded: Array = np.rint(pixels).astype("uint8")
+    return rounded if array.dtype == np.uint8 else pixels

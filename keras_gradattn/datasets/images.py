@@ -28,9 +28,7 @@ class Images(Protocol):
 
     def __getitem__(self, rows: Any) -> Any: ...
 
-    def __array__(
-        self, dtype: DTypeLike | None = None, copy: bool | None = None
-    ) -> Array: ...
+    def __array__(self, *arguments: Any, **options: Any) -> Any: ...
 
 
 class ChosenRows:

@@ -7,7 +7,7 @@ import os
 import pathlib
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -19,6 +19,7 @@ from keras_gradattn.datasets.authors_files import (
     find_authors_files,
     read_authors_files,
 )
+from keras_gradattn.datasets.images import Array
 from keras_gradattn.datasets.parts import DatasetNotFoundError, DatasetSplits, Split
 from keras_gradattn.datasets.prepared import Prepared, not_found
 from keras_gradattn.datasets.resize import resize
@@ -34,7 +35,7 @@ _LONG_WORK = 50_000
 def load(
     name: str,
     *,
-    data_dir: str | os.PathLike | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
     download: bool = False,
     seed: int = 42,
     group: str | None = None,
@@ -108,7 +109,9 @@ def load(
     class_names = next(iter(parts.values())).class_names
     if class_names is not None and len(class_names) == description.num_classes:
         description = dataclasses.replace(description, class_names=class_names)
-    return DatasetSplits(description, **splits)
+    return DatasetSplits(
+        description, splits["train"], splits["validation"], splits["test"]
+    )
 
 
 def _load_from_tfds(name: str, **options: Any) -> DatasetSplits:
@@ -149,7 +152,7 @@ def _open(
         path = _find_npz(source.npz, data_dir)
         if path is not None:
             if source.md5 is not None and verify:
-                _verify(description, path)
+                _verify(description, path, source.md5)
             return {
                 name: _records.ArrayRecords(images, labels)
                 for name, (images, labels) in _npz.read_npz(path).items()
@@ -170,9 +173,9 @@ def _open(
     return {name: parts[split] for name, split in splits.items()}
 
 
-def _verify(description: DatasetSpec, path: pathlib.Path) -> None:
+def _verify(description: DatasetSpec, path: pathlib.Path, md5: str) -> None:
     try:
-        _npz.verify_md5(path, description.source.md5)
+        _npz.verify_md5(path, md5)
     except ValueError as error:
         hint = (
             " A file rebuilt from the PBC photographs is the data set 'pbc28'."
@@ -182,7 +185,9 @@ def _verify(description: DatasetSpec, path: pathlib.Path) -> None:
         raise ValueError(f"{error}{hint}") from None
 
 
-def _find_npz(name: str, data_dir) -> pathlib.Path | None:
+def _find_npz(
+    name: str, data_dir: str | os.PathLike[str] | None
+) -> pathlib.Path | None:
     if data_dir is None:
         return None
     folder = pathlib.Path(data_dir)
@@ -203,7 +208,9 @@ def _digits(description: DatasetSpec) -> _records.ArrayRecords:
     return _records.ArrayRecords(images, digits.target)
 
 
-def _divide(description, parts, seed, group) -> dict[str, np.ndarray]:
+def _divide(
+    description: DatasetSpec, parts: Mapping[str, Any], seed: int, group: str | None
+) -> dict[str, Array]:
     if not description.source.merge:
         return {name: np.arange(len(parts[name])) for name in NAMES}
     if group is None:
@@ -212,9 +219,11 @@ def _divide(description, parts, seed, group) -> dict[str, np.ndarray]:
     return group_split(groups, seed)
 
 
-def _read(description, parts, rows) -> dict[str, Split]:
+def _read(
+    description: DatasetSpec, parts: Mapping[str, Any], rows: dict[str, Array]
+) -> dict[str, Split]:
     if not description.source.merge:
-        splits = {}
+        splits: dict[str, Split] = {}
         for name in NAMES:
             part_rows = {name: rows[name]}
             splits |= _read_parts(description, [parts[name]], part_rows)
@@ -223,18 +232,22 @@ def _read(description, parts, rows) -> dict[str, Split]:
 
 
 def _read_parts(
-    description: DatasetSpec, parts: list, rows: dict[str, np.ndarray]
+    description: DatasetSpec, parts: list[Any], rows: dict[str, Array]
 ) -> dict[str, Split]:
     """Reads the wanted rows of all parts in one pass, each into its split."""
     wanted = np.sort(np.concatenate(list(rows.values())))
     # Which split each wanted image belongs to, and where there it stands.
     owner = np.empty(len(wanted), int)
     place = np.empty(len(wanted), int)
-    splits = {}
+    splits: dict[str, Split] = {}
+    pixels: list[Array] = []
     for index, (name, split_rows) in enumerate(rows.items()):
         found = np.searchsorted(wanted, split_rows)
         owner[found], place[found] = index, np.arange(len(split_rows))
-        splits[name] = _empty_split(description, name, split_rows)
+        pixels.append(_empty_images(description, len(split_rows)))
+        labels_shape = (description.num_classes,) if description.multi_label else ()
+        empty = np.empty((len(split_rows), *labels_shape), "int32")
+        splits[name] = Split(name, pixels[index], empty, split_rows)
     progress = _progress(len(wanted))
     done = first = 0
     for part in parts:
@@ -247,7 +260,7 @@ def _read_parts(
             done += len(images)
             for index, split in enumerate(splits.values()):
                 mine = owner[chunk] == index
-                split.images[place[chunk][mine]] = images[mine]
+                pixels[index][place[chunk][mine]] = images[mine]
                 split.labels[place[chunk][mine]] = labels[mine]
             if progress is not None:
                 progress.update(done)
@@ -266,11 +279,9 @@ def _progress(count: int) -> keras.utils.Progbar | None:
     return keras.utils.Progbar(count, verbose=verbose, unit_name="image")
 
 
-def _empty_split(description: DatasetSpec, name: str, rows: np.ndarray) -> Split:
+def _empty_images(description: DatasetSpec, count: int) -> Array:
     size = description.image_size
-    images = _allocate((len(rows), size, size, description.source_channels))
-    label_shape = (description.num_classes,) if description.multi_label else ()
-    return Split(name, images, np.empty((len(rows), *label_shape), "int32"), rows)
+    return _allocate((count, size, size, description.source_channels))
 
 
 def _allocate(shape: tuple[int, ...]) -> np.ndarray:

@@ -13,7 +13,9 @@ import keras
 import numpy as np
 
 from keras_gradattn.datasets.augmentation import Augmenter
-from keras_gradattn.datasets.loading import Split, check_engine
+from keras_gradattn.datasets.images import Array
+from keras_gradattn.datasets.loading import check_engine
+from keras_gradattn.datasets.parts import Split
 from keras_gradattn.datasets.pixels import break_pixels, normalize
 from keras_gradattn.datasets.specs import Augmentation, DatasetSpec
 
@@ -117,6 +119,9 @@ def batches(
     return data
 
 
+Batch = tuple[Any, Array]
+
+
 class BatchSource:
     """Makes any batch of any epoch, in any order."""
 
@@ -190,9 +195,10 @@ class BatchSource:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Shape of one image."""
-        return (*self._split.images.shape[1:3], self._spec.channels)
+        _, height, width, _ = self._split.images.shape
+        return (height, width, self._spec.channels)
 
-    def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def batch(self, epoch: int, index: int) -> Batch:
         """Batch `index` of `epoch`."""
         rows, numbers = self._choices(epoch, index)
         if self._augmenter.mixes_labels:
@@ -228,7 +234,9 @@ class BatchSource:
         size = count // self._replicas
         return slice(self._replica * size, (self._replica + 1) * size)
 
-    def _pixels(self, images, labels, numbers):
+    def _pixels(
+        self, images: Array, labels: Array | None, numbers: Array
+    ) -> tuple[Array, Any]:
         mean, std = self._spec.mean, self._spec.std
         if self._broken:
             images = break_pixels(images, mean, std)
@@ -292,7 +300,7 @@ class PyBatches(keras.utils.PyDataset):
         self._epochs = epochs
         self._threads = workers
         self._executor: concurrent.futures.Executor | None = None
-        self._ahead: dict[tuple[int, int], concurrent.futures.Future] = {}
+        self._ahead: dict[tuple[int, int], concurrent.futures.Future[Batch]] = {}
         self._last = -1
         self._lock = threading.Lock()
 
@@ -308,7 +316,7 @@ class PyBatches(keras.utils.PyDataset):
         with self._lock:
             self._epochs.begin()
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int) -> Batch:
         if not 0 <= index < len(self):
             raise IndexError(f"There are {len(self)} batches. Received: {index}")
         with self._lock:
@@ -334,7 +342,7 @@ class PyBatches(keras.utils.PyDataset):
                 self._ahead[key] = self._executor.submit(self._source.batch, *key)
 
 
-def _tf_dataset(source: BatchSource, epochs: Epochs, workers: int):
+def _tf_dataset(source: BatchSource, epochs: Epochs, workers: int) -> Any:
     import tensorflow as tf
 
     if keras.backend.backend() != "tensorflow":
@@ -343,7 +351,7 @@ def _tf_dataset(source: BatchSource, epochs: Epochs, workers: int):
         with contextlib.suppress(RuntimeError):
             tf.config.set_visible_devices([], "GPU")
 
-    def make_batch(epoch, index):
+    def make_batch(epoch: Any, index: Any) -> tuple[Any, Any, Any]:
         images, labels = tf.numpy_function(
             lambda epoch, index: source.batch(int(epoch), int(index)),
             (epoch, index),
@@ -353,7 +361,7 @@ def _tf_dataset(source: BatchSource, epochs: Epochs, workers: int):
         labels.set_shape((None, *source.label_shape))
         return index, images, labels
 
-    def one_pass(_):
+    def one_pass(_: Any) -> Any:
         epoch = tf.numpy_function(
             lambda: np.int64(epochs.begin()), (), tf.int64, stateful=True
         )
@@ -364,7 +372,7 @@ def _tf_dataset(source: BatchSource, epochs: Epochs, workers: int):
             deterministic=True,
         )
 
-    def hand_out(index, images, labels):
+    def hand_out(index: Any, images: Any, labels: Any) -> tuple[Any, Any]:
         tf.numpy_function(
             lambda index: np.int64(epochs.hand_out(int(index))),
             (index,),

@@ -32,6 +32,9 @@ class Augmentation:
 
     __slots__ = ("name", "options")
 
+    name: str
+    options: Mapping[str, Any]
+
     def __init__(self, name: str, **options: Any):
         object.__setattr__(self, "name", name)
         # JSON has lists only: both ways of writing an entry are the same entry.
@@ -54,10 +57,10 @@ class Augmentation:
         options = "".join(f", {key}={value!r}" for key, value in self.options.items())
         return f"Augmentation({self.name!r}{options})"
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return _augmentation_from_dict, (self.to_dict(),)
 
-    def __deepcopy__(self, memo: dict) -> Augmentation:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Augmentation:
         return self
 
     def to_dict(self) -> dict[str, Any]:
