@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Iterator
+from typing import Any
 
 import tensorflow_datasets as tfds
 
 from keras_gradattn.datasets._pad_ufes_20_files import (
     DIAGNOSES,
+    Place,
     all_places,
     read_image,
     read_metadata,
@@ -42,7 +45,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             homepage="https://data.mendeley.com/datasets/zr7vgbcyr2/1",
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Any]:
         folder = pathlib.Path(dl_manager.manual_dir)
         if (folder / self.name / "metadata.csv").is_file():
             folder = folder / self.name
@@ -50,7 +55,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         places = all_places(folder, rows)
         return {"train": self._generate_examples(rows, places)}
 
-    def _generate_examples(self, rows, places):
+    def _generate_examples(
+        self, rows: list[dict[str, str]], places: dict[str, Place]
+    ) -> Iterator[tuple[Any, dict[str, Any]]]:
         for row in rows:
             yield (
                 row["img_id"],
