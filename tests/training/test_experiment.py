@@ -317,10 +317,10 @@ def test_recipe_reaches_the_pipeline(tmp_path, monkeypatch):
     settings, (train, train_settings), (validation, validation_settings) = asked
     assert settings["seed"] == 42
     assert (train, validation) == ("train", "validation")
-    assert train_settings["levels"][:2].tolist() == [[50], [53]]
+    assert train_settings["level_table"][:2].tolist() == [[50], [53]]
     assert train_settings["seed"] == 7
     assert validation_settings["training"] is False
-    assert "levels" not in validation_settings
+    assert "level_table" not in validation_settings
 
 
 @pytest.mark.parametrize(
