@@ -98,7 +98,8 @@ def test_json_holds_gradients_by_depth_and_weight_norms(finished):
     published = content["published_analysis"]
     assert published["registered"] == 1 + 8 + 5 + 6 + 1
     assert published["measured"] == 1 + 8 + 5 + 5 + 1
-    assert published["health_percent"] <= 100 * 20 / 21
+    # 20 of 21, as the JSON rounds it.
+    assert published["health_percent"] <= 95.2381
     assert 0 < measured["health_percent"] <= 100
     assert {"stem_convolution", "classifier"} <= set(measured["layers"]["layer"])
 
