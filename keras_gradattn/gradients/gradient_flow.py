@@ -9,9 +9,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import keras
 import numpy as np
 
+from keras_gradattn._compat import keras as keras_compat
 from keras_gradattn.gradients import plots
 from keras_gradattn.gradients import report as _report
-from keras_gradattn.gradients.output_taps import ALL_STATISTICS, TappedModel
+from keras_gradattn.gradients.output_taps import (
+    ALL_STATISTICS,
+    STEPPING,
+    TappedModel,
+)
 from keras_gradattn.gradients.thresholds import EXPLODING, VANISHING
 
 FORWARD_STATISTICS = ("mean_square", "variance", "dead_relu_share")
@@ -266,10 +271,25 @@ def analyze_gradient_flow(
 
 
 def default_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """Every layer with a kernel of its own, and every ReLU, at any depth."""
+    """Every layer with a kernel of its own, and every ReLU, at any depth.
+
+    Recurrent layers and others that run once per time step count as one layer.
+    """
     chosen = []
-    for layer in model._flatten_layers(include_self=False):
-        leaf = not list(layer._flatten_layers(include_self=False))
+    everything = keras_compat.flatten_layers(model, include_self=False)
+    stepping = [layer for layer in everything if isinstance(layer, STEPPING)]
+    # What runs once per time step has no one output: the layer around it does.
+    inside = {
+        id(layer)
+        for parent in stepping
+        for layer in keras_compat.flatten_layers(parent, include_self=False)
+    }
+    for layer in everything:
+        if id(layer) in inside:
+            continue
+        leaf = layer in stepping or not keras_compat.flatten_layers(
+            layer, include_self=False
+        )
         has_kernel = any(v.ndim >= 2 for v in layer.trainable_variables)
         if leaf and (has_kernel or _is_relu(layer)):
             chosen.append(layer)
