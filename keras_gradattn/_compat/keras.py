@@ -255,3 +255,13 @@ def fill_averages(optimizer: Any) -> bool:
         if averages[i] is None:
             averages[i] = optimizer.add_variable_from_reference(variable, "average")
     return True
+
+
+def compiled_loss(model: Any) -> Callable[[Any, Any, Any], Any]:
+    """From labels, outputs and sample weights to the loss a model is compiled with.
+
+    `compute_loss` is public, but adds losses of layers that its last call has left, and
+    moves metrics. Absent: `MissingPrivateName`.
+    """
+    loss = _needed(model, "_compile_loss", "Analysing with the compiled loss")
+    return lambda y, outputs, weight: loss(y, outputs, sample_weight=weight)

@@ -137,9 +137,12 @@ class Channel:
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
         """While open, the optimizer's `apply` measures what it is given."""
+        apply = self.optimizer.apply
+        # What a `with` block watches is measured once.
+        apply = getattr(apply, "unwatched", apply)
         with contextlib.ExitStack() as stack:
             stack.enter_context(
-                exchanged(self.optimizer, "apply", self._measured(self.optimizer.apply))
+                exchanged(self.optimizer, "apply", self._measured(apply))
             )
             if keras.backend.backend() == "jax":
                 stack.enter_context(self._ring_in_the_state())

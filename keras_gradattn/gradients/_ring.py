@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -58,7 +59,9 @@ class Ring:
         barrier: Whether the step is compiled by XLA (see `_fence`).
         strategy: TensorFlow distribution strategy, or `None`.
         more: Further measures: objects with `name`, `width` and
-            `__call__(present, gradients, scale, wanted)`, a vector.
+            `__call__(ring, present, gradients, scale, wanted)`, a vector.
+        sink: Takes each row instead of the ring, from inside a compiled step.
+        detail_every: Every how many iterations rows for the sink have details.
     """
 
     def __init__(
@@ -70,11 +73,15 @@ class Ring:
         barrier: bool,
         strategy: object = None,
         more: list = (),
+        sink: Callable | None = None,
+        detail_every: int = 1,
     ):
         self.variables = list(variables)
         self.tap_variables = list(tap_variables)
         self.capacity = capacity
         self.more = list(more)
+        self._sink = sink
+        self._detail_every = detail_every
         self._barrier = barrier
         self._strategy = strategy
         self._read = 0
@@ -171,7 +178,7 @@ class Ring:
         own = self._fence([found[i] for i in present])
         values = [nonzero_rows(g) for g in self._sum_replicas(own)]
         values = [_norms.cast(g, _norms.wide_dtype([g])) for g in values]
-        wanted = self._is_detail_step()
+        wanted = self._is_detail_step(iteration)
         row = [self._head(iteration, kind, wanted)]
         if present:
             sizes = [int(np.prod(self.variables[i].shape)) for i in present]
@@ -256,11 +263,36 @@ class Ring:
         number = np.arange(first, count)
         self._read = count
         if not len(number):
-            table = np.zeros((0, sum(self._widths)))
-        else:
-            # A copy: the array may share memory with a buffer that a step reuses.
-            table = np.array(to_numpy(rows), copy=True)[number % self.capacity]
-            table = table.astype("float64")
+            return self._rows_of(np.zeros((0, sum(self._widths))), number, lost)
+        # A copy: the array may share memory with a buffer that a step reuses.
+        table = np.array(to_numpy(rows), copy=True)[number % self.capacity]
+        return self._rows_of(table, number, lost)
+
+    def rows_of(self, table: np.ndarray, first: int) -> Rows:
+        """Rows that went to the sink, those that came late put in their order.
+
+        Args:
+            table: One row each; an iteration of -1 is counted from `first`.
+            first: Rows before these.
+        """
+        number = first + np.arange(len(table))
+        rows = self._rows_of(table.reshape(len(table), sum(self._widths)), number, 0)
+        if np.any(rows.iteration < 0):
+            return dataclasses.replace(rows, iteration=number)
+        order = np.argsort(rows.iteration, kind="stable")
+        ordered = {
+            field: getattr(rows, field)[order]
+            for field in ("iteration", "norms", "measured", "detail", "zero_shares")
+        }
+        return dataclasses.replace(
+            rows,
+            taps=rows.taps[order],
+            more={name: part[order] for name, part in rows.more.items()},
+            **ordered,
+        )
+
+    def _rows_of(self, table, number, lost):
+        table = table.astype("float64")
         head, norms, zeros, taps, *more = np.split(
             table, np.cumsum(self._widths)[:-1], axis=1
         )
@@ -285,7 +317,9 @@ class Ring:
         self.arrays = None
         self._read = 0
 
-    def _is_detail_step(self):
+    def _is_detail_step(self, iteration):
+        if self._sink is not None:
+            return keras.ops.equal(iteration % self._detail_every, 0)
         if keras.backend.backend() == "torch":
             return self._host_wanted
         return self.wanted.value
@@ -332,6 +366,9 @@ class Ring:
         return context.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients))
 
     def _put(self, row):
+        if self._sink is not None:
+            self._sink(row)
+            return
         backend = keras.backend.backend()
         if backend == "torch":
             self.rows.value[self._host_count % self.capacity] = row

@@ -63,13 +63,13 @@ def selection(include: Names, exclude: Names) -> Selection | None:
 
 
 def _patterns(argument, names):
-    if isinstance(names, (str, keras.Variable)):
+    if isinstance(names, (str, keras.Variable)) or not isinstance(names, Iterable):
         names = (names,)
-    names = tuple(names)
+    given, names = names, tuple(names)
     if not all(isinstance(name, (str, keras.Variable)) for name in names):
         raise ValueError(
             f"`{argument}` takes patterns of variable paths, or variables. "
-            f"Received: {argument}={names!r}"
+            f"Received: {argument}={given[0] if len(names) == 1 else given!r}"
         )
     return tuple(name if isinstance(name, str) else id(name) for name in names)
 

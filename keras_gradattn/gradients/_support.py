@@ -46,7 +46,7 @@ def chosen_optimizer(model: keras.Model, wanted: object) -> object:
         "`GradientNorms` reads what `model.optimizer` is given, and this model has no "
         "Keras optimizer there: compile it with one, name another one of its "
         "attributes (`GradientNorms(optimizer='generator_optimizer')`), or record a "
-        f"loop of your own with `watch_gradients`. Received: optimizer={wanted!r}, "
+        f"loop of your own with `GradientNorms.watching`. Received: optimizer={wanted!r}, "
         f"model.optimizer={getattr(model, 'optimizer', None)!r}, "
         f"optimizers of the model: {others}"
     )
@@ -70,7 +70,7 @@ def refuse_unsupported(model: keras.Model, optimizer: object) -> None:
         raise ValueError(
             "On JAX only `model.optimizer` can be recorded in `fit`: what other "
             "optimizers are given does not leave the compiled step. Call "
-            "`watching.step(gradients)` inside the step, with `watch_gradients`. "
+            "`watch.step(gradients)` inside the step, with `GradientNorms.watching`. "
             f"Received: optimizer={type(optimizer).__name__}"
         )
 

@@ -1,9 +1,10 @@
 """`GradientNorms`: gradient norms of the real training steps, inside `model.fit`."""
 
+import contextlib
 import os
 import warnings
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
@@ -14,7 +15,6 @@ from keras_gradattn.gradients._more_measures import EDGES, MoreMeasures, parts_o
 from keras_gradattn.gradients._recorded_step import (
     Settings,
     gradient_variables,
-    tap_variables,
 )
 from keras_gradattn.gradients._ring import Rows
 from keras_gradattn.gradients._selection import Names, selection
@@ -23,6 +23,7 @@ from keras_gradattn.gradients._support import (
     optimizers_of,
     refuse_unsupported,
 )
+from keras_gradattn.gradients._watch import Watch, complain_about_silence
 from keras_gradattn.gradients._writing import Writing
 from keras_gradattn.gradients.depth_groups import GroupsArgument, group_variables
 from keras_gradattn.gradients.gradient_record import GradientRecord
@@ -211,11 +212,10 @@ class GradientNorms(keras.callbacks.Callback):
         self._rows_in_fit = 0
         self._guard_fired = False
         self._logs.begin(_installation.fit_callbacks(model))
-        more = MoreMeasures(self.histograms, self.noise_scale, self.groups, self.level)
         self._installation = _installation.Installation(
             model,
             optimizer,
-            Settings(self.capacity, self.detail_every, self._selection, more.or_none()),
+            self._settings(),
             check_every=None if self.on_nonfinite == "ignore" else self.check_every,
             on_rows=self._take,
             epoch_logs=self._close_epoch,
@@ -227,6 +227,88 @@ class GradientNorms(keras.callbacks.Callback):
                 self._installation.remove()
                 self._installation = None
                 raise
+
+    @contextlib.contextmanager
+    def watching(
+        self, model: keras.Model, optimizer: object = None
+    ) -> Iterator[Watch]:
+        """Record a training loop of your own while a `with` block is open.
+
+        What Keras' optimizers and those of `torch.optim` are given inside the block is
+        measured, also inside a `tf.function` or `jax.jit` that is first called there.
+        Of a compiled model, `train_on_batch` is recorded as well. Other optimizers
+        (optax) need `watch.step(gradients)` inside the step.
+
+        Args:
+            model: A built model, whose trainable variables are measured.
+            optimizer: What the loop updates them with; `model.optimizer` where the
+                model is compiled.
+
+        Yields:
+            A watch with `step(gradients)` for loops whose optimizer cannot be
+            followed, and `end_epoch()` to read and begin the next epoch.
+
+        Raises:
+            ValueError: If the model is not built or has nothing to train, or the
+                optimizer is of no known kind.
+
+        Example:
+
+        ```python
+        norms = GradientNorms()
+        with norms.watching(model, optimizer) as watch:
+            for x, y in batches:
+                optimizer.zero_grad()
+                loss_function(model(x), y).backward()
+                optimizer.step()
+        print(norms.report())
+        ```
+
+        Several optimizers have a recorder each, and a block each:
+        `with first.watching(generator, g), second.watching(critic, c): ...`
+        """
+        if not model.built or not gradient_variables(model):
+            raise ValueError(
+                "`watching` needs a built model with trainable weights: call it on a "
+                f"batch first. Received: model={model.name!r}"
+            )
+        self._remove()
+        self._model = model
+        self._check(model, gradient_variables(model), True)
+        self._fit += 1
+        self._epoch = self._rows_in_fit = 0
+        self._guard_fired = False
+        compiled = optimizer is None and getattr(model, "compiled", False)
+        watch = Watch(
+            model,
+            model.optimizer if compiled else optimizer,
+            self._settings(),
+            check_every=self.check_every,
+            on_rows=self._take,
+            end_epoch=self._end_watched_epoch,
+        )
+        self._installation = watch
+        batches = _train_on_batch(self, watch) if compiled else contextlib.nullcontext()
+        try:
+            self._prepare_record()
+            with batches:
+                yield watch.open()
+        finally:
+            self._installation = watch
+            self._remove()
+        complain_about_silence(watch, self._rows_in_fit)
+
+    def _end_watched_epoch(self):
+        entries = self._close_epoch({})
+        self._epoch += 1
+        self._logs.forget()
+        return entries
+
+    def _settings(self):
+        more = MoreMeasures(self.histograms, self.noise_scale, self.groups, self.level)
+        return Settings(
+            self.capacity, self.detail_every, self._selection, more.or_none()
+        )
 
     @property
     def _trained_model(self):
@@ -282,10 +364,11 @@ class GradientNorms(keras.callbacks.Callback):
 
     def _remove(self):
         if self._installation is not None:
-            installation, self._installation = self._installation, None
+            installation = self._installation
             try:
                 installation.remove()
             finally:
+                self._installation = None
                 self._writing.close()
                 if self._trained is not None:
                     # What a schedule or callback made of the rate begins no phase.
@@ -339,6 +422,13 @@ class GradientNorms(keras.callbacks.Callback):
         self._writing.open(self.record)
 
     _ring_of_record = None
+
+    def _take_from(self, installation, rows):
+        watch, self._installation = self._installation, installation
+        try:
+            self._take(rows)
+        finally:
+            self._installation = watch
 
     def _take(self, rows: Rows):
         ring = self._installation.channel.ring
@@ -404,7 +494,7 @@ class GradientNorms(keras.callbacks.Callback):
             f" The model has other optimizers: name one, for example "
             f"`GradientNorms(optimizer={others[0]!r})`."
             if others
-            else " A loop of your own is recorded with `watch_gradients`."
+            else " A loop of your own is recorded with `watching`."
         )
         name = self.optimizer if isinstance(self.optimizer, str) else "optimizer"
         warnings.warn(
@@ -458,6 +548,26 @@ class GradientNorms(keras.callbacks.Callback):
     def load(path: str | os.PathLike) -> GradientRecord:
         """Read a saved record: the same `report`, `plot` and tables."""
         return GradientRecord.load(path)
+
+
+@contextlib.contextmanager
+def _train_on_batch(norms, watch):
+    """Also records the compiled step of a model that is watched."""
+    model = watch.model
+    refuse_unsupported(model, model.optimizer)
+    installation = _installation.Installation(
+        model,
+        model.optimizer,
+        norms._settings(),
+        check_every=norms.check_every,
+        on_rows=lambda rows: norms._take_from(installation, rows),
+        epoch_logs=lambda logs: {},
+    )
+    watch.also = installation
+    try:
+        yield
+    finally:
+        installation.remove()
 
 
 def _rate(optimizer: object) -> float | None:

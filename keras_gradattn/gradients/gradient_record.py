@@ -105,7 +105,7 @@ class GradientRecord:
         self._asked: set[str] = set()
         self._reached: set[str] = set()
         groups, bins = len(grouping.names), max(len(self.histogram_edges) - 1, 0)
-        where = {key: () for key in _WHOLE}
+        where = dict.fromkeys(_WHOLE, ())
         self._rows = Table(
             **where, turn=(), norm=(groups,), measured=(groups,), global_norm=(),
             accumulated_norm=(), local_squares=(), taps=(self._tap_width,),

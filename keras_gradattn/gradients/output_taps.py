@@ -185,8 +185,8 @@ class TappedModel(keras.Model):
         """The tap weights, in the order of the forward pass."""
         return list(self._taps.values())
 
-    def compile(self, optimizer="rmsprop", **kwargs):
-        super().compile(optimizer, **kwargs)
+    def compile(self, *args, **kwargs):
+        super().compile(*args, **kwargs)
         for inner in _with_averages(self.optimizer):
             _average_taps_too(inner)
 
