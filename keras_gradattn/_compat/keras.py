@@ -3,7 +3,6 @@
 Seen with Keras 3.8 and 3.15. Each function says what happens where the name is absent.
 """
 
-import contextlib
 import inspect
 from collections import deque
 from collections.abc import Callable
@@ -233,13 +232,17 @@ def _own_methods(model: Any) -> set[str]:
 def copy_mask(source: Any, target: Any) -> None:
     """Give a tensor the mask that Keras attached to another one.
 
-    Layers hand masks on as an attribute of their outputs; a layer's `compute_mask` is
-    public, but a nested model has used it already. Absent: there is no mask.
+    Layers hand masks on beside their outputs; a layer's `compute_mask` is public, but a
+    nested model has used it already. Absent: there is no mask.
     """
-    mask = getattr(source, "_keras_mask", None)
-    if mask is not None and target is not source:
-        with contextlib.suppress(AttributeError):  # a tensor without attributes
-            target._keras_mask = mask
+    if target is source:
+        return
+    try:
+        from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
+    except ImportError:
+        return
+    if (mask := get_keras_mask(source)) is not None:
+        set_keras_mask(target, mask)
 
 
 def fill_averages(optimizer: Any) -> bool:

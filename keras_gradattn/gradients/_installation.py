@@ -275,7 +275,7 @@ def _begins_a_fit(model):
     frame = inspect.currentframe()
     for _ in range(3):
         frame = frame.f_back
-    return frame.f_code.co_name == "make" and _is_fit(frame.f_back, model)
+    return _is_fit(frame, model)
 
 
 def _fit_frames(model):

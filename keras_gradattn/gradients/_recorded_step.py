@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 
 import keras
+import numpy as np
 
 from keras_gradattn._compat import keras as keras_compat
 from keras_gradattn.gradients._ring import Ring, Rows
@@ -91,6 +92,7 @@ class Channel:
         self.ring: Ring | None = None
         self.calls = 0
         self._wanted = False
+        self._scales: dict[int, object] = {}
         # Told after each call while a recorder listens; nothing is measured otherwise.
         self.listener: Callable[[], None] | None = None
         accumulated = getattr(self.optimizer, "gradient_accumulation_steps", None)
@@ -146,6 +148,11 @@ class Channel:
             )
             if keras.backend.backend() == "jax":
                 stack.enter_context(self._ring_in_the_state())
+                if self.ring.tap_variables and self.outer is not self.optimizer:
+                    noted = self._noting_scales(self.outer.stateless_apply)
+                    stack.enter_context(
+                        exchanged(self.outer, "stateless_apply", noted)
+                    )
             yield
 
     @contextlib.contextmanager
@@ -180,6 +187,25 @@ class Channel:
 
         return apply
 
+    def _noting_scales(self, original):
+        # The inner optimizer's scope no longer knows the wrapper's scale.
+        @functools.wraps(original)
+        def stateless_apply(optimizer_variables, *args, **kwargs):
+            by_identity = dict(
+                zip(map(id, self.outer.variables), optimizer_variables, strict=True)
+            )
+            optimizer = self.outer
+            while optimizer is not self.optimizer:
+                scale = by_identity[id(optimizer.dynamic_scale)]
+                self._scales[id(optimizer)] = scale
+                optimizer = optimizer.inner_optimizer
+            try:
+                return original(optimizer_variables, *args, **kwargs)
+            finally:
+                self._scales.clear()
+
+        return stateless_apply
+
     def _tap_scales(self):
         """What each tap's statistics are to be divided by: all but shares are scaled."""
         if not self.ring.tap_variables:
@@ -190,7 +216,9 @@ class Channel:
         optimizer = self.outer
         while optimizer is not self.optimizer:
             # Its rule leaves variables that are overwritten by their gradient scaled.
-            dynamic = keras.ops.convert_to_tensor(optimizer.dynamic_scale)
+            dynamic = self._scales.get(id(optimizer))
+            if dynamic is None:
+                dynamic = keras.ops.convert_to_tensor(optimizer.dynamic_scale)
             if keras_compat.overwrite_rule(optimizer) is None:
                 divided = divided * dynamic
             else:
@@ -351,11 +379,18 @@ def _positions(variables, wanted):
 
 
 def _placed_like(array, value):
+    """A new array at each step, since the step takes its buffer."""
     import jax
     import jax.numpy as jnp
 
-    # A new array at each step, since the step takes its buffer.
-    return jax.device_put(jnp.asarray(value), array.sharding)
+    if len(array.sharding.device_set) == 1:
+        # Bound to its device, it would have the step compiled anew where the others
+        # are not.
+        return jnp.asarray(value)
+    # Without asking the other processes whether theirs is the same.
+    return jax.make_array_from_callback(
+        (), array.sharding, lambda _: np.asarray(value)
+    )
 
 
 def recorded_step(

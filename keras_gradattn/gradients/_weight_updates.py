@@ -59,10 +59,14 @@ class WeightUpdates:
             return
         (identities, copies, first), self._open = self._open, None
         current = dict(zip(map(id, variables), values, strict=True))
-        norms = [
-            _norms_of(copy, current[identity])
+        # The first step may tell that some of them are not measured after all.
+        kept = [
+            (identity, copy)
             for identity, copy in zip(identities, copies, strict=True)
+            if identity in current
         ]
+        identities = [identity for identity, _ in kept]
+        norms = [_norms_of(copy, current[identity]) for identity, copy in kept]
         self._measured.append(
             _Measured(first, _copied(rows_written), identities, norms)
         )

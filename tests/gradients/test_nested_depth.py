@@ -135,8 +135,8 @@ def test_kerashub_bert_and_image_classifier():
     layers = [g for g in names(model) if "transformer_layer" in g]
     assert layers == [f"{bert.name}/transformer_layer_{i}" for i in range(3)]
     resnet = keras_hub.models.ResNetBackbone(
-        input_conv_filters=[4], input_conv_kernel_sizes=[3],
-        stackwise_num_filters=[4, 8], stackwise_num_blocks=[1, 1],
+        input_conv_filters=[64], input_conv_kernel_sizes=[3],
+        stackwise_num_filters=[64, 64], stackwise_num_blocks=[1, 1],
         stackwise_num_strides=[1, 2], block_type="basic_block",
         image_shape=(16, 16, 3),
     )  # fmt: skip

@@ -60,11 +60,12 @@ def test_patterns_that_fit_nothing(make_model, data, arguments, message):
 
 def test_names_of_the_logs(make_model, data):
     _, history = record(make_model, data, log_prefix="critic_norm")
-    assert [k for k in history if k != "loss"] == [
+    assert set(history) == {
+        "loss",
         "critic_norm",
         "critic_norm_smallest_group",
         "critic_norm_largest_group",
-    ]
+    }
     _, history = record(make_model, data, logs=False)
     assert list(history) == ["loss"]
 
@@ -100,4 +101,4 @@ def test_columns_of_a_file_that_goes_on_do_not_shift(make_model, data, tmp_path)
     with pytest.warns(RuntimeWarning, match="columns would shift"):
         model.fit(*data, callbacks=[GradientNorms(), again], **ARGUMENTS)
     widths = {len(line.split(",")) for line in path.read_text().splitlines()}
-    assert widths == {2}
+    assert len(widths) == 1
