@@ -150,9 +150,7 @@ class Channel:
                 stack.enter_context(self._ring_in_the_state())
                 if self.ring.tap_variables and self.outer is not self.optimizer:
                     noted = self._noting_scales(self.outer.stateless_apply)
-                    stack.enter_context(
-                        exchanged(self.outer, "stateless_apply", noted)
-                    )
+                    stack.enter_context(exchanged(self.outer, "stateless_apply", noted))
             yield
 
     @contextlib.contextmanager
@@ -388,9 +386,7 @@ def _placed_like(array, value):
         # are not.
         return jnp.asarray(value)
     # Without asking the other processes whether theirs is the same.
-    return jax.make_array_from_callback(
-        (), array.sharding, lambda _: np.asarray(value)
-    )
+    return jax.make_array_from_callback((), array.sharding, lambda _: np.asarray(value))
 
 
 def recorded_step(

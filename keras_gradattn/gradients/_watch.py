@@ -253,9 +253,7 @@ class Watch:
         else:
             rows = self.ring.read()
             weights, updates = self.updates.read(self.ring, rows.number)
-            rows = dataclasses.replace(
-                rows, weight_norms=weights, update_norms=updates
-            )
+            rows = dataclasses.replace(rows, weight_norms=weights, update_norms=updates)
         if len(rows.number):
             self._on_rows(rows)
 

@@ -229,9 +229,7 @@ class GradientNorms(keras.callbacks.Callback):
                 raise
 
     @contextlib.contextmanager
-    def watching(
-        self, model: keras.Model, optimizer: object = None
-    ) -> Iterator[Watch]:
+    def watching(self, model: keras.Model, optimizer: object = None) -> Iterator[Watch]:
         """Record a training loop of your own while a `with` block is open.
 
         What Keras' optimizers and those of `torch.optim` are given inside the block is
