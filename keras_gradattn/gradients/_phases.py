@@ -1,4 +1,4 @@
-"""Phases of a training: from one set of trained weights, optimizer or rate to the next."""
+"""Phases of a training: what it trains, with which optimizer, at which rate."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ class Phase:
         fit: Running number of the `fit` call that began it.
         step: The optimizer's iteration before its first recorded step.
         optimizer: Class name of the optimizer.
-        learning_rate: At the beginning; `None` where a schedule or several rates set it.
+        learning_rate: At the beginning; `None` where a schedule sets it.
         groups: Names of the groups with trained weights.
         paths: Paths of the measured variables.
         sizes: Number of elements of each of them.

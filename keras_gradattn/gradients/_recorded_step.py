@@ -205,7 +205,7 @@ class Channel:
         return stateless_apply
 
     def _tap_scales(self):
-        """What each tap's statistics are to be divided by: all but shares are scaled."""
+        """What to divide each tap's statistics by: all but shares are scaled."""
         if not self.ring.tap_variables:
             return None
         scale = getattr(self.optimizer, "loss_scale_factor", None)
