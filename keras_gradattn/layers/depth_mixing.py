@@ -59,8 +59,9 @@ class DepthMixing(keras.layers.Layer):
             weights do not depend on the image: `"static"` (`a = softmax(b)`, learned)
             or `"equal"` (`a_gi = 1 / n`, nothing is learned).
         start: `"average"` (the default, `P = 1`) or `"residual"` (`P = n`).
-        pool_sizes: Window and stride that bring each map to the last one's size, pixels;
-            `None` (the default) takes them from the sizes, which then must be known.
+        pool_sizes: Window and stride, in pixels, that bring each map to the last one's
+            size; `None` (the default) takes them from the sizes, which then must be
+            known.
         data_format: `"channels_last"` or `"channels_first"`; `None` (the default) is
             Keras' global setting.
         **kwargs: Base layer arguments such as `name` and `dtype`. Weights are computed
@@ -108,7 +109,9 @@ class DepthMixing(keras.layers.Layer):
         self._start_weights: tuple[float, ...] | None = None
 
     @classmethod
-    def starting_at(cls, start_weights: Sequence[float] | None, **arguments: Any) -> Self:
+    def starting_at(
+        cls, start_weights: Sequence[float] | None, **arguments: Any
+    ) -> Self:
         """A layer whose maps do not weigh the same at the start.
 
         Args:
@@ -292,9 +295,7 @@ class DepthMixing(keras.layers.Layer):
         # Every channel gets the weight of its group.
         shape = (lead, count, self.channel_groups, channels // self.channel_groups)
         per_channel = ops.reshape(
-            ops.cast(
-                ops.broadcast_to(weights[..., None], shape), self.compute_dtype
-            ),
+            ops.cast(ops.broadcast_to(weights[..., None], shape), self.compute_dtype),
             (-1, count, 1, 1, channels),
         )
         if self.data_format == "channels_first":

@@ -113,9 +113,7 @@ class EncoderBlock(keras.layers.Layer):
         return (tokens, attention) if return_weights else tokens
 
     def compute_output_spec(self, tokens, training=None, return_weights=False):
-        return self.attention.compute_output_spec(
-            tokens, return_weights=return_weights
-        )
+        return self.attention.compute_output_spec(tokens, return_weights=return_weights)
 
     def get_config(self):
         return {

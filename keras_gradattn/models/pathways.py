@@ -253,9 +253,7 @@ class GradAttnPathways(ImageClassifier):
         }
 
     @classmethod
-    def from_config(
-        cls, config: Mapping[str, Any], custom_objects: Any = None
-    ) -> Self:
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Any = None) -> Self:
         """A new network with these arguments, whether today's or those of 0.1."""
         if is_of_0_1(config):
             config = network_config(config)

@@ -20,7 +20,9 @@ def test_every_file_has_outputs_to_equal():
             assert saved | {"images"} == set(expected)
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}-{file.stem}")
+@pytest.mark.parametrize(
+    "file", FILES, ids=lambda file: f"{file.parent.name}-{file.stem}"
+)
 def test_loads_with_equal_outputs(file):
     with np.load(file.parent / "expected.npz") as expected:
         images, outputs = expected["images"], expected[file.stem]
