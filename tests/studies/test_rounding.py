@@ -4,7 +4,7 @@ import statistics
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from studies.rounding import mean, percent, with_deviation, written
@@ -53,6 +53,7 @@ def test_one_value_has_no_deviation():
     assert with_deviation([85.125]) == "85.12"
 
 
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.integers(0, 10**6), min_size=2, max_size=6))
 def test_statistics_are_those_of_others(counts):
     values = [count / 10**4 for count in counts]
