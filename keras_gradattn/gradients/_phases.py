@@ -1,4 +1,4 @@
-"""Phases of a training: from one set of trained weights, optimizer or rate to the next."""
+"""Phases of a training: what is trained, by which optimizer, at which rate."""
 
 import dataclasses
 

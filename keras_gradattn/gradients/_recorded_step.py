@@ -150,9 +150,7 @@ class Channel:
                 stack.enter_context(self._ring_in_the_state())
                 if self.ring.tap_variables and self.outer is not self.optimizer:
                     noted = self._noting_scales(self.outer.stateless_apply)
-                    stack.enter_context(
-                        exchanged(self.outer, "stateless_apply", noted)
-                    )
+                    stack.enter_context(exchanged(self.outer, "stateless_apply", noted))
             yield
 
     @contextlib.contextmanager
@@ -175,6 +173,8 @@ class Channel:
                 variables = keras_compat.trained_variables(self.optimizer)
             else:
                 trainable_variables = variables = list(trainable_variables)
+            if grads and self.settings.more is not None:
+                self._build_optimizer(variables)
             if grads:
                 grads = self._ring_for(variables).record(
                     grads,
@@ -186,6 +186,12 @@ class Channel:
             return original(grads, trainable_variables, *args, **kwargs)
 
         return apply
+
+    def _build_optimizer(self, variables):
+        # Further measures may read what it keeps.
+        if not self.optimizer.built:
+            with outside_of_graphs(), keras.name_scope(self.optimizer.name):
+                self.optimizer.build(variables)
 
     def _noting_scales(self, original):
         # The inner optimizer's scope no longer knows the wrapper's scale.
@@ -215,7 +221,7 @@ class Channel:
         divided = 1.0
         optimizer = self.outer
         while optimizer is not self.optimizer:
-            # Its rule leaves variables that are overwritten by their gradient scaled.
+            # Variables that are overwritten by their gradient are left scaled.
             dynamic = self._scales.get(id(optimizer))
             if dynamic is None:
                 dynamic = keras.ops.convert_to_tensor(optimizer.dynamic_scale)
@@ -388,9 +394,7 @@ def _placed_like(array, value):
         # are not.
         return jnp.asarray(value)
     # Without asking the other processes whether theirs is the same.
-    return jax.make_array_from_callback(
-        (), array.sharding, lambda _: np.asarray(value)
-    )
+    return jax.make_array_from_callback((), array.sharding, lambda _: np.asarray(value))
 
 
 def recorded_step(

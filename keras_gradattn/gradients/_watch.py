@@ -142,8 +142,8 @@ class Watch:
             self._watch_keras()
         elif not hasattr(self.optimizer, "update"):  # optax is given to `step`
             raise ValueError(
-                "`watching` follows Keras' optimizers and those of `torch.optim`. Leave "
-                "the optimizer out and call `watch.step(gradients)` in the step. "
+                "`watching` follows Keras' optimizers and `torch.optim`'s. Leave the "
+                "optimizer out and call `watch.step(gradients)` in the step. "
                 f"Received: optimizer={type(self.optimizer).__name__}"
             )
         return self
@@ -253,9 +253,7 @@ class Watch:
         else:
             rows = self.ring.read()
             weights, updates = self.updates.read(self.ring, rows.number)
-            rows = dataclasses.replace(
-                rows, weight_norms=weights, update_norms=updates
-            )
+            rows = dataclasses.replace(rows, weight_norms=weights, update_norms=updates)
         if len(rows.number):
             self._on_rows(rows)
 

@@ -95,7 +95,9 @@ def test_compiled_jax_step(data, expected, how):
     def loss(trainable, x, y):
         return cross_entropy(y, model.stateless_call(trainable, [], x)[0])
 
-    with norms.watching(model, optimizer if how == "stateless_apply" else None) as watch:
+    with norms.watching(
+        model, optimizer if how == "stateless_apply" else None
+    ) as watch:
 
         @jax.jit
         def step(trainable, state, x, y):

@@ -70,7 +70,9 @@ def test_noise_scale_of_accumulated_micro_batches(make_model, data, gradients):
                         for g in gradients(
                             model,
                             *(
-                                keras.ops.convert_to_tensor(d[8 * batch : 8 * batch + 8])
+                                keras.ops.convert_to_tensor(
+                                    d[8 * batch : 8 * batch + 8]
+                                )
                                 for d in data
                             ),
                         )

@@ -23,7 +23,9 @@ def fine_tune(make_model, data, norms_of_phase):
     model.compile(keras.optimizers.SGD(1e-2), cross_entropy)
     model.fit(*data, epochs=2, callbacks=[norms_of_phase(1)], **ARGUMENTS)
     model.optimizer.learning_rate = 1e-3
-    model.fit(*data, initial_epoch=2, epochs=3, callbacks=[norms_of_phase(2)], **ARGUMENTS)
+    model.fit(
+        *data, initial_epoch=2, epochs=3, callbacks=[norms_of_phase(2)], **ARGUMENTS
+    )
     return model
 
 
@@ -32,7 +34,11 @@ def test_freeze_unfreeze_new_optimizer_new_rate(make_model, data, tmp_path):
     fine_tune(make_model, data, lambda phase: norms)
     record = norms.record
     assert record.groups == ("first", "norm", "shared", "last")
-    assert [p.groups for p in record.phases] == [("last",), record.groups, record.groups]
+    assert [p.groups for p in record.phases] == [
+        ("last",),
+        record.groups,
+        record.groups,
+    ]
     assert [p.optimizer for p in record.phases] == ["Adam", "SGD", "SGD"]
     rates = [p.learning_rate for p in record.phases]
     np.testing.assert_allclose(rates, [1e-2, 1e-2, 1e-3], rtol=1e-6)

@@ -57,7 +57,9 @@ def test_plain_training_after_recorded_is_that_of_a_model_never_recorded(data):
         model, _ = traced_model()
         for chosen in (callbacks, [], callbacks, []):
             model.fit(*data, callbacks=chosen, **ARGUMENTS)
-        weights.append([v.numpy() for v in (*model.variables, *model.optimizer.variables)])
+        weights.append(
+            [v.numpy() for v in (*model.variables, *model.optimizer.variables)]
+        )
     for plain, mixed in zip(*weights, strict=True):
         np.testing.assert_array_equal(plain, mixed)
 
@@ -176,9 +178,11 @@ def test_copies_record_for_themselves(data, make_copy):
     model.fit(*data, callbacks=[original], **ARGUMENTS)
     for _ in range(2):
         trial, _ = traced_model()
-        callbacks = make_copy([original]) if make_copy is copy.deepcopy else [
-            make_copy(original)
-        ]
+        callbacks = (
+            make_copy([original])
+            if make_copy is copy.deepcopy
+            else [make_copy(original)]
+        )
         trial.fit(*data, callbacks=callbacks, **ARGUMENTS)
     assert [len(one.record) for one in (original, *original.copies)] == [3, 3, 3]
     assert original.copies[0].every == 2

@@ -21,7 +21,10 @@ def test_chosen_variables_have_the_norms_they_have_among_all(make_model, data):
     whole, _ = record(make_model, data)
     for arguments, expected in (
         ({"include": "*kernel"}, ["first/kernel", "shared/kernel", "last/kernel"]),
-        ({"include": ["first", "last/bias"]}, ["first/kernel", "first/bias", "last/bias"]),
+        (
+            {"include": ["first", "last/bias"]},
+            ["first/kernel", "first/bias", "last/bias"],
+        ),
         (
             {"exclude": ["norm", "*bias"]},
             ["first/kernel", "shared/kernel", "last/kernel"],
