@@ -46,10 +46,9 @@ def chosen_optimizer(model: keras.Model, wanted: object) -> object:
         "`GradientNorms` reads what `model.optimizer` is given, and this model has no "
         "Keras optimizer there: compile it with one, name another one of its "
         "attributes (`GradientNorms(optimizer='generator_optimizer')`), or record a "
-        "loop of your own with `GradientNorms.watching`. "
-        f"Received: optimizer={wanted!r}, "
-        f"model.optimizer={getattr(model, 'optimizer', None)!r}, "
-        f"optimizers of the model: {others}"
+        f"loop of your own with `GradientNorms.watching`. "
+        f"Received: optimizer={wanted!r}, optimizers of the model: {others}, "
+        f"model.optimizer={getattr(model, 'optimizer', None)!r}"
     )
 
 

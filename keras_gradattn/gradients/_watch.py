@@ -142,8 +142,8 @@ class Watch:
             self._watch_keras()
         elif not hasattr(self.optimizer, "update"):  # optax is given to `step`
             raise ValueError(
-                "`watching` follows Keras' optimizers and those of `torch.optim`. "
-                "Leave the optimizer out and call `watch.step(gradients)` in the step. "
+                "`watching` follows Keras' optimizers and `torch.optim`'s. Leave the "
+                "optimizer out and call `watch.step(gradients)` in the step. "
                 f"Received: optimizer={type(self.optimizer).__name__}"
             )
         return self

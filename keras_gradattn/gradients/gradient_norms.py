@@ -235,7 +235,8 @@ class GradientNorms(keras.callbacks.Callback):
         What Keras' optimizers and those of `torch.optim` are given inside the block is
         measured, also inside a `tf.function` or `jax.jit` that is first called there.
         Of a compiled model, `train_on_batch` is recorded as well. Other optimizers
-        (optax) need `watch.step(gradients)` inside the step.
+        (optax) need `watch.step(gradients)` inside the step. Updates of the weights are
+        measured where the host sees each step: not in compiled loops.
 
         Args:
             model: A built model, whose trainable variables are measured.

@@ -20,6 +20,9 @@ from keras_gradattn.gradients.depth_groups import group_of_layers, suggestion
 
 TRAINING_STATISTICS = ("norm", "rms", "product")
 ALL_STATISTICS = (*TRAINING_STATISTICS, "mean_abs", "std", "max_abs", "zero_share")
+# One number a time step: `norm_step_0`, `norm_step_1`, and so on.
+BY_STEP = "norm_by_step"
+_STEP = "norm_step_"
 
 # Norms of a gradient whose squares are summed as they are: those that float32 loses,
 # of up to 1e6 elements a sample, have a norm below 1e-16.
@@ -50,7 +53,9 @@ def with_output_taps(
     `norm` = |g| (the published whole-batch norm), `rms` = |g| sqrt(B) / sqrt(elements
     per sample) (independent of the batch for a batch-mean loss), `product` = the sum
     over samples of |a_i| |g_i| (the one to compare across map sizes), `mean_abs`,
-    `std` (n - 1), `max_abs` and `zero_share`.
+    `std` (n - 1), `max_abs` and `zero_share`. Of sequences `norm_by_step` gives the
+    norm at each time step, recorded as `norm_step_0`, `norm_step_1`, ...: on the layer
+    that feeds a recurrent one it shows how far back in time the gradient reaches.
 
     Of a layer that returns several tensors the first one is tapped.
 
@@ -96,6 +101,7 @@ class TappedModel(keras.Model):
         self.untapped = model
         self._statistics = tuple(statistics)
         self._taps = {}
+        self._shapes = {}
         # Called with (tap name, output) during each call where set.
         self.on_output: Callable | None = None
         chosen = find_layers(model, layers)
@@ -114,16 +120,32 @@ class TappedModel(keras.Model):
         )
         for layer, call in order:
             name = names[id(layer)] + (f" (call {call + 1})" if call else "")
+            statistics = self._expanded(layer, call)
             weight = self.add_weight(
-                shape=(len(self._statistics),),
+                shape=(len(statistics),),
                 initializer="zeros",
                 dtype=dtype,
                 autocast=False,
                 overwrite_with_gradient=True,
                 name="tap_" + name.replace("/", "_"),
             )
-            weight.gradient_tap = GradientTap(name, groups[id(layer)], self._statistics)
+            weight.gradient_tap = GradientTap(name, groups[id(layer)], statistics)
             self._taps[(id(layer), call)] = weight
+
+    def _expanded(self, layer, call):
+        """Names of the statistics, one for each time step where these are wanted."""
+        if BY_STEP not in self._statistics:
+            return self._statistics
+        shape = self._shapes.get((id(layer), call), ())
+        if len(shape) < 3 or shape[1] is None:
+            raise ValueError(
+                "`norm_by_step` needs an output of shape (batch, steps, features) with "
+                f"a known number of steps. Received: shape={tuple(shape)} of layer "
+                f"{layer.name!r}"
+            )
+        steps = [f"{_STEP}{step}" for step in range(shape[1])]
+        names = [[s] if s != BY_STEP else steps for s in self._statistics]
+        return tuple(name for part in names for name in part)
 
     def _call_order(self, example):
         """(layer, number of the call) in the order of the forward pass."""
@@ -135,6 +157,8 @@ class TappedModel(keras.Model):
                 order.append((layer, call))
             if not _is_float_tensor(_first(outputs)):
                 problems.append(layer.name)
+            else:
+                self._shapes[(id(layer), call)] = tuple(_first(outputs).shape)
             return outputs
 
         known = run_symbolically(
@@ -171,7 +195,11 @@ class TappedModel(keras.Model):
         first = _first(outputs)
         if self.on_output is not None:
             self.on_output(weight.gradient_tap.layer, layer, first)
-        tapped = _identity(first, keras.ops.convert_to_tensor(weight), self._statistics)
+        tapped = _identity(
+            first,
+            keras.ops.convert_to_tensor(weight),
+            weight.gradient_tap.statistics,
+        )
         # Nested models hand their mask over with the tensor.
         keras_compat.copy_mask(first, tapped)
         if not isinstance(outputs, (list, tuple)):
@@ -330,7 +358,22 @@ def _measure(output, gradient, statistics):
         "max_abs": lambda: _norms.largest(flat),
         "zero_share": lambda: ops.mean(ops.cast(ops.equal(g, 0), g.dtype)),
     }
-    return ops.stack([ops.cast(values[name](), g.dtype) for name in statistics])
+    parts = []
+    for name in statistics:
+        if name == f"{_STEP}0":
+            parts.append(_norm_by_step(g))
+        elif not name.startswith(_STEP):
+            parts.append(ops.reshape(ops.cast(values[name](), g.dtype), (1,)))
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts)
+
+
+def _norm_by_step(gradient):
+    """(steps,) norm over the batch and the features."""
+    ops = keras.ops
+    steps = int(gradient.shape[1])
+    by_step = ops.reshape(ops.swapaxes(gradient, 0, 1), (steps, -1))
+    norms, scale = _norms.scaled_row_norms(by_step)
+    return norms * scale
 
 
 def _size(sizes, dtype):
@@ -358,11 +401,9 @@ def _is_float_tensor(value):
 
 
 def _refuse(model, statistics):
-    unknown = [name for name in statistics if name not in ALL_STATISTICS]
-    if unknown or not statistics:
-        raise ValueError(
-            f"`statistics` must be among {ALL_STATISTICS}. Received: {statistics}"
-        )
+    known = (*ALL_STATISTICS, BY_STEP)
+    if not statistics or any(name not in known for name in statistics):
+        raise ValueError(f"`statistics` must be among {known}. Received: {statistics}")
     if not model.built:
         raise ValueError(
             "The model must be built before its layers can be tapped: call it on a "

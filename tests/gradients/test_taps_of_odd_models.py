@@ -240,8 +240,31 @@ def test_analysis_of_half_precision_sees_what_single_precision_sees():
         analyze_gradient_flow(model, data, cross_entropy, batch_size=256)
         for model in (single, half)
     ]
-    np.testing.assert_allclose(
-        flows[1].mean("norm"), flows[0].mean("norm"), rtol=0.02
-    )
+    np.testing.assert_allclose(flows[1].mean("norm"), flows[0].mean("norm"), rtol=0.02)
     assert flows[1].mean("zero_share").max() < 0.01
     np.testing.assert_allclose(flows[1].losses, flows[0].losses, rtol=1e-2)
+
+
+def test_norms_by_time_step():
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((7, 3))
+    x = keras.layers.Dense(4, name="feeds")(inputs)
+    x = keras.layers.SimpleRNN(4, name="steps")(x)
+    model = keras.Model(inputs, keras.layers.Dense(1, name="out")(x))
+    # A recurrence that halves what it is handed: so does the gradient, back in time.
+    rnn = model.get_layer("steps")
+    rnn.set_weights([np.eye(4), 0.5 * np.eye(4), np.zeros(4)])
+    rnn.cell.activation = keras.activations.linear
+    tapped = with_output_taps(model, ["feeds"], ["norm_by_step", "norm"])
+    norms = GradientNorms()
+    x = np.random.default_rng(0).normal(size=(8, 7, 3)).astype("float32")
+    fit(tapped, (x, np.ones((8, 1))), keras.optimizers.SGD(0.0), [norms])
+    found = norms.record.layer_outputs["feeds"]
+    by_step = np.array([found[f"norm_step_{step}"][0] for step in range(7)])
+    np.testing.assert_allclose(by_step[1:] / by_step[:-1], 2, rtol=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(by_step), found["norm"][0], rtol=1e-4)
+
+
+def test_time_steps_of_what_has_none(data_of_six):
+    with pytest.raises(ValueError, match="known number of steps"):
+        with_output_taps(two_layers(), ["hidden"], ["norm_by_step"])
