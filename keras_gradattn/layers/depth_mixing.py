@@ -133,7 +133,7 @@ class DepthMixing(keras.layers.Layer):
 
     def build(self, maps_shape: Any, descriptors_shape: Any = None) -> None:
         shapes = self._checked_shapes(maps_shape)
-        channels = shapes[-1][self._channel_axis]
+        channels: Any = shapes[-1][self._channel_axis]
         check_channel_groups(channels, self.channel_groups)
         for name, given in (
             ("pool_sizes", self.pool_sizes),

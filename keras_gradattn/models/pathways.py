@@ -201,7 +201,7 @@ class GradAttnPathways(ImageClassifier):
         check_start(start)
         for channels in stage_filters:
             check_channel_groups(channels, channel_groups)
-        mixing_arguments = {
+        mixing_arguments: dict[str, Any] = {
             "channel_groups": int(channel_groups),
             "mixing": mixing,
             "start": start,
