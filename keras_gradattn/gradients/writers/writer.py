@@ -45,7 +45,7 @@ class Writer(Protocol):
 
 
 class Histogram(NamedTuple):
-    """Counts of gradient elements between edges."""
+    """Counts of gradient elements between finite edges."""
 
     counts: Numbers
     edges: Numbers
@@ -197,12 +197,15 @@ class StepWriter(abc.ABC):
         edges = getattr(record, "histogram_edges", None)
         if edges is None:
             return
+        # The last bin is open; tools draw bins of finite width.
+        edges = np.array(edges, dtype="float64")
+        edges[-1] = min(edges[-1], 2 * edges[-2])
         for measure, numbers in values.items():
             if numbers.ndim != 3 or np.ma.getmaskarray(numbers[row]).all():
                 continue
             for group, counts in zip(record.groups, numbers[row], strict=True):
                 name = f"{self.prefix}/{measure}/{group}"
-                yield name, Histogram(np.asarray(counts), np.asarray(edges))
+                yield name, Histogram(np.asarray(counts, "float64"), edges)
 
 
 def library(name: str, extra: str, purpose: str) -> ModuleType:
