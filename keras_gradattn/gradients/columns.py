@@ -19,7 +19,7 @@ class Columns:
         edges: (columns + 1,) running steps at which the columns begin and end.
         first: (columns,) index of each column's first row.
         level: (columns, groups) geometric mean of the numbers that are finite and
-            above zero, NaN where there is none.
+            above zero, or plain mean of the finite ones; NaN where there is none.
         measured: (columns, groups) rows in which the group was measured.
         zero: (columns, groups) rows among them that are exactly zero.
         nonfinite: (columns, groups) rows among them that are NaN or infinite.
@@ -52,7 +52,13 @@ class Phase:
 
 
 def columns_of(
-    values: Numbers, running_step: Numbers, *, measured: Numbers, stride: int, most: int
+    values: Numbers,
+    running_step: Numbers,
+    *,
+    measured: Numbers,
+    stride: int,
+    most: int,
+    geometric: bool = True,
 ) -> Columns:
     """Put neighbouring rows together until at most `most` columns are left.
 
@@ -62,6 +68,7 @@ def columns_of(
         measured: (rows, groups) False where there is no number.
         stride: Steps from one row to the next, for the width of the last one.
         most: Columns wanted at most.
+        geometric: Whether `level` is a geometric mean, or a plain one.
 
     Returns:
         The columns; each row is in one of them.
@@ -70,19 +77,21 @@ def columns_of(
     cuts = np.unique(np.linspace(0, rows, min(rows, most) + 1).astype(int))
     first = cuts[:-1]
     finite = np.isfinite(values)
-    usable = measured & finite & (values > 0)
-    logs = np.log(values, out=np.zeros(values.shape), where=usable)
+    usable = measured & finite
+    if geometric:
+        usable &= values > 0
+        parts = np.log(values, out=np.zeros(values.shape), where=usable)
+    else:
+        parts = np.where(usable, values, 0.0)
     count = np.add.reduceat(usable, first, axis=0, dtype=int)
-    total = np.add.reduceat(logs, first, axis=0)
+    total = np.add.reduceat(parts, first, axis=0)
     mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
     return Columns(
         edges=np.append(running_step[first], running_step[-1] + stride),
         first=first,
-        level=np.exp(mean),
+        level=np.exp(mean) if geometric else mean,
         measured=np.add.reduceat(measured, first, axis=0, dtype=int),
-        zero=np.add.reduceat(
-            measured & finite & (values == 0), first, axis=0, dtype=int
-        ),
+        zero=np.add.reduceat(measured & (values == 0), first, axis=0, dtype=int),
         nonfinite=np.add.reduceat(measured & ~finite, first, axis=0, dtype=int),
     )
 

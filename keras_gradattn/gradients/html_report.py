@@ -81,7 +81,8 @@ def write_html(
 def page_data(record: "GradientRecord") -> dict[str, Any]:
     """What the page draws, ready for JSON.
 
-    Arrays are `{"dtype", "shape", "base64"}`, little-endian, `(groups, columns)`.
+    Arrays are `{"dtype", "shape", "base64"}`, little-endian, `(groups, columns)`, or
+    `(1, columns)` where all groups are the same.
     """
     most = _columns_of_page(len(record.groups))
     norm = norm_columns(record, most)
@@ -110,13 +111,13 @@ def _table(columns: Columns) -> dict[str, Any]:
     table: dict[str, Any] = {
         "edges": columns.edges.tolist(),
         "level": _packed(columns.level, "<f4"),
-        "measured": _packed(columns.measured, "<u4"),
+        "measured": _counts(columns.measured),
     }
     # Most runs have neither.
     for name in ("zero", "nonfinite"):
         counts = getattr(columns, name)
         if counts.any():
-            table[name] = _packed(counts, "<u4")
+            table[name] = _counts(counts)
     return table
 
 
@@ -145,13 +146,13 @@ def _details(record: "GradientRecord", most: int) -> list[dict[str, Any]]:
         if values is None or not (kept.any() and np.isfinite(values[kept]).any()):
             continue
         values, known = values[kept], ~np.isnan(values[kept])
-        shown = values if logarithmic else np.where(known, values, np.nan)
         columns = columns_of(
-            shown,
+            values,
             steps[kept],
             measured=known,
             stride=int(np.median(np.diff(steps[kept]))) if kept.sum() > 1 else 1,
             most=min(most, _LEAST_COLUMNS),
+            geometric=logarithmic,
         )
         tables.append(
             {"key": key, "label": label, "log": logarithmic, **_table(columns)}
@@ -171,6 +172,14 @@ def _facts(record: "GradientRecord") -> list[str]:
     if record.lost:
         facts.append(f"{record.lost:,} steps lost")
     return facts
+
+
+def _counts(counts: Numbers) -> dict[str, Any]:
+    """Counts in the smallest type; one for all groups where they are the same."""
+    if np.all(counts == counts[:, :1]):
+        counts = counts[:, :1]
+    most = int(counts.max())
+    return _packed(counts, "<u1" if most < 2**8 else "<u2" if most < 2**16 else "<u4")
 
 
 def _packed(numbers: Numbers, dtype: str) -> dict[str, Any]:
