@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_gradattn._compat.device import runs_on_cpu
+from keras_gradattn._compat.devices import runs_on_cpu
 from keras_gradattn._compat.xla_memory import return_compiler_memory
 from keras_gradattn._compat.xla_options import choose_xla_options
 from keras_gradattn._kernels.convolution_by_taps import convolve_taps

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_gradattn._compat.device import runs_on_cpu
+from keras_gradattn._compat.devices import runs_on_cpu
 from keras_gradattn.layers._arguments import (
     check_positive_integers,
     checked_data_format,
