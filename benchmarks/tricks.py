@@ -97,7 +97,7 @@ class Contender:
 
 
 def work(without: str) -> None:
-    """Be a contender: build, take a step, then answer the questions on standard input."""
+    """Be a contender: build, take a step, then answer on the standard output."""
     began = time.perf_counter()
     import numpy as np
 

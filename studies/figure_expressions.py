@@ -66,6 +66,8 @@ def figure(expression: str, root: Path) -> str:
 def _figure(words: list[str], root: Path) -> str:
     options = dict(word.split("=", 1) for word in words if _is_option(word))
     name, *asked = [word for word in words if not _is_option(word)]
+    if not asked:
+        raise ValueError("nothing is asked for")
     digits, sign = int(options.get("digits", 2)), options.get("sign") == "yes"
     if name == "runs":
         return f"{sum(len(_runs(folder, root)) for folder in asked):,}"

@@ -16,12 +16,13 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from keras_gradattn.training._files import replace_file
 from studies.figure_expressions import figure
 
 ROOT = Path(__file__).parents[1]
-_TEXTS = ("README.md", "studies/*.md", "docs/**/*.md", "benchmarks/README.md")
+TEXTS = ("README.md", "studies/*.md", "docs/**/*.md", "benchmarks/README.md")
 _MARKED = re.compile(r"(<!-- figure: (.+?) -->)(.*?)(<!-- / -->)")
 _OPEN = re.compile(r"<!-- figure:")
 _NAME = re.compile(r"<!-- name: (\w+) = (\S+) -->")
@@ -56,8 +57,7 @@ def insert(paths: Sequence[Path], root: Path = ROOT) -> list[Path]:
     """Bring texts up to date; returns those that had drifted."""
     drifted = check(paths, root)
     for path in drifted:
-        text = inserted(path.read_text("utf-8"), root)
-        replace_file(path, lambda file, text=text: file.write(text.encode()))
+        write_text(path, inserted(path.read_text("utf-8"), root))
     return drifted
 
 
@@ -74,6 +74,16 @@ def check(paths: Sequence[Path], root: Path = ROOT) -> list[Path]:
             drifted.append(path)
             _tell(path, before, after)
     return drifted
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text whole or not at all."""
+    data = text.encode()
+
+    def write(file: BinaryIO) -> None:
+        file.write(data)
+
+    replace_file(path, write)
 
 
 def _filled(match: re.Match[str], names: dict[str, str], root: Path) -> str:
@@ -107,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing")
     parser.add_argument("files", nargs="*", type=Path)
     options = parser.parse_args(arguments)
-    paths = options.files or sorted({p for text in _TEXTS for p in ROOT.glob(text)})
+    paths = options.files or sorted({p for text in TEXTS for p in ROOT.glob(text)})
     try:
         drifted = (check if options.check else insert)(paths)
     except ValueError as error:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -27,19 +26,23 @@ def rank_correlation(
     first, second = np.asarray(x, float), np.asarray(y, float)
     rng = np.random.default_rng(seed)
     rows = rng.integers(0, len(first), (_RESAMPLINGS, len(first)))
-    drawn = np.array([_spearman(first[row], second[row]) for row in rows])
+    drawn = _spearman(first[rows], second[rows])
     drawn = drawn[np.isfinite(drawn)]
     if not len(drawn):
         return math.nan, math.nan, math.nan
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return _spearman(first, second), float(low), float(high)
+    return float(_spearman(first[None], second[None])[0]), float(low), float(high)
 
 
-def _spearman(x: Any, y: Any) -> float:
+def _spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Correlation of each row's ranks, NaN where a row is constant."""
     # scikit-learn's dependency; its spearmanr warns on constant input.
-    from scipy.stats import rankdata
+    from scipy.stats import rankdata  # type: ignore[import-untyped]
 
-    x, y = rankdata(x), rankdata(y)
-    if np.ptp(x) == 0 or np.ptp(y) == 0:
-        return math.nan
-    return float(np.corrcoef(x, y)[0, 1])
+    x, y = (rankdata(values, axis=1) for values in (x, y))
+    x, y = (ranks - ranks.mean(1, keepdims=True) for ranks in (x, y))
+    scale = np.sqrt((x**2).sum(1) * (y**2).sum(1))
+    varies = scale > 0
+    found = np.full(len(x), np.nan)
+    np.divide((x * y).sum(1), scale, out=found, where=varies)
+    return found

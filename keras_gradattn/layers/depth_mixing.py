@@ -59,8 +59,9 @@ class DepthMixing(keras.layers.Layer):
             weights do not depend on the image: `"static"` (`a = softmax(b)`, learned)
             or `"equal"` (`a_gi = 1 / n`, nothing is learned).
         start: `"average"` (the default, `P = 1`) or `"residual"` (`P = n`).
-        pool_sizes: Window and stride that bring each map to the last one's size, pixels;
-            `None` (the default) takes them from the sizes, which then must be known.
+        pool_sizes: Window and stride, in pixels, that bring each map to the last one's
+            size; `None` (the default) takes them from the sizes, which then must be
+            known.
         data_format: `"channels_last"` or `"channels_first"`; `None` (the default) is
             Keras' global setting.
         **kwargs: Base layer arguments such as `name` and `dtype`. Weights are computed

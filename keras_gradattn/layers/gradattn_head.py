@@ -143,7 +143,8 @@ class GradAttnHead(keras.layers.Layer):
                 ):
                     # Dropout's seeds stay apart, or all blocks would drop alike.
                     if "seed_generator" not in target.path:
-                        target.assign(source)
+                        # A copy: JAX gives the memory of what it trains away.
+                        target.assign(ops.copy(source))
         self.classifier.build((token_shape[0], self.width))
         self.built = True
 

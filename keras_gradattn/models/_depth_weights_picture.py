@@ -58,12 +58,10 @@ def draw_depth_weights(
     tall = min(_ROW_HEIGHT * len(weights.targets), _TALLEST)
     # Not registered with pyplot: nothing stays open when many are drawn.
     figure = Figure(figsize=(_WIDTH, rows * (1.6 + tall)), layout="constrained")
-    panels = figure.subplots(
-        rows, columns, squeeze=False, sharex=True, sharey=True
-    ).ravel()
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     shown = _draw(panels[0], mean, _SHARES, 0, float(np.nanmax(mean)))
     panels[0].set_title(f"mean of {len(weights.values)} images", **_TITLE)
-    _name(panels, columns, weights)
+    _name(panels[: 1 + len(images)], columns, weights)
     _colorbar(figure, shown, panels[0], "weight")
     if images:
         largest = max(float(np.nanmax(np.abs(differences))), 0.01)
@@ -102,17 +100,22 @@ def _draw(panel: Any, values: np.ndarray, colours: str, low: float, high: float)
 
 
 def _name(panels: Any, columns: int, weights: Any) -> None:
-    """Names once at the left and below; every other one where they would run together."""
-    inches = (_WIDTH - 1.8) / columns
-    room = {"x": inches, "y": _TALLEST}
-    for letter, names in (("x", weights.sources), ("y", weights.targets)):
-        every = -(-len(names) * (_POINTS + 1) // int(72 * room[letter]))
-        axis = getattr(panels[0], f"{letter}axis")
-        axis.set_ticks(range(0, len(names), every), names[::every])
+    """Names at the left and below; not every one where they would run together."""
+    narrow = (_WIDTH - 1.8) / columns
+    below = _spaced(weights.sources, narrow)
+    beside = _spaced(weights.targets, _TALLEST)
     for place, panel in enumerate(panels):
+        panel.set_xticks(*below)
+        panel.set_yticks(*beside)
         panel.set_xlabel("source", fontsize=_POINTS)
         if place % columns == 0:
             panel.set_ylabel("what is fed", fontsize=_POINTS)
+
+
+def _spaced(names: Sequence[str], inches: float) -> tuple[range, Sequence[str]]:
+    """Places and names of the ticks that a length has room for."""
+    every = -(-len(names) * (_POINTS + 1) // int(72 * inches))
+    return range(0, len(names), every), names[::every]
 
 
 def _colorbar(figure: Any, shown: Any, panels: Any, label: str) -> None:

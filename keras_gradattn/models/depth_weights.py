@@ -315,7 +315,8 @@ def _copy_shared_weights(attending: Any, static: Any) -> None:
     for variable in static.weights:
         if "seed_generator" in variable.path or variable.path.endswith("/scores"):
             continue
-        variable.assign(values[variable.path])
+        # A copy: JAX gives the memory of what it trains away.
+        variable.assign(ops.copy(values[variable.path]))
 
 
 def _set_static_weights(layer: Any, mean: np.ndarray) -> None:

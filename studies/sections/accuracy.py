@@ -49,29 +49,32 @@ def _section(runs: list[Experiment]) -> str:
     reference = REFERENCES.get(dataset)
     return table.section(
         dataset_title(runs[0]),
-        *(_table(part, published=part is of_paper) for part in (of_paper, others)),
+        *_tables(of_paper, published=True),
+        *_tables(others, published=False),
         f"Trained by others: {reference}." if reference else "",
         *filter(None, remark_lines(runs)),
         "\n".join(_differences(runs)),
     )
 
 
-def _table(runs: list[Experiment], *, published: bool) -> str:
-    if not runs:
-        return ""
-    recipes, networks = _recipes_of(runs), _networks_of(runs)
+def _tables(runs: list[Experiment], *, published: bool) -> list[str]:
+    """Networks by recipes, as many tables as a reader's width asks for."""
+    recipes, fixed = _recipes_of(runs), 2 if published else 1
+    wide = table.MOST_COLUMNS - fixed
+    parts = [recipes[start : start + wide] for start in range(0, len(recipes), wide)]
+    return [_table(runs, part, published=published) for part in parts]
+
+
+def _table(runs: list[Experiment], recipes: list[str], *, published: bool) -> str:
     rows = []
-    for network, model in networks.items():
+    for network, model in _networks_of(runs).items():
+        cells = [_cell(_seeds(runs, network, recipe)) for recipe in recipes]
         figures = paper.published(of(runs[0], "dataset"), model)
         # A control was not published.
         known = figures if network == MODEL_TITLES[model] else None
-        rows.append(
-            [
-                network,
-                *([f"{known['test_top1']:.2f}" if known else ""] if published else []),
-                *(_cell(_seeds(runs, network, recipe)) for recipe in recipes),
-            ]
-        )
+        told = [f"{known['test_top1']:.2f}" if known else ""] if published else []
+        if any(cells):
+            rows.append([network, *told, *cells])
     return table.markdown(["", *(["published"] if published else []), *recipes], rows)
 
 

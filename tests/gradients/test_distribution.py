@@ -77,6 +77,31 @@ with strategy.scope():
         else:
             raise AssertionError("not refused")
 np.testing.assert_allclose(double.norm, single.norm, rtol=1e-5)
+
+# Compiled in the scope, trained outside of it, as TensorFlow's guide has it.
+with strategy.scope():
+    model = make()
+    model.compile(keras.optimizers.SGD(0.1), loss)
+norms = GradientNorms("variable", noise_scale=True)
+model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0, callbacks=[norms])
+np.testing.assert_allclose(norms.record.norm, single.norm, rtol=1e-5)
+assert norms.record.step.tolist() == list(range(8))
+assert norms.record.epochs["steps"].tolist() == [4, 4]
+
+# Two replicas are two batch sizes.
+def gradients(rows):
+    keras.utils.set_random_seed(2)
+    twin = make()
+    with tf.GradientTape() as tape:
+        value = loss(y[rows], twin(x[rows]))
+    return np.concatenate([g.numpy().ravel() for g in
+                           tape.gradient(value, [v.value for v in twin.trainable_variables])])
+halves = [gradients(slice(0, 4)), gradients(slice(4, 8))]
+small = np.mean([np.sum(h ** 2) for h in halves])
+big = np.sum(np.mean(halves, axis=0) ** 2)
+found = norms.record.noise_scale
+np.testing.assert_allclose(found["gradient_squared"][0], 2 * big - small, rtol=1e-3)
+np.testing.assert_allclose(found["noise"][0], 2 * (small - big), rtol=1e-3)
 print("passed")
 """
 )

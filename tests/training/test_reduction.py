@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keras_gradattn.training._reduction import reduced, rounded, to_json
@@ -104,6 +104,7 @@ _json = st.recursive(
 )  # fmt: skip
 
 
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_json)
 def test_json_says_the_same_on_few_lines(value):
     assert json.loads(to_json(value)) == value
