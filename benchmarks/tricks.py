@@ -4,7 +4,8 @@
 
 One process with everything in use, and for each switch one without it, take turns at
 training steps of GradAttn V1. Each round gives a ratio; the table has medians and their
-95 % intervals, and the JSON in `benchmarks/tricks/` every value.
+95 % intervals, the JSON in `benchmarks/tricks/` every value. On a machine that others
+use as well, `--cores 1` and the ratio of CPU seconds tell more than the clock.
 """
 
 import argparse
@@ -47,12 +48,13 @@ RESULTS = Path(__file__).parent / "tricks"
 class Contender:
     """A process that takes training steps when it is told to."""
 
-    def __init__(self, backend: str, without: str):
+    def __init__(self, backend: str, without: str, cores: int):
         self.name = without
         self.cpu: list[float] = []
         environment = os.environ | {
             "KERAS_BACKEND": backend,
             "TF_CPP_MIN_LOG_LEVEL": "2",
+            "OMP_NUM_THREADS": str(cores),
         }
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.tricks", "--without", without, backend],
@@ -61,6 +63,10 @@ class Contender:
             stdout=subprocess.PIPE,
             text=True,
         )
+        if hasattr(os, "sched_setaffinity"):
+            # Before it imports anything: libraries count the cores when they start.
+            usable = sorted(os.sched_getaffinity(0))[-cores:]
+            os.sched_setaffinity(self._process.pid, usable)
         self.ready = self._answer()
 
     def steps(self, number: int) -> float:
@@ -93,12 +99,12 @@ class Contender:
 def work(without: str) -> None:
     """Be a contender: build, take a step, then answer on the standard output."""
     began = time.perf_counter()
-    import keras
     import numpy as np
 
     import keras_gradattn
     from keras_gradattn import config
     from keras_gradattn._compat import jax as jax_compat
+    from keras_gradattn.training._seeding import seed_libraries
 
     if without == "memory_return":
         jax_compat.return_compiler_memory = lambda: False
@@ -110,7 +116,7 @@ def work(without: str) -> None:
         config.convolution("backend")
     elif without in config.KERNELS:
         config.kernel(without, False)
-    keras.utils.set_random_seed(0)
+    seed_libraries(0)
     model = keras_gradattn.GradAttnV1(8, input_shape=(PIXELS, PIXELS, 3))
     model.compile(
         keras_gradattn.training.CoupledAdam(1e-3, weight_decay=1e-4),
@@ -148,7 +154,9 @@ def _peak_memory_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measure(backend: str, switches: list[str], rounds: int, steps: int) -> dict:
+def measure(
+    backend: str, switches: list[str], *, rounds: int, steps: int, cores: int
+) -> dict[str, Any]:
     """Let all contenders take turns.
 
     Args:
@@ -156,14 +164,14 @@ def measure(backend: str, switches: list[str], rounds: int, steps: int) -> dict:
         switches: Which switches to go without, one contender each.
         rounds: How often everybody has a turn.
         steps: Training steps of a turn that count.
+        cores: That each process may use.
 
     Returns:
         What the JSON holds.
     """
-    contenders = [Contender(backend, name) for name in (EVERYTHING, *switches)]
+    contenders = [Contender(backend, name, cores) for name in (EVERYTHING, *switches)]
     try:
         seconds = alternate([c.steps for c in contenders], rounds, steps)
-        reference = contenders[0]
         # Every other turn only warms the caches.
         cpu = [contender.cpu[1::2] for contender in contenders]
         results: dict[str, Any] = {}
@@ -176,7 +184,6 @@ def measure(backend: str, switches: list[str], rounds: int, steps: int) -> dict:
                 "seconds": wall,
                 "cpu_seconds": own,
             }
-        del reference
     finally:
         for contender in contenders:
             contender.end()
@@ -185,12 +192,13 @@ def measure(backend: str, switches: list[str], rounds: int, steps: int) -> dict:
         "network": f"GradAttnV1, {PIXELS} px, batch {BATCH}",
         "rounds": rounds,
         "steps": steps,
+        "cores": cores,
         "machine": describe_machine(),
         "without": results,
     }
 
 
-def table(measured: dict) -> str:
+def table(measured: dict[str, Any]) -> str:
     """The measurement as lines of text."""
     lines = [f"{measured['backend']}: {measured['network']}"]
     for name, result in measured["without"].items():
@@ -212,13 +220,20 @@ def main() -> None:
     parser.add_argument("--switches", nargs="+", help="only these")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--without", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.without:
         work(options.without)
         return
     switches = options.switches or list(SWITCHES[options.backend])
-    measured = measure(options.backend, switches, options.rounds, options.steps)
+    measured = measure(
+        options.backend,
+        switches,
+        rounds=options.rounds,
+        steps=options.steps,
+        cores=options.cores,
+    )
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{options.backend}.json"
     path.write_text(json.dumps(measured, indent=1) + "\n")

@@ -61,7 +61,7 @@ class Contender:
         name: As it stands in the table.
         engine: `"keras"` (this package), `"keras_hub"` or `"pytorch"` (the peer).
         backend: Keras' backend; of the peer `"torch"`.
-        convolution_form: As `keras_gradattn.layers.set_convolution_form` takes it.
+        convolution_form: As `keras_gradattn.config.convolution` takes it.
         jit: `compile(jit_compile=...)`; `None` leaves the choice to Keras.
         steps_per_execution: As `compile` takes it.
         static_shape: Whether the network is built for the image's size, not for any.

@@ -30,9 +30,7 @@ def imports(contender: Contender) -> None:
     if contender.engine == "keras_hub":
         importlib.import_module("keras_hub")
     elif contender.convolution_form != "backend":
-        # As in a script that builds its model before it computes anything: it is then
-        # that the layer can choose XLA's convolution.
-        keras_gradattn.layers.SymmetricConv2D(1, 1)
+        keras_gradattn.config.tune_jax_for_cpu()
     keras.ops.convert_to_numpy(keras.ops.zeros(1))
 
 
@@ -47,7 +45,7 @@ class Steps:
 
     def __init__(self, contender: Contender, task: Task):
         seed_libraries(0)
-        keras_gradattn.layers.set_convolution_form(contender.convolution_form)
+        keras_gradattn.config.convolution(contender.convolution_form)
         self.contender, self.task = contender, task
         build = _our_network
         if contender.engine == "keras_hub":

@@ -99,6 +99,16 @@ def stored_value(variable: Any) -> Any:
     return getattr(variable, "_value", variable.value)
 
 
+def callback_model(callback: Any) -> Any:
+    """The model that a callback was given, as it is.
+
+    `model` is public, but on JAX it writes the whole training state back into the
+    variables each time. Absent: `model`.
+    """
+    found = getattr(callback, "_model", None)
+    return callback.model if found is None else found
+
+
 def track_variable(optimizer: Any, variable: Any) -> None:
     """Have the optimizer carry a variable through JAX' pure steps.
 

@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_gradattn._compat.keras import flatten_layers
 from keras_gradattn.gradients import plots
 from keras_gradattn.gradients.gradient_flow import GradientFlow, analyze_gradient_flow
 from keras_gradattn.gradients.output_taps import unique_names
@@ -363,7 +364,7 @@ def hooked_modules(model: keras.Model) -> dict[str, keras.layers.Layer]:
     names = unique_names(model)
     modules = {
         names[id(layer)]: layer
-        for layer in model._flatten_layers(include_self=False)
+        for layer in flatten_layers(model, include_self=False)
         if isinstance(layer, _HOOKED)
     }
     if not modules:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_gradattn._compat.keras import callback_model
 from keras_gradattn.gradients.depth_groups import inner_model
 from keras_gradattn.gradients.gradient_norms import GradientNorms
 
@@ -75,7 +76,7 @@ class GradientHistory(GradientNorms):
     def _columns(self) -> tuple[dict[str, list[int]], np.ndarray, np.ndarray]:
         """Columns of each depth group, whether each is a kernel, and its size."""
         # Columns are the trainable variables in order; paths may repeat.
-        network = inner_model(self._model)
+        network = inner_model(callback_model(self))
         variables = network.trainable_variables
         column_of = {id(variable): i for i, variable in enumerate(variables)}
         depth_groups = network.depth_groups()

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_gradattn import layers
+from keras_gradattn import config, layers
 from keras_gradattn.layers import symmetric_conv2d as convolution
 from tests.backend_gradients import loss_and_gradients
 
@@ -174,14 +174,14 @@ def test_switch_forces_a_form(monkeypatch):
     monkeypatch.setattr(convolution, "convolve_taps", refuse)
     images = np.ones((1, 2, 2, 3), "float32")
 
-    layers.set_convolution_form("backend")
+    config.convolution("backend")
     try:
         layers.SymmetricConv2D(4, 3)(images)
-        layers.set_convolution_form("taps")
+        config.convolution("taps")
         with pytest.raises(AssertionError, match="tap products"):
             layers.SymmetricConv2D(4, 3)(np.ones((1, 20, 20, 3), "float32"))
     finally:
-        layers.set_convolution_form("auto")
+        config.convolution("auto")
 
 
 def test_initialisation_is_pytorchs():
