@@ -108,7 +108,10 @@ class _Probe(keras.layers.Layer):
 
 @contextlib.contextmanager
 def outputs_seen_by(
-    layers: list, function: Callable, entered: Callable | None = None
+    layers: list,
+    function: Callable,
+    entered: Callable | None = None,
+    around: list = (),
 ) -> Iterator[None]:
     """While open, `function(layer, call, outputs)` replaces those layers' outputs.
 
@@ -120,6 +123,8 @@ def outputs_seen_by(
         layers: Layers to watch.
         function: From layer, number of the call and outputs to new outputs.
         entered: Called with each layer before it computes.
+        around: Rematerialised layers around these. They compute once while open: what
+            is computed again, later, would not be watched again.
     """
     with _patching:
         before = []
@@ -149,6 +154,10 @@ def outputs_seen_by(
                 name = keras_compat.call_name(layer)
                 before.append((layer, name, layer.__dict__.get(name)))
                 layer.__dict__[name] = exchanged(layer, name)
+            for layer in around:
+                name = keras_compat.call_name(layer)
+                before.append((layer, name, layer.__dict__.get(name)))
+                layer.__dict__[name] = lambda call, *args, **kwargs: call
             yield
         finally:
             for layer, name, own in reversed(before):

@@ -9,6 +9,7 @@ weights out of clipping, decay and the update).
 import dataclasses
 import functools
 import math
+import warnings
 from collections.abc import Callable, Sequence
 
 import keras
@@ -107,6 +108,7 @@ class TappedModel(keras.Model):
         chosen = find_layers(model, layers)
         # Held outside of Keras' tracking: they belong to the model already.
         object.__setattr__(self, "_chosen", tuple(chosen))
+        object.__setattr__(self, "_around", tuple(_rematerialised(model, chosen)))
         self._make_taps(self._call_order(example))
         self.built = True
 
@@ -161,9 +163,7 @@ class TappedModel(keras.Model):
                 self._shapes[(id(layer), call)] = tuple(_first(outputs).shape)
             return outputs
 
-        known = run_symbolically(
-            self.untapped, lambda: outputs_seen_by(self._chosen, note), example
-        )
+        known = run_symbolically(self.untapped, lambda: self._seen_by(note), example)
         if not known:
             return [(layer, 0) for layer in self._chosen]
         if problems:
@@ -179,8 +179,11 @@ class TappedModel(keras.Model):
             )
         return order
 
+    def _seen_by(self, function):
+        return outputs_seen_by(self._chosen, function, around=self._around)
+
     def call(self, inputs, training=None):
-        with outputs_seen_by(self._chosen, self._tap):
+        with self._seen_by(self._tap):
             if keras_compat.takes_training(self.untapped):
                 return self.untapped(inputs, training=training)
             return self.untapped(inputs)
@@ -227,6 +230,29 @@ class TappedModel(keras.Model):
             "A tapped model is a measuring instrument: save `tapped.untapped`, which "
             "holds the same weights."
         )
+
+
+def _rematerialised(model, chosen):
+    """Layers that would compute tapped layers again in the backward pass."""
+    ids = set(map(id, chosen))
+    around = [
+        layer
+        for layer in keras_compat.flatten_layers(model)
+        if keras_compat.call_name(layer) != "call"
+        and any(
+            id(inner) in ids
+            for inner in keras_compat.flatten_layers(layer, include_self=False)
+        )
+    ]
+    if around:
+        warnings.warn(
+            "Rematerialised layers around tapped ones compute once in the tapped "
+            "model, which takes more memory and gives the same numbers. "
+            f"Received: {[layer.name for layer in around]}",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+    return around
 
 
 def _with_averages(optimizer):
