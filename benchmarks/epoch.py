@@ -77,7 +77,7 @@ def keras_epoch(options: argparse.Namespace, engine: str) -> Callable[[], object
     import dataclasses
 
     from keras_gradattn import datasets
-    from keras_gradattn.training import RECIPES
+    from keras_gradattn.paper import RECIPES
     from keras_gradattn.training._building import (
         build_loss,
         build_model,

@@ -1,4 +1,4 @@
-"""How long a training waits for its recorder: python benchmarks/recorder_wait.py --help.
+"""How long training waits for its recorder: python benchmarks/recorder_wait.py --help.
 
 First `fit` (which compiles) and second `fit` of the same model, with and without the
 recorder, in turn, each first one in a process of its own so that nothing is compiled

@@ -21,7 +21,7 @@ IMAGE_SHAPE = (64, 64, 3)
 
 
 def mobile_net():
-    """A `keras.applications` network, tapped at named layers."""
+    """A `keras.applications` network, read at named layers."""
     backbone = keras.applications.MobileNetV2(
         IMAGE_SHAPE, alpha=0.35, include_top=False, weights=None
     )
@@ -29,7 +29,7 @@ def mobile_net():
 
 
 def kerashub_resnet():
-    """A KerasHub backbone, tapped at its `pyramid_outputs`."""
+    """A KerasHub backbone, read at its `pyramid_outputs`."""
     from keras_hub.models import ResNetBackbone
 
     backbone = ResNetBackbone(
@@ -45,7 +45,7 @@ def kerashub_resnet():
 
 
 def kerascv_resnet():
-    """A KerasCV backbone, tapped at its `pyramid_level_inputs`.
+    """A KerasCV backbone, read at its `pyramid_level_inputs`.
 
     Built from its arguments: the presets ask the network even for random weights.
     """
@@ -92,9 +92,8 @@ def main(sources, steps: int, batch_size: int) -> None:
         else:
             history = model.fit(images, labels, batch_size=batch_size, verbose=0)
 
-        shown = kg.attention_model(model).predict(images[:batch_size], verbose=0)
-        looked_at = np.mean(shown["attention"], axis=(0, 1, 2, 3))
-        depths = "  ".join(f"{share:.2f}" for share in looked_at)
+        weights = kg.depth_weights(model, images[:batch_size], batch_size)
+        depths = "  ".join(f"{x:.2f}" for x in weights.mean.mean(axis=(0, 1)))
         print(
             f"{source:20s} {model.count_params():>10,} parameters, "
             f"loss {history.history['loss'][-1]:.3f}, attention by depth: {depths}"

@@ -52,18 +52,18 @@ model.compile(
 # The batches are shuffled already.
 model.fit(train, epochs=options.epochs, shuffle=False, verbose=2)
 
-weights = kg.pathway_weights(model, train)
-print(f"mixing weights (batch, block, head, source): {weights.values.shape}")
-for block, share in zip(weights.blocks, weights.movement.mean(axis=-1), strict=True):
+weights = kg.depth_weights(model, train)
+print(f"depth weights (batch, target, group, source): {weights.values.shape}")
+for block, share in zip(weights.targets, weights.movement.mean(axis=-1), strict=True):
     print(f"{block:15s} {100 * share:5.2f} % of its weight moves with the image")
 
-frozen = kg.freeze_pathways(model, weights)
+frozen = kg.freeze_depth_weights(model, weights)
 frozen.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
 for name, network in (("following the image", model), ("frozen to the mean", frozen)):
     accuracy = network.evaluate(test, verbose=0, return_dict=True)["accuracy"]
     print(f"weights {name}: {100 * accuracy:.2f} % of the test images")
 
-seen = kg.pathway_weights(model, test)
+seen = kg.depth_weights(model, test)
 # The images whose weights are farthest from the mean.
 farthest = np.argsort(np.nansum(abs(seen.values - seen.mean), axis=(1, 2, 3)))[-2:]
 labels = np.asarray(data.test.labels)[farthest]

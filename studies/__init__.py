@@ -1,1 +1,1 @@
-"""The experiments behind the package: protocols, runs and reports."""
+"""Our experiments: their runs, the report on them, figures for every text."""

@@ -15,12 +15,12 @@ import keras
 # that goes round all callbacks; the public way, a callback's own `logs`, reaches later
 # callbacks only.
 EPOCH_LOGS = "_get_metrics_result_or_logs"
-# `Optimizer._overwrite_variable_with_gradient(variable)` says which variables take their
-# gradient as their value; `LossScaleOptimizer` leaves those gradients scaled.
+# `Optimizer._overwrite_variable_with_gradient(variable)` says which variables take
+# their gradient as their value; `LossScaleOptimizer` leaves those gradients scaled.
 OVERWRITE_RULE = "_overwrite_variable_with_gradient"
 
 
-class MissingPrivateName(RuntimeError):
+class MissingPrivateNameError(RuntimeError):
     """This Keras does not have what a feature stands on."""
 
 
@@ -28,7 +28,7 @@ def _needed(owner: Any, name: str, feature: str) -> Any:
     try:
         return getattr(owner, name)
     except AttributeError:
-        raise MissingPrivateName(
+        raise MissingPrivateNameError(
             f"{feature} needs `{name}`, which Keras 3.8 to 3.15 have. "
             f"Received: Keras {keras.__version__}, {type(owner).__name__}"
         ) from None
@@ -103,7 +103,7 @@ def track_variable(optimizer: Any, variable: Any) -> None:
     """Have the optimizer carry a variable through JAX' pure steps.
 
     `add_variable` is public but makes its own variable, and nothing removes it again.
-    Absent: `MissingPrivateName`.
+    Absent: `MissingPrivateNameError`.
     """
     _needed(optimizer, "_track_variable", "Recording gradients on JAX")(variable)
 
@@ -119,7 +119,7 @@ def update_count(optimizer: Any) -> Any:
     """The variable that counts calls of `apply`.
 
     `iterations` is public, and the same except under gradient accumulation, where it is
-    a tensor that counts whole updates. Absent there: `MissingPrivateName`.
+    a tensor that counts whole updates. Absent there: `MissingPrivateNameError`.
     """
     if not optimizer.gradient_accumulation_steps:
         return optimizer.iterations
@@ -130,7 +130,7 @@ def trained_variables(optimizer: Any) -> list[Any]:
     """Variables that a built optimizer moves, in its order.
 
     A model's `trainable_variables` are the same unless layers were frozen since.
-    Absent: `MissingPrivateName`.
+    Absent: `MissingPrivateNameError`.
     """
     name = "_trainable_variables"
     return list(_needed(optimizer, name, "Pairing gradients with variables"))
@@ -139,7 +139,7 @@ def trained_variables(optimizer: Any) -> list[Any]:
 def accumulated_gradients(optimizer: Any) -> list[tuple[int, Any]]:
     """Identity of each trained variable, and the variable that sums its gradients.
 
-    Only `gradient_accumulation_steps` is public. Absent: `MissingPrivateName`.
+    Only `gradient_accumulation_steps` is public. Absent: `MissingPrivateNameError`.
     """
     name = "_accumulated_gradients"
     sums = _needed(optimizer, name, "Measuring gradient noise by accumulation")
@@ -150,7 +150,7 @@ def accumulated_gradients(optimizer: Any) -> list[tuple[int, Any]]:
 def moving_averages(optimizer: Any) -> list[tuple[Any, Any]]:
     """Each trained variable with the average that `use_ema` keeps of it.
 
-    Keras' only public access overwrites the weights. Absent: `MissingPrivateName`.
+    Keras' only public access overwrites the weights. Absent: `MissingPrivateNameError`.
     """
     name = "_model_variables_moving_average"
     averages = _needed(optimizer, name, "Reading weight averages")
@@ -158,7 +158,7 @@ def moving_averages(optimizer: Any) -> list[tuple[Any, Any]]:
 
 
 def epoch_logs(model: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """The method `EPOCH_LOGS` of a model. Absent: `MissingPrivateName`."""
+    """The method `EPOCH_LOGS` of a model. Absent: `MissingPrivateNameError`."""
     return _needed(model, EPOCH_LOGS, "Adding gradient norms to an epoch's logs")
 
 
@@ -178,6 +178,57 @@ def sync_jax_state(model: Any) -> None:
     """
     if hasattr(model, "jax_state_sync"):
         model.jax_state_sync()
+
+
+def note_shardings(model: Any) -> None:
+    """Have JAX' training loop see variables that a callback tracked.
+
+    Up to Keras 3.11 `fit` notes every variable's sharding before it tells callbacks
+    that training begins, and fails over a variable that came later. Absent: later
+    versions note them step by step, so there is nothing to do.
+    """
+    note = getattr(model, "_record_training_state_sharding_spec", None)
+    if note is not None:
+        note()
+
+
+class OpenAdam(keras.optimizers.Adam):
+    """Adam that a derived class may change where Keras has only private methods.
+
+    Keras' public method, `update_step`, moves one variable; moving all in one kernel
+    and leaving out the decoupled decay have no public place. Absent methods would never
+    be called: `_needed` says so when the optimizer is made.
+    """
+
+    def __init__(self, **kwargs: Any):
+        for name in ("_backend_update_step", "_apply_weight_decay"):
+            _needed(super(), name, type(self).__name__)
+        super().__init__(**kwargs)
+
+    def update_all(self, gradients: Any, variables: Any, learning_rate: Any) -> None:
+        """Move all variables, behind clipping and accumulation; by `update_step`."""
+        super()._backend_update_step(gradients, variables, learning_rate)
+
+    def decay_all(self, variables: Any) -> None:
+        """Decay the weights beside the gradient's step."""
+        super()._apply_weight_decay(variables)
+
+    def moments(self, variable: Any) -> tuple[Any, Any]:
+        """First and second moment of a variable."""
+        index = self._get_variable_index(variable)
+        return self._momentums[index], self._velocities[index]
+
+    def decays(self, variable: Any) -> bool:
+        """Whether `exclude_from_weight_decay` left the variable in."""
+        return bool(self._use_weight_decay(variable))
+
+    def _backend_update_step(
+        self, grads: Any, trainable_variables: Any, learning_rate: Any
+    ) -> None:
+        self.update_all(grads, trainable_variables, learning_rate)
+
+    def _apply_weight_decay(self, variables: Any) -> None:
+        self.decay_all(variables)
 
 
 def call_name(layer: Any) -> str:
@@ -264,7 +315,7 @@ def compiled_loss(model: Any) -> Callable[[Any, Any, Any], Any]:
     """From labels, outputs and sample weights to the loss a model is compiled with.
 
     `compute_loss` is public, but adds losses of layers that its last call has left, and
-    moves metrics. Absent: `MissingPrivateName`.
+    moves metrics. Absent: `MissingPrivateNameError`.
     """
     loss = _needed(model, "_compile_loss", "Analysing with the compiled loss")
     return lambda y, outputs, weight: loss(y, outputs, sample_weight=weight)

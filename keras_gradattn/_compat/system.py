@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
-class InUse(RuntimeError):
+class InUseError(RuntimeError):
     """Another process holds the lock."""
 
 
@@ -25,13 +25,13 @@ def lock(path: str | os.PathLike[str]) -> Iterator[None]:
         path: A file, made where there is none.
 
     Raises:
-        InUse: If another process holds it.
+        InUseError: If another process holds it.
     """
     with open(path, "a+b") as file:
         try:
             _take(file.fileno())
         except OSError:
-            raise InUse(f"{Path(path)} is held by another process.") from None
+            raise InUseError(f"{Path(path)} is held by another process.") from None
         yield
 
 
@@ -51,7 +51,7 @@ def _take(descriptor: int) -> None:
 
 
 def cpu_cores() -> int:
-    """How many cores this process may use; elsewhere than on Linux, how many there are."""
+    """Cores that this process may use; where the system does not say, all of them."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -34,3 +34,19 @@ def optimization_barrier(tensors: Sequence[Any]) -> list[Any]:
         )
         return tensors
     return list(barrier(tensors))
+
+
+def hide_accelerators() -> bool:
+    """Hide every accelerator from TensorFlow in this process; all public.
+
+    Returns:
+        `False` if TensorFlow runs already and can no longer be told.
+    """
+    import tensorflow as tf
+
+    try:
+        tf.config.set_visible_devices([], "GPU")
+        tf.config.set_visible_devices([], "TPU")
+    except RuntimeError:
+        return False
+    return True

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
-from keras_gradattn.layers._precision import matmul
+from keras_gradattn._kernels.matrix_product import matmul
 
 
 class _Meeting(NamedTuple):

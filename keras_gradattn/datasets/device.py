@@ -15,24 +15,27 @@ import keras
 import numpy as np
 
 from keras_gradattn.datasets.augmentation import Augmenter
-from keras_gradattn.datasets.loading import Split
-from keras_gradattn.datasets.pipeline import BatchSource, Epochs, PyBatches
-from keras_gradattn.datasets.pixels import released_pixel_table
+from keras_gradattn.datasets.parts import Split
+from keras_gradattn.datasets.pipeline import (
+    Batch,
+    BatchSource,
+    Epochs,
+    PyBatches,
+)
 from keras_gradattn.datasets.specs import Augmentation, DatasetSpec
 
 
 class ImagesOnDevice(keras.layers.Layer):
     """From row numbers to augmented, normalised images, inside the compiled step.
 
-    The images are a uint8 weight of the layer, which training leaves alone.
+    The images are a weight of the layer, which training leaves alone.
 
     Args:
-        images: uint8 array (images, height, width, channels).
+        images: uint8 or float32 array (images, height, width, channels).
         spec: Description of the data set.
         augmentation: Table that takes the place of the data set's own; an empty one
             switches augmentation off. Used in training only.
-        pixels: `"released"` breaks training pixels as the published code does, on
-            the data sets where it does.
+        level_table: As for `batches`.
         **kwargs: `name` as in `keras.layers.Layer`.
 
     Input: dictionary of `"rows"`, integers (batch,), and `"numbers"`, uniform random
@@ -54,7 +57,7 @@ class ImagesOnDevice(keras.layers.Layer):
         spec: DatasetSpec,
         *,
         augmentation: Sequence[Augmentation] | None = None,
-        pixels: str = "correct",
+        level_table: np.ndarray | None = None,
         **kwargs: Any,
     ):
         # Levels are integers up to 255 and random numbers decide about whole pixels:
@@ -63,9 +66,13 @@ class ImagesOnDevice(keras.layers.Layer):
         entries = spec.augmentation if augmentation is None else tuple(augmentation)
         self._augmenter = Augmenter(entries)
         self._spec = spec
-        self._broken = pixels == "released" and spec.released_pixels_broken
+        self._level_table = level_table
         self.images = keras.Variable(
-            images, dtype="uint8", trainable=False, autocast=False, name="images"
+            images,
+            dtype=str(images.dtype),
+            trainable=False,
+            autocast=False,
+            name="images",
         )
         self.built = True
 
@@ -78,8 +85,8 @@ class ImagesOnDevice(keras.layers.Layer):
         ops = keras.ops
         images = ops.take(ops.convert_to_tensor(self.images), inputs["rows"], axis=0)
         if training:
-            if self._broken:
-                images = self._break(images)
+            if self._level_table is not None:
+                images = self._replace_levels(images, self._level_table)
             images, _ = self._augmenter(images, None, inputs["numbers"], ops)
         images = ops.cast(images, "float32")
         mean = 255 * np.array(self._spec.mean, "float32")
@@ -87,14 +94,15 @@ class ImagesOnDevice(keras.layers.Layer):
         # One grey channel is repeated by the subtraction.
         return (images - ops.convert_to_tensor(mean)) * ops.convert_to_tensor(scale)
 
-    def _break(self, images: Any) -> Any:
-        table = released_pixel_table(self._spec.mean, self._spec.std)
-        channels = table.shape[1]
+    def _replace_levels(self, images: Any, level_table: np.ndarray) -> Any:
+        channels = level_table.shape[1]
         place = keras.ops.cast(images, "int32") * channels
         place = place + keras.ops.arange(channels, dtype="int32")
-        return keras.ops.take(keras.ops.convert_to_tensor(table.ravel()), place)
+        return keras.ops.take(keras.ops.convert_to_tensor(level_table.ravel()), place)
 
-    def compute_output_shape(self, input_shape: dict[str, tuple]) -> tuple:
+    def compute_output_shape(
+        self, input_shape: dict[str, tuple[int | None, ...]]
+    ) -> tuple[int | None, ...]:
         return (input_shape["rows"][0], *self._spec.input_shape)
 
 
@@ -106,7 +114,7 @@ class DeviceFeed:
             images together must fit the device's memory.
         spec: Their description.
         augmentation: As for `batches`.
-        pixels: As for `batches`.
+        level_table: As for `batches`.
 
     Example:
 
@@ -132,11 +140,11 @@ class DeviceFeed:
         spec: DatasetSpec,
         *,
         augmentation: Sequence[Augmentation] | None = None,
-        pixels: str = "correct",
+        level_table: np.ndarray | None = None,
     ):
         self._spec = spec
         self._augmentation = augmentation
-        self._pixels = pixels
+        self._level_table = level_table
         counts = [len(split) for split in splits]
         starts = np.cumsum([0, *counts[:-1]]).tolist()
         self._first_row = {
@@ -146,7 +154,7 @@ class DeviceFeed:
             np.concatenate([split.images for split in splits]),
             spec,
             augmentation=augmentation,
-            pixels=pixels,
+            level_table=level_table,
             name="images_on_device",
         )
 
@@ -209,7 +217,7 @@ class DeviceFeed:
             training=training,
             seed=seed,
             augmentation=self._augmentation,
-            pixels=self._pixels,
+            level_table=self._level_table,
             one_hot=one_hot,
             drop_remainder=drop_remainder,
             replicas=replicas,
@@ -226,7 +234,7 @@ class _RowSource(BatchSource):
     first_row = 0
     width = 1
 
-    def batch(self, epoch, index):
+    def batch(self, epoch: int, index: int) -> Batch:
         rows, numbers = self._choices(epoch, index)
         labels = self._labels(self._split.labels[rows])
         labels = self._augmenter.mix_labels(labels, numbers, self.image_shape[:2])

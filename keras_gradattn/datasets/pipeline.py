@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import os
 import threading
 from collections.abc import Iterable, Sequence
@@ -13,8 +12,10 @@ import keras
 import numpy as np
 
 from keras_gradattn.datasets.augmentation import Augmenter
-from keras_gradattn.datasets.loading import Split, check_engine
-from keras_gradattn.datasets.pixels import break_pixels, normalize
+from keras_gradattn.datasets.images import Array
+from keras_gradattn.datasets.loading import check_engine
+from keras_gradattn.datasets.parts import Split
+from keras_gradattn.datasets.pixels import normalize, replace_levels
 from keras_gradattn.datasets.specs import Augmentation, DatasetSpec
 
 # Streams of random numbers for one seed: order of images, augmentation.
@@ -31,7 +32,7 @@ def batches(
     seed: int = 0,
     engine: str = "auto",
     augmentation: Sequence[Augmentation] | None = None,
-    pixels: str = "correct",
+    level_table: np.ndarray | None = None,
     initial_epoch: int = 0,
     one_hot: bool | None = None,
     drop_remainder: bool = False,
@@ -61,8 +62,8 @@ def batches(
             `DeviceFeed`.
         augmentation: Table that takes the place of the data set's own; an
             empty one switches augmentation off. Used in training only.
-        pixels: `"released"` gives the broken training pixels of the published
-            code on the data sets where it breaks them.
+        level_table: uint8 array (256, channels): what each 8-bit level of a training
+            image is replaced by before the augmentation. Default: nothing is.
         initial_epoch: Epoch of the first pass, for a resumed run.
         one_hot: Whether labels are one-hot float32 instead of integers.
             Default: only where the augmentation mixes labels.
@@ -75,7 +76,8 @@ def batches(
             Default: half of the processor's cores, eight at most.
 
     Returns:
-        A dataset of (float32 images (batch, height, width, channels), labels).
+        A dataset of (float32 images (batch, height, width, channels), labels). Its
+        `spec` is the description.
 
     Raises:
         ValueError: If an argument is unknown or the part has no batch.
@@ -96,7 +98,7 @@ def batches(
         training=training,
         seed=seed,
         augmentation=augmentation,
-        pixels=pixels,
+        level_table=level_table,
         one_hot=one_hot,
         drop_remainder=drop_remainder,
         replicas=replicas,
@@ -109,8 +111,14 @@ def batches(
         tensorflow = keras.backend.backend() == "tensorflow"
         engine = "tf.data" if tensorflow else "pydataset"
     if engine == "tf.data":
-        return _tf_dataset(source, epochs, workers)
-    return PyBatches(source, epochs, workers)
+        data = _tf_dataset(source, epochs, workers)
+    else:
+        data = PyBatches(source, epochs, workers)
+    data.spec = spec
+    return data
+
+
+Batch = tuple[Any, Array]
 
 
 class BatchSource:
@@ -125,7 +133,7 @@ class BatchSource:
         training: bool,
         seed: int,
         augmentation: Iterable[Augmentation] | None,
-        pixels: str,
+        level_table: np.ndarray | None,
         one_hot: bool | None,
         drop_remainder: bool,
         replicas: int,
@@ -140,18 +148,14 @@ class BatchSource:
                 f"`batch_size` should be a multiple of replicas={replicas}. "
                 f"Received: batch_size={batch_size}"
             )
-        if pixels not in ("correct", "released"):
-            raise ValueError(
-                "`pixels` should be 'correct' or 'released'. "
-                f"Received: pixels={pixels!r}"
-            )
+        _check_level_table(level_table, split)
         entries = spec.augmentation if augmentation is None else tuple(augmentation)
         self._augmenter = Augmenter(entries if training else ())
         self._split = split
         self._spec = spec
         self._training = training
         self._seed = seed
-        self._broken = training and pixels == "released" and spec.released_pixels_broken
+        self._level_table = level_table if training else None
         self._one_hot = Augmenter(entries).mixes_labels if one_hot is None else one_hot
         if self._augmenter.mixes_labels and not self._one_hot:
             raise ValueError(
@@ -186,9 +190,10 @@ class BatchSource:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Shape of one image."""
-        return (*self._split.images.shape[1:3], self._spec.channels)
+        _, height, width, _ = self._split.images.shape
+        return (height, width, self._spec.channels)
 
-    def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def batch(self, epoch: int, index: int) -> Batch:
         """Batch `index` of `epoch`."""
         rows, numbers = self._choices(epoch, index)
         if self._augmenter.mixes_labels:
@@ -224,10 +229,12 @@ class BatchSource:
         size = count // self._replicas
         return slice(self._replica * size, (self._replica + 1) * size)
 
-    def _pixels(self, images, labels, numbers):
+    def _pixels(
+        self, images: Array, labels: Array | None, numbers: Array
+    ) -> tuple[Array, Any]:
         mean, std = self._spec.mean, self._spec.std
-        if self._broken:
-            images = break_pixels(images, mean, std)
+        if self._level_table is not None:
+            images = replace_levels(images, self._level_table)
         images, labels = self._augmenter(images, labels, numbers)
         return normalize(images, mean, std), labels
 
@@ -243,8 +250,22 @@ class BatchSource:
 
     def _labels(self, labels: np.ndarray) -> np.ndarray:
         if self._one_hot and labels.ndim == 1:
-            return np.eye(self._spec.num_classes, dtype="float32")[labels]
+            # Not a row of a unit matrix, which is huge where classes are many.
+            rows = np.zeros((len(labels), self._spec.num_classes), "float32")
+            rows[np.arange(len(labels)), labels] = 1
+            return rows
         return labels.astype(self.label_dtype)
+
+
+def _check_level_table(level_table: np.ndarray | None, split: Split) -> None:
+    if level_table is None:
+        return
+    wanted = (256, split.images.shape[-1])
+    if level_table.shape != wanted or level_table.dtype != np.uint8:
+        raise ValueError(
+            f"`level_table` should be a uint8 array of shape {wanted}. "
+            f"Received: {level_table.dtype} with shape {level_table.shape}"
+        )
 
 
 class Epochs:
@@ -285,7 +306,7 @@ class PyBatches(keras.utils.PyDataset):
         self._epochs = epochs
         self._threads = workers
         self._executor: concurrent.futures.Executor | None = None
-        self._ahead: dict[tuple[int, int], concurrent.futures.Future] = {}
+        self._ahead: dict[tuple[int, int], concurrent.futures.Future[Batch]] = {}
         self._last = -1
         self._lock = threading.Lock()
 
@@ -301,7 +322,7 @@ class PyBatches(keras.utils.PyDataset):
         with self._lock:
             self._epochs.begin()
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int) -> Batch:
         if not 0 <= index < len(self):
             raise IndexError(f"There are {len(self)} batches. Received: {index}")
         with self._lock:
@@ -327,16 +348,10 @@ class PyBatches(keras.utils.PyDataset):
                 self._ahead[key] = self._executor.submit(self._source.batch, *key)
 
 
-def _tf_dataset(source: BatchSource, epochs: Epochs, workers: int):
+def _tf_dataset(source: BatchSource, epochs: Epochs, workers: int) -> Any:
     import tensorflow as tf
 
-    if keras.backend.backend() != "tensorflow":
-        # TensorFlow only prepares batches here: it must not claim the accelerator,
-        # unless it runs already, when it can no longer be told.
-        with contextlib.suppress(RuntimeError):
-            tf.config.set_visible_devices([], "GPU")
-
-    def make_batch(epoch, index):
+    def make_batch(epoch: Any, index: Any) -> tuple[Any, Any, Any]:
         images, labels = tf.numpy_function(
             lambda epoch, index: source.batch(int(epoch), int(index)),
             (epoch, index),
@@ -346,18 +361,18 @@ def _tf_dataset(source: BatchSource, epochs: Epochs, workers: int):
         labels.set_shape((None, *source.label_shape))
         return index, images, labels
 
-    def one_pass(_):
+    def one_pass(_: Any) -> Any:
         epoch = tf.numpy_function(
             lambda: np.int64(epochs.begin()), (), tf.int64, stateful=True
         )
         indices = tf.data.Dataset.range(source.length)
         return indices.map(
             lambda index: make_batch(epoch, index),
-            num_parallel_calls=tf.data.AUTOTUNE if workers else None,
+            num_parallel_calls=workers or None,
             deterministic=True,
         )
 
-    def hand_out(index, images, labels):
+    def hand_out(index: Any, images: Any, labels: Any) -> tuple[Any, Any]:
         tf.numpy_function(
             lambda index: np.int64(epochs.hand_out(int(index))),
             (index,),

@@ -16,7 +16,7 @@ class Phase:
         fit: Running number of the `fit` call that began it.
         step: The optimizer's iteration before its first recorded step.
         optimizer: Class name of the optimizer.
-        learning_rate: At the beginning; `None` where a schedule or several rates set it.
+        learning_rate: At the beginning; `None` where it is not one number.
         groups: Names of the groups with trained weights.
         paths: Paths of the measured variables.
         sizes: Number of elements of each of them.
@@ -46,7 +46,7 @@ def merged_order(known: list[str], new: list[str]) -> list[str]:
 
 
 def merged_grouping(known: Grouping, new: Grouping) -> Grouping:
-    """One grouping of the variables of both; the newer says where a variable goes."""
+    """One grouping of both; the newer one says where a variable goes."""
     group_of = {}
     for grouping in (known, new):
         for path, member in zip(grouping.paths, grouping.members, strict=True):

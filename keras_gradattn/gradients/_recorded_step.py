@@ -17,7 +17,7 @@ import numpy as np
 
 from keras_gradattn._compat import keras as keras_compat
 from keras_gradattn.gradients._ring import Ring, Rows
-from keras_gradattn.gradients._weight_updates import WeightUpdates
+from keras_gradattn.gradients._weight_updates import WeightUpdates, jax_copy
 
 _CACHE = "gradient_norms_recorded_steps"
 NOTHING = object()
@@ -93,6 +93,7 @@ class Channel:
         self.calls = 0
         self._wanted = False
         self._scales: dict[int, object] = {}
+        self._apply: tuple | None = None
         # Told after each call while a recorder listens; nothing is measured otherwise.
         self.listener: Callable[[], None] | None = None
         accumulated = getattr(self.optimizer, "gradient_accumulation_steps", None)
@@ -139,12 +140,9 @@ class Channel:
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
         """While open, the optimizer's `apply` measures what it is given."""
-        apply = self.optimizer.apply
-        # What a `with` block watches is measured once.
-        apply = getattr(apply, "unwatched", apply)
         with contextlib.ExitStack() as stack:
             stack.enter_context(
-                exchanged(self.optimizer, "apply", self._measured(apply))
+                exchanged(self.optimizer, "apply", self._measured_apply())
             )
             if keras.backend.backend() == "jax":
                 stack.enter_context(self._ring_in_the_state())
@@ -164,6 +162,16 @@ class Channel:
         finally:
             for variable in self.ring.state:
                 keras_compat.untrack_variable(self.optimizer, variable)
+
+    def _measured_apply(self):
+        # The same function at every step, or PyTorch's compiler would begin anew.
+        own = self.optimizer.__dict__.get("apply")
+        if self._apply is None or self._apply[0] is not own:
+            apply = self.optimizer.apply
+            # What a `with` block watches is measured once.
+            apply = getattr(apply, "unwatched", apply)
+            self._apply = (own, self._measured(apply))
+        return self._apply[1]
 
     def _measured(self, original):
         @functools.wraps(original)
@@ -213,7 +221,7 @@ class Channel:
         return stateless_apply
 
     def _tap_scales(self):
-        """What each tap's statistics are to be divided by: all but shares are scaled."""
+        """What each tap's statistics are to be divided by; shares by nothing."""
         if not self.ring.tap_variables:
             return None
         scale = getattr(self.optimizer, "loss_scale_factor", None)
@@ -320,9 +328,25 @@ class RecordedStep:
         self.model = model
         self.channels = channels
         self.plain = model.train_function
-        with self._open():
+        # A compiled step is Python only while it is traced: there the optimizers are
+        # opened, and the steps after it cost nothing more.
+        self._opens_itself = _traces_train_step(model)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._open())
+            if self._opens_itself:
+                step = self._opened(model.train_step)
+                stack.enter_context(exchanged(model, "train_step", step))
             model.make_train_function(force=True)
         self._inner, model.train_function = model.train_function, self.plain
+        self._where: tuple[int, list[int]] = (-1, [])
+
+    def _opened(self, train_step):
+        @functools.wraps(train_step)
+        def opened(*args, **kwargs):
+            with self._open():
+                return train_step(*args, **kwargs)
+
+        return opened
 
     @contextlib.contextmanager
     def _open(self):
@@ -335,7 +359,7 @@ class RecordedStep:
         for channel in self.channels:
             channel.begin(arguments)
         try:
-            with self._open():
+            with contextlib.nullcontext() if self._opens_itself else self._open():
                 if keras.backend.backend() == "jax":
                     result = self._pure(*arguments)
                 else:
@@ -354,11 +378,11 @@ class RecordedStep:
         """JAX' step, with the ring among the optimizer's variables."""
         (channel,) = self.channels
         ring = channel.ring
-        where = _positions(channel.outer.variables, ring.state)
-        arrays = list(ring.arrays or (v.value for v in ring.state))
-        arrays[2] = _placed_like(ring.wanted.value, channel.ring.wants_details)
         optimizer_variables = list(state[2])
-        for position, array in sorted(zip(where, arrays, strict=True)):
+        where = self._positions(channel, len(optimizer_variables))
+        arrays = list(ring.arrays or map(jax_copy, (v.value for v in ring.state)))
+        arrays[2] = _placed_like(ring.wanted.value, ring.wants_details)
+        for position, array in sorted(zip(where, arrays, strict=True), key=_first):
             optimizer_variables.insert(position, array)
         # Their buffers are the step's from here on.
         ring.arrays = tuple(arrays)
@@ -368,6 +392,27 @@ class RecordedStep:
         for position in sorted(where, reverse=True):
             del optimizer_variables[position]
         return logs, (*new[:2], optimizer_variables, *new[3:])
+
+    def _positions(self, channel, number):
+        """Where the ring stands among the optimizer's variables."""
+        if self._where[0] != number:
+            with channel.open():
+                where = _positions(channel.outer.variables, channel.ring.state)
+            self._where = (number, where)
+        return self._where[1]
+
+
+def _traces_train_step(model):
+    """Whether the train function holds on to the `train_step` it was made with."""
+    if keras.backend.backend() == "torch":
+        return False
+    if getattr(keras.config, "is_nnx_enabled", lambda: False)():
+        return False
+    return type(model).make_train_function.__module__.startswith("keras.")
+
+
+def _first(pair):
+    return pair[0]
 
 
 def _positions(variables, wanted):
@@ -387,14 +432,14 @@ def _positions(variables, wanted):
 def _placed_like(array, value):
     """A new array at each step, since the step takes its buffer."""
     import jax
-    import jax.numpy as jnp
 
+    value = np.asarray(value)
     if len(array.sharding.device_set) == 1:
         # Bound to its device, it would have the step compiled anew where the others
         # are not.
-        return jnp.asarray(value)
+        return jax.numpy.asarray(value)
     # Without asking the other processes whether theirs is the same.
-    return jax.make_array_from_callback((), array.sharding, lambda _: np.asarray(value))
+    return jax.make_array_from_callback((), array.sharding, lambda _: value)
 
 
 def recorded_step(

@@ -47,8 +47,8 @@ def chosen_optimizer(model: keras.Model, wanted: object) -> object:
         "Keras optimizer there: compile it with one, name another one of its "
         "attributes (`GradientNorms(optimizer='generator_optimizer')`), or record a "
         f"loop of your own with `GradientNorms.watching`. "
-        f"Received: optimizer={wanted!r}, model.optimizer={getattr(model, 'optimizer', None)!r}, "
-        f"optimizers of the model: {others}"
+        f"Received: optimizer={wanted!r}, optimizers of the model: {others}, "
+        f"model.optimizer={getattr(model, 'optimizer', None)!r}"
     )
 
 

@@ -96,10 +96,15 @@ class WeightUpdates:
         return weights, updates
 
 
+def jax_copy(array: object) -> object:
+    """A copy with a buffer of its own."""
+    return _jax_functions()[0](array)
+
+
 def _copied(value):
     match keras.backend.backend():
         case "jax":
-            return value if np.isscalar(value) else _jax_functions()[0](value)
+            return value if np.isscalar(value) else jax_copy(value)
         case "tensorflow":
             import tensorflow as tf
 

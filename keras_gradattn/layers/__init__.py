@@ -10,7 +10,7 @@ from keras_gradattn.layers.learnable_positions import LearnablePositions
 from keras_gradattn.layers.linear import Linear
 from keras_gradattn.layers.multi_head_self_attention import MultiHeadSelfAttention
 from keras_gradattn.layers.squeeze_excite import SqueezeExcite
-from keras_gradattn.layers.symmetric_conv2d import SymmetricConv2D, set_convolution_form
+from keras_gradattn.layers.symmetric_conv2d import SymmetricConv2D
 from keras_gradattn.layers.symmetric_max_pooling2d import SymmetricMaxPooling2D
 
 __all__ = [
@@ -26,5 +26,4 @@ __all__ = [
     "SqueezeExcite",
     "SymmetricConv2D",
     "SymmetricMaxPooling2D",
-    "set_convolution_form",
 ]

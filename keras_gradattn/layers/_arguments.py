@@ -5,10 +5,14 @@ from typing import Any
 
 import keras
 
+MIXINGS = ("attention", "static", "equal")
+
 
 def is_positive_integer(value: Any) -> bool:
     """Whether `value` counts something: a Python or NumPy integer above zero."""
-    return isinstance(value, Integral) and not isinstance(value, bool) and value > 0
+    return (
+        isinstance(value, Integral) and not isinstance(value, bool) and int(value) > 0
+    )
 
 
 def check_positive_integers(**counts: Any) -> None:
@@ -25,6 +29,18 @@ def check_positive_integers(**counts: Any) -> None:
             raise ValueError(
                 f"`{name}` must be a positive integer. Received: {name}={value!r}"
             )
+
+
+def check_mixing(mixing: str) -> None:
+    """Refuse an unknown way of weighing depths.
+
+    Raises:
+        ValueError: If it is none of `MIXINGS`.
+    """
+    if mixing not in MIXINGS:
+        raise ValueError(
+            f"`mixing` must be one of {MIXINGS}. Received: mixing={mixing!r}"
+        )
 
 
 def checked_data_format(data_format: str | None) -> str:

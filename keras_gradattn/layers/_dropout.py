@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_gradattn import config
+
 
 @keras.saving.register_keras_serializable(package="keras_gradattn")
 class Dropout(keras.layers.Dropout):
@@ -26,6 +28,7 @@ class Dropout(keras.layers.Dropout):
 
     def call(self, inputs, training=False):
         cheap = keras.backend.backend() == "jax" and self.noise_shape is None
+        cheap = cheap and config.uses_kernel("dropout")
         if not (cheap and training and 0 < self.rate < 1):
             return super().call(inputs, training=training)
         return _drop_on_jax(inputs, self.rate, self.seed_generator.next())

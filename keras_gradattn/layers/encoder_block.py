@@ -30,7 +30,7 @@ class EncoderBlock(keras.layers.Layer):
 
     Returns:
         As a layer: `(batch, tokens, width)` to the same shape; with
-        `return_attention=True` in the call also `(batch, heads, tokens, tokens)`.
+        `return_weights=True` in the call also `(batch, heads, tokens, tokens)`.
 
     Raises:
         ValueError: If the width cannot be shared by the heads.
@@ -52,7 +52,7 @@ class EncoderBlock(keras.layers.Layer):
         epsilon: float = 1e-5,
         mixing: str = "attention",
         **kwargs: Any,
-    ):
+    ) -> None:
         super().__init__(**kwargs)
         check_positive_integers(feed_forward=feed_forward)
         self.num_heads = num_heads
@@ -89,7 +89,7 @@ class EncoderBlock(keras.layers.Layer):
         )
         self.input_spec = keras.layers.InputSpec(ndim=3)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         width = input_shape[-1]
         hidden_shape = (*input_shape[:-1], self.feed_forward)
         self.attention.build(input_shape)
@@ -100,9 +100,11 @@ class EncoderBlock(keras.layers.Layer):
         self.feed_forward_normalization.build(input_shape)
         self.built = True
 
-    def call(self, tokens, training=None, return_attention=False):
+    def call(
+        self, tokens: Any, training: bool | None = None, return_weights: bool = False
+    ) -> Any:
         attended, attention = self.attention(
-            tokens, training=training, return_attention=True
+            tokens, training=training, return_weights=True
         )
         attended = self.after_attention(attended, training=training)
         tokens = self.attention_normalization(tokens + attended)
@@ -110,14 +112,14 @@ class EncoderBlock(keras.layers.Layer):
         hidden = self.inside_feed_forward(hidden, training=training)
         hidden = self.after_feed_forward(self.contraction(hidden), training=training)
         tokens = self.feed_forward_normalization(tokens + hidden)
-        return (tokens, attention) if return_attention else tokens
+        return (tokens, attention) if return_weights else tokens
 
-    def compute_output_spec(self, tokens, training=None, return_attention=False):
-        return self.attention.compute_output_spec(
-            tokens, return_attention=return_attention
-        )
+    def compute_output_spec(
+        self, tokens: Any, training: bool | None = None, return_weights: bool = False
+    ) -> Any:
+        return self.attention.compute_output_spec(tokens, return_weights=return_weights)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_heads": self.num_heads,

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_gradattn.layers._arguments import (
+    check_mixing,
     check_positive_integers,
     checked_data_format,
 )
@@ -17,7 +18,6 @@ from keras_gradattn.layers.linear import Linear, full_precision
 from keras_gradattn.layers.multi_head_self_attention import (
     check_dropout,
     check_heads,
-    check_mixing,
 )
 
 POSITIONS = ("none", "learnable", "rotary")
@@ -51,7 +51,7 @@ class GradAttnHead(keras.layers.Layer):
 
     Returns:
         As a layer: a list of feature maps `(batch, height, width, channels)` to
-        `(batch, num_classes)`; with `return_attention=True` in the call also a list of
+        `(batch, num_classes)`; with `return_weights=True` in the call also a list of
         one `(batch, heads, maps, maps)` per block.
 
     Raises:
@@ -79,7 +79,7 @@ class GradAttnHead(keras.layers.Layer):
         identical_blocks: bool = False,
         data_format: str | None = None,
         **kwargs: Any,
-    ):
+    ) -> None:
         check_head_arguments(
             num_classes=num_classes,
             positions=positions,
@@ -129,7 +129,7 @@ class GradAttnHead(keras.layers.Layer):
             name="classifier",
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         self.tokens.build(input_shape)
         token_shape = self.tokens.compute_output_shape(input_shape)
         if self.learnable_positions is not None:
@@ -143,27 +143,38 @@ class GradAttnHead(keras.layers.Layer):
                 ):
                     # Dropout's seeds stay apart, or all blocks would drop alike.
                     if "seed_generator" not in target.path:
-                        target.assign(source)
+                        # A copy: JAX gives the memory of what it trains away.
+                        target.assign(ops.copy(source))
         self.classifier.build((token_shape[0], self.width))
         self.built = True
 
-    def call(self, features: Sequence[Any], training=None, return_attention=False):
+    def call(
+        self,
+        features: Sequence[Any],
+        training: bool | None = None,
+        return_weights: bool = False,
+    ) -> Any:
         tokens = self.tokens(features)
         if self.learnable_positions is not None:
             tokens = self.learnable_positions(tokens)
         attention_by_block = []
         for block in self.blocks:
-            tokens, attention = block(tokens, training=training, return_attention=True)
+            tokens, attention = block(tokens, training=training, return_weights=True)
             attention_by_block.append(attention)
         outputs = self.classifier(ops.mean(tokens, axis=1))
-        return (outputs, attention_by_block) if return_attention else outputs
+        return (outputs, attention_by_block) if return_weights else outputs
 
-    def compute_output_spec(self, features, training=None, return_attention=False):
+    def compute_output_spec(
+        self,
+        features: Sequence[Any],
+        training: bool | None = None,
+        return_weights: bool = False,
+    ) -> Any:
         batch, maps = features[0].shape[0], len(features)
         outputs = keras.KerasTensor(
             (batch, self.num_classes), dtype=self.classifier.compute_dtype
         )
-        if not return_attention:
+        if not return_weights:
             return outputs
         attention = [
             keras.KerasTensor(
@@ -173,7 +184,7 @@ class GradAttnHead(keras.layers.Layer):
         ]
         return outputs, attention
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_classes": self.num_classes,

@@ -6,41 +6,18 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_gradattn import config
 from keras_gradattn._compat.devices import runs_on_cpu
-from keras_gradattn._compat.xla_memory import return_compiler_memory
-from keras_gradattn._compat.xla_options import choose_xla_options
 from keras_gradattn._kernels.convolution_by_taps import convolve_taps
+from keras_gradattn._kernels.torch_convolution import (
+    convolve_on_torch,
+    with_layout_of_its_own,
+)
 from keras_gradattn.layers._initializers import FanInUniform, Uniform
-
-FORMS = ("auto", "backend", "taps")
 
 # Largest number of output positions for which one matrix product per kernel tap beats
 # the backend's own convolution on a CPU.
 _MOST_POSITIONS = {"jax": 4, "tensorflow": 4, "torch": 4}
-
-_forced_form = "auto"
-
-
-def set_convolution_form(form: str) -> None:
-    """Force the form in which every `SymmetricConv2D` that says "auto" is computed.
-
-    Both forms use the same weights and give the same numbers up to rounding. The choice
-    is made when a step is traced, so call this before the first step.
-
-    Args:
-        form: `"auto"` (by map size, backend and device), `"backend"` (the backend's own
-            convolution) or `"taps"` (one matrix product per kernel tap, wherever the
-            map's size is known).
-
-    Raises:
-        ValueError: If `form` is none of these.
-
-    Example:
-
-    >>> keras_gradattn.layers.set_convolution_form("backend")
-    """
-    global _forced_form
-    _forced_form = _checked_form(form)
 
 
 def _has_channels_last_alone(inputs) -> bool:
@@ -51,12 +28,6 @@ def _has_channels_last_alone(inputs) -> bool:
     return keras.backend.backend() == "tensorflow" and runs_on_cpu(inputs)
 
 
-def _checked_form(form: str) -> str:
-    if form not in FORMS:
-        raise ValueError(f"`form` must be one of {FORMS}. Received: form={form!r}")
-    return form
-
-
 def _pair(value: int | tuple[int, int], name: str) -> tuple[int, int]:
     pair = (value, value) if isinstance(value, Integral) else tuple(value)
     if len(pair) != 2 or not all(isinstance(v, Integral) and v >= 0 for v in pair):
@@ -65,21 +36,6 @@ def _pair(value: int | tuple[int, int], name: str) -> tuple[int, int]:
             f"Received: {name}={value!r}"
         )
     return int(pair[0]), int(pair[1])
-
-
-def _told_apart(kernel):
-    """Give a single filter the stride that tells PyTorch its memory layout.
-
-    PyTorch reads the layout of a gradient from the kernel's strides. In Keras' layout a
-    single filter has the stride of the channels, which PyTorch does not take for
-    channels last although the maps are, and its own convolution on a CPU (float64, and
-    whatever oneDNN does not compute on that CPU) refuses the gradient that results.
-    """
-    if kernel.shape[-1] != 1:
-        return kernel
-    # Put in front, the filter gets the stride of a whole filter; nothing is copied.
-    filter_first = ops.reshape(kernel, (1, *kernel.shape[:-1]))
-    return ops.transpose(filter_first, (1, 2, 3, 0))
 
 
 def _torch_compiles():
@@ -104,9 +60,8 @@ class SymmetricConv2D(keras.layers.Conv2D):
     On small maps most of what a padded convolution multiplies is padding, and on a CPU
     XLA's gradient of it is an order of magnitude too slow. There each kernel tap is
     multiplied with the pixels that it meets, in one matrix product: the same weights,
-    the same numbers. For larger maps the first such layer adds an
-    option to the environment's `XLA_FLAGS`, by which JAX chooses the faster of XLA's
-    own two convolutions on a CPU (unless that option is set already).
+    the same numbers. For larger maps JAX has two convolutions on a CPU;
+    `keras_gradattn.config.tune_jax_for_cpu()` makes it take the faster.
 
     Args:
         filters: Number of output channels.
@@ -116,7 +71,7 @@ class SymmetricConv2D(keras.layers.Conv2D):
             (the default) is `dilation * (kernel - 1) // 2`, which keeps the size at
             stride 1 for odd kernels.
         form: `"auto"` (the default), `"backend"` or `"taps"`; see
-            `set_convolution_form`.
+            `keras_gradattn.config.convolution`.
         kernel_initializer: `None` (the default) is PyTorch's: uniform within
             `1 / sqrt(fan_in)`.
         bias_initializer: Likewise.
@@ -149,8 +104,6 @@ class SymmetricConv2D(keras.layers.Conv2D):
         bias_initializer: Any = None,
         **kwargs: Any,
     ):
-        choose_xla_options()
-        return_compiler_memory()
         super().__init__(
             filters,
             kernel_size,
@@ -160,7 +113,7 @@ class SymmetricConv2D(keras.layers.Conv2D):
             bias_initializer=bias_initializer,
             **kwargs,
         )
-        self.form = _checked_form(form)
+        self.form = config.checked_convolution(form)
         if padding is None:
             padding = tuple(
                 dilation * (kernel - 1) // 2
@@ -211,7 +164,7 @@ class SymmetricConv2D(keras.layers.Conv2D):
         return convolve_taps(inputs, kernel, *geometry)
 
     def _multiplies_taps(self, inputs, height, width) -> bool:
-        form = self.form if self.form != "auto" else _forced_form
+        form = self.form if self.form != "auto" else config.convolution_form()
         # While JAX exports a network of any size, height and width are symbols.
         static = isinstance(height, int) and isinstance(width, int)
         if form == "backend" or self.groups != 1 or not static:
@@ -227,9 +180,17 @@ class SymmetricConv2D(keras.layers.Conv2D):
 
     def _convolve_on_backend(self, inputs, kernel, data_format="channels_last"):
         if keras.backend.backend() == "torch":
-            kernel = _told_apart(kernel)
-            if not _torch_compiles():
-                return self._convolve_on_torch(inputs, kernel)
+            kernel = with_layout_of_its_own(kernel)
+            if config.uses_kernel("memory_layout") and not _torch_compiles():
+                return convolve_on_torch(
+                    inputs,
+                    kernel,
+                    strides=self.strides,
+                    padding=self.pixels_padded,
+                    dilation=self.dilation_rate,
+                    groups=self.groups,
+                    channels_last=self._channels_last,
+                )
         rows, columns = self.pixels_padded
         keeps_size = self.strides == (1, 1) and all(
             2 * pixels == dilation * (size - 1)
@@ -254,29 +215,6 @@ class SymmetricConv2D(keras.layers.Conv2D):
             dilation_rate=self.dilation_rate,
             data_format=data_format,
         )
-
-    def _convolve_on_torch(self, inputs, kernel):
-        """By PyTorch's function, with its own padding.
-
-        `ops.conv` copies every map out of its memory layout and back into it, and the
-        copy is held until the gradient is there; a map that is padded first is copied
-        too.
-        """
-        import torch
-
-        axis = -1 if self._channels_last else 1
-        kernel = ops.convert_to_tensor(kernel).permute(3, 2, 0, 1)
-        if self._channels_last:
-            kernel = kernel.contiguous(memory_format=torch.channels_last)
-        outputs = torch.nn.functional.conv2d(
-            torch.movedim(ops.convert_to_tensor(inputs), axis, 1),
-            kernel,
-            stride=self.strides,
-            padding=self.pixels_padded,
-            dilation=self.dilation_rate,
-            groups=self.groups,
-        )
-        return torch.movedim(outputs, 1, axis)
 
     def _output_size(self, size):
         return tuple(

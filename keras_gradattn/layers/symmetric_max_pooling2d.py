@@ -5,7 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_gradattn import config
 from keras_gradattn._compat.devices import runs_on_cpu
+from keras_gradattn._kernels.max_pooling import max_pool_on_torch, maximum_of_slices
 from keras_gradattn.layers._arguments import (
     check_positive_integers,
     checked_data_format,
@@ -20,13 +22,6 @@ def _gradient_is_slow(inputs) -> bool:
     """
     static = all(isinstance(size, int) for size in inputs.shape[1:])
     return static and keras.backend.backend() == "jax" and runs_on_cpu(inputs)
-
-
-def _first_of_largest(first, second):
-    """Elementwise maximum; of equal values the first gets the whole gradient."""
-    # A value that is not a number stays one, as in every max-pooling.
-    wins = ops.logical_or(second > first, ops.isnan(second))
-    return ops.where(wins, second, first)
 
 
 @keras.saving.register_keras_serializable(package="keras_gradattn")
@@ -79,20 +74,22 @@ class SymmetricMaxPooling2D(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def call(self, inputs):
-        if keras.backend.backend() == "torch":
-            return self._pool_on_torch(inputs)
+        last = self.data_format == "channels_last"
+        if keras.backend.backend() == "torch" and config.uses_kernel("memory_layout"):
+            return max_pool_on_torch(
+                inputs, self.pool_size, self.strides, self.padding, -1 if last else 1
+            )
         around = [(self.padding, self.padding)] * 2
-        pads = (
-            [(0, 0), *around, (0, 0)]
-            if self.data_format == "channels_last"
-            else [(0, 0), (0, 0), *around]
-        )
+        pads = [(0, 0), *around, (0, 0)] if last else [(0, 0), (0, 0), *around]
         if self.padding:
             inputs = ops.pad(inputs, pads, constant_values=float("-inf"))
-        if _gradient_is_slow(inputs):
-            return self._maximum_of_slices(inputs)
+        if config.uses_kernel("max_pooling") and _gradient_is_slow(inputs):
+            rows = 1 if last else 2
+            return maximum_of_slices(inputs, self.pool_size, self.strides, rows)
         pooled = self._pool(inputs)
-        if keras.backend.backend() == "tensorflow":
+        if keras.backend.backend() == "tensorflow" and config.uses_kernel(
+            "nan_pooling"
+        ):
             # Its pooling makes the lowest number of what is not a number, and training
             # would go on as if nothing had happened.
             not_a_number = self._pool(ops.cast(ops.isnan(inputs), inputs.dtype))
@@ -103,38 +100,6 @@ class SymmetricMaxPooling2D(keras.layers.Layer):
         return ops.max_pool(
             inputs, self.pool_size, self.strides, "valid", self.data_format
         )
-
-    def _pool_on_torch(self, inputs):
-        """With PyTorch's own padding.
-
-        A map that is padded first loses its memory layout, channels last, and pooling
-        and everything behind it take many times as long.
-        """
-        import torch
-
-        axis = -1 if self.data_format == "channels_last" else 1
-        pooled = torch.nn.functional.max_pool2d(
-            torch.movedim(inputs, axis, 1), self.pool_size, self.strides, self.padding
-        )
-        return torch.movedim(pooled, 1, axis)
-
-    def _maximum_of_slices(self, inputs):
-        """Maximum along columns, then rows; of equal pixels the first one wins."""
-        rows = 1 if self.data_format == "channels_last" else 2
-        for axis in (rows + 1, rows):
-            size = inputs.shape[axis]
-            end = (size - self.pool_size) // self.strides * self.strides + 1
-            largest = None
-            for offset in range(self.pool_size):
-                picked = [slice(None)] * 4
-                picked[axis] = slice(offset, offset + end, self.strides)
-                values = inputs[tuple(picked)]
-                if largest is None:
-                    largest = values
-                    continue
-                largest = _first_of_largest(largest, values)
-            inputs = largest
-        return inputs
 
     def compute_output_shape(self, input_shape):
         def pooled(pixels):

@@ -83,7 +83,7 @@ class _GradAttn(ImageClassifier):
         data_format: str | None = None,
         dtype: Any = None,
         name: str | None = None,
-    ):
+    ) -> None:
         arguments = standard_arguments(
             num_classes=num_classes,
             input_shape=input_shape,
@@ -97,7 +97,7 @@ class _GradAttn(ImageClassifier):
             dtype=dtype,
             name=name or self._default_name,
         )
-        head_arguments = {
+        head_arguments: dict[str, Any] = {
             "width": width,
             "num_heads": num_heads,
             "feed_forward": feed_forward,

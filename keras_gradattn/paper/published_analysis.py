@@ -9,7 +9,8 @@ figures that can.
 import dataclasses
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -328,6 +329,31 @@ def published_analysis(
         max_abs=flow.gradient["max_abs"][:, columns],
         flow=flow,
     )
+
+
+def published_figures(model: keras.Model, batches: Iterable[Any]) -> dict[str, Any]:
+    """The published analysis of a trained network, as plain data.
+
+    Args:
+        model: A compiled network.
+        batches: Batches of the test set.
+
+    Returns:
+        `norms` (module: mean norm), `registered` and `measured` modules, how many are
+        `vanishing`, `exploding` and `exactly_zero`, `health_percent`, `mean_norm`.
+    """
+    analysis = published_analysis(model, batches)
+    norms = analysis.mean_norm
+    return {
+        "norms": dict(zip(analysis.layers, norms.tolist(), strict=True)),
+        "registered": analysis.registered,
+        "measured": len(analysis.layers),
+        "vanishing": len(analysis.vanishing()),
+        "exploding": len(analysis.exploding()),
+        "exactly_zero": int((norms == 0).sum()),
+        "health_percent": 100 * analysis.health(),
+        "mean_norm": float(norms.mean()),
+    }
 
 
 def hooked_modules(model: keras.Model) -> dict[str, keras.layers.Layer]:

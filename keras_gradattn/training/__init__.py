@@ -6,7 +6,7 @@ from keras_gradattn.training._building import (
     build_model,
     build_optimizer,
 )
-from keras_gradattn.training.comparison import compare, published
+from keras_gradattn.training.comparison import compare
 from keras_gradattn.training.coupled_adam import CoupledAdam
 from keras_gradattn.training.evaluation import (
     Evaluation,
@@ -16,7 +16,7 @@ from keras_gradattn.training.evaluation import (
 )
 from keras_gradattn.training.experiment import run
 from keras_gradattn.training.head_layout import head_layout
-from keras_gradattn.training.recipe import RECIPES, Recipe, recipe
+from keras_gradattn.training.recipe import RECIPES, Recipe, look_up
 
 __all__ = [
     "MODELS",
@@ -32,7 +32,6 @@ __all__ = [
     "expected_calibration_error",
     "fit_temperature",
     "head_layout",
-    "published",
-    "recipe",
+    "look_up",
     "run",
 ]

@@ -9,11 +9,7 @@ import numpy as np
 from keras_gradattn import datasets, models
 from keras_gradattn.training._accelerator import accelerator
 from keras_gradattn.training.coupled_adam import CoupledAdam
-from keras_gradattn.training.recipe import (
-    RELEASED_INITIALIZATION_MODELS,
-    Recipe,
-    look_up,
-)
+from keras_gradattn.training.recipe import Recipe, look_up
 
 MODELS: dict[str, str] = {
     "resnet18": "ResNet18",
@@ -24,9 +20,6 @@ MODELS: dict[str, str] = {
     "gradattn_v3": "GradAttnV3",
     "gradattn_pathways": "GradAttnPathways",
 }
-
-# The released V1 head on five data sets; 16 heads of width 2.
-_RELEASED_V1_HEAD = {"width": 32, "num_heads": 16, "feed_forward": 2}
 
 
 def build_model(
@@ -57,10 +50,7 @@ def build_model(
         "classifier_activation": None,
         "dtype": _policy(recipe),
     }
-    if recipe.released_v1_head and name == "gradattn_v1":
-        arguments |= _RELEASED_V1_HEAD
-    if recipe.released_initialization and name in RELEASED_INITIALIZATION_MODELS:
-        arguments["initialization"] = "kaiming_fan_out"
+    arguments |= recipe.model_arguments(name, spec)
     return constructor(spec.num_classes, **(arguments | options))
 
 

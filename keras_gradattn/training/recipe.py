@@ -1,22 +1,22 @@
-"""Training protocols as data: what was described, what was released, what is modern."""
+"""Training protocols as data."""
+
+from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
 
 from keras_gradattn.datasets._names import suggestion
-from keras_gradattn.datasets.specs import Augmentation
+from keras_gradattn.datasets.specs import Augmentation, DatasetSpec
 
-# Where the released code's switches have an effect at all.
-RELEASED_PIXELS_DATASETS = ("cifar10", "fashion_mnist")
-RELEASED_V1_HEAD_DATASETS = (
-    "tiny_imagenet",
-    "cifar10",
-    "tissuemnist",
-    "pcam",
-    "pad_ufes_20",
-)
-RELEASED_INITIALIZATION_MODELS = ("se_resnet18", "cbam_resnet18")
+if TYPE_CHECKING:
+    from typing import Self
+
+# A network and batches of test images and labels, to plain data for a JSON.
+Analysis = Callable[[keras.Model, Iterable[Any]], Any]
 
 _OPTIMIZERS = ("coupled_adam", "adamw", "adam")
 _SCHEDULES = ("plateau", "cosine", "constant")
@@ -66,13 +66,8 @@ class Recipe:
         augmentation: `None` for the data set's own, `()` for none, or other entries.
         group: Split by this column of the data set, such as `"patient_id"`.
         split_seed: Seed of the random split, the same for every training seed.
-        released_pixels: Train on the released code's broken pixels (CIFAR-10 and
-            Fashion-MNIST; no effect elsewhere).
-        released_v1_head: V1 with width 32, 16 heads and feed-forward 2 on the five
-            data sets where the released code has it so.
-        released_initialization: SE and CBAM networks initialised in their released,
-            different way.
         overrides: Data set name -> fields that differ there.
+        changes: Fields that `with_changes` has set; they name the result's file.
 
     Raises:
         ValueError: If a field is out of range or unknown.
@@ -113,10 +108,8 @@ class Recipe:
     augmentation: tuple | None = None
     group: str | None = None
     split_seed: int = 42
-    released_pixels: bool = False
-    released_v1_head: bool = False
-    released_initialization: bool = False
     overrides: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _one_of("optimizer", self.optimizer, _OPTIMIZERS)
@@ -149,22 +142,77 @@ class Recipe:
                     f"Received: {sorted(unknown)}"
                 )
 
-    def for_dataset(self, dataset: str) -> "Recipe":
+    def for_dataset(self, dataset: str) -> Self:
         """The recipe as it applies to one data set.
 
         Args:
             dataset: Name of the data set.
 
         Returns:
-            A `Recipe` with that data set's overrides in place, none left, and the
-            released switches off where the released code does not have them.
+            A recipe with that data set's overrides in place, none left.
         """
-        changes = dict(self.overrides.get(dataset, {}))
-        if dataset not in RELEASED_PIXELS_DATASETS:
-            changes["released_pixels"] = False
-        if dataset not in RELEASED_V1_HEAD_DATASETS:
-            changes["released_v1_head"] = False
+        changes = self.overrides.get(dataset, {})
         return dataclasses.replace(self, overrides={}, **changes)
+
+    def with_changes(self, **changes: Any) -> Self:
+        """The recipe with other fields, which win over its `overrides`.
+
+        Args:
+            **changes: Fields by name; `changes` of the new recipe names them.
+
+        Returns:
+            A recipe of the same name.
+
+        Raises:
+            ValueError: If there is no such field, or a value is out of range.
+
+        Example:
+
+        >>> recipe = keras_gradattn.training.RECIPES["modern"]
+        >>> recipe.with_changes(learning_rate=3e-4).learning_rate
+        0.0003
+        """
+        fields = {field.name: None for field in dataclasses.fields(self)}
+        for name in changes:
+            look_up(name, fields, "recipe field")
+        overrides = {
+            dataset: {k: v for k, v in own.items() if k not in changes}
+            for dataset, own in self.overrides.items()
+        }
+        named = {**self.changes, **changes}
+        return dataclasses.replace(self, overrides=overrides, changes=named, **changes)
+
+    def model_arguments(self, model: str, spec: DatasetSpec) -> dict[str, Any]:
+        """Arguments of a network's constructor that the protocol asks for.
+
+        Args:
+            model: Key of `keras_gradattn.training.MODELS`.
+            spec: The data set.
+
+        Returns:
+            Argument names to values; here none.
+        """
+        return {}
+
+    def level_table(self, spec: DatasetSpec) -> np.ndarray | None:
+        """What each 8-bit level of a training image is replaced by.
+
+        Args:
+            spec: The data set.
+
+        Returns:
+            uint8 array (256, channels), or `None` where pixels stay as they are.
+        """
+        return None
+
+    def analyses(self) -> dict[str, Analysis]:
+        """What the protocol measures of a trained network beside its accuracy.
+
+        Returns:
+            Names to functions of the network and of test batches; each returns what
+            the result's JSON holds under that name. Here none.
+        """
+        return {}
 
     @property
     def mixes_labels(self) -> bool:
@@ -183,28 +231,6 @@ def _above(name: str, value: float, bound: float) -> None:
             f"`{name}` must be greater than {bound}. Received: {name}={value}"
         )
 
-
-# The authors' text (learning rate, decay, batch and patience as they give them).
-_DESCRIBED = Recipe(name="as_described")
-
-# What the code does. The four departures can be switched off one by one.
-_RELEASED = Recipe(
-    name="as_released",
-    restore_best_weights=False,
-    released_pixels=True,
-    released_v1_head=True,
-    released_initialization=True,
-)
-
-# The cause test: every run the same length and the same rate, the decay differs.
-_FIXED_STEPS = Recipe(
-    name="fixed_steps_coupled",
-    batch_size=32,
-    max_steps=25_000,
-    schedule="constant",
-    early_stopping_patience=None,
-    restore_best_weights=False,
-)
 
 _MODERN = Recipe(
     name="modern",
@@ -248,67 +274,7 @@ _MODERN = Recipe(
     },
 )
 
-RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe
-    for recipe in (
-        _DESCRIBED,
-        _RELEASED,
-        dataclasses.replace(
-            _RELEASED, name="as_released_pixels_repaired", released_pixels=False
-        ),
-        dataclasses.replace(
-            _RELEASED,
-            name="as_released_best_weights_repaired",
-            restore_best_weights=True,
-        ),
-        dataclasses.replace(
-            _RELEASED,
-            name="as_released_pixels_and_best_weights_repaired",
-            released_pixels=False,
-            restore_best_weights=True,
-        ),
-        dataclasses.replace(
-            _RELEASED, name="as_released_v1_head_repaired", released_v1_head=False
-        ),
-        dataclasses.replace(
-            _RELEASED,
-            name="as_released_initialization_repaired",
-            released_initialization=False,
-        ),
-        _MODERN,
-        _FIXED_STEPS,
-        dataclasses.replace(
-            _FIXED_STEPS, name="fixed_steps_decoupled", optimizer="adamw"
-        ),
-        dataclasses.replace(
-            _FIXED_STEPS,
-            name="fixed_steps_no_decay",
-            optimizer="adam",
-            weight_decay=0.0,
-        ),
-    )
-}
-
-
-def recipe(name: str) -> Recipe:
-    """Look a recipe up by its name.
-
-    Args:
-        name: A key of `RECIPES`.
-
-    Returns:
-        The `Recipe`.
-
-    Raises:
-        ValueError: If there is none of that name; the nearest one is suggested.
-
-    Example:
-
-    ```python
-    keras_gradattn.training.recipe("as_described").learning_rate  # 0.001
-    ```
-    """
-    return look_up(name, RECIPES, "recipe")
+RECIPES: dict[str, Recipe] = {_MODERN.name: _MODERN}
 
 
 def look_up(name: str, table: Mapping[str, Any], kind: str) -> Any:

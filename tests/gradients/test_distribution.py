@@ -94,8 +94,8 @@ def gradients(rows):
     twin = make()
     with tf.GradientTape() as tape:
         value = loss(y[rows], twin(x[rows]))
-    return np.concatenate([g.numpy().ravel() for g in
-                           tape.gradient(value, [v.value for v in twin.trainable_variables])])
+    values = tape.gradient(value, [v.value for v in twin.trainable_variables])
+    return np.concatenate([g.numpy().ravel() for g in values])
 halves = [gradients(slice(0, 4)), gradients(slice(4, 8))]
 small = np.mean([np.sum(h ** 2) for h in halves])
 big = np.sum(np.mean(halves, axis=0) ** 2)

@@ -29,7 +29,7 @@ def features_of(sizes, batch=2):
 def test_shapes_for_any_features(sizes, batch, positions):
     head = layers.GradAttnHead(3, positions=positions, **SMALL)
 
-    outputs, attention = head(features_of(sizes, batch), return_attention=True)
+    outputs, attention = head(features_of(sizes, batch), return_weights=True)
 
     assert tuple(outputs.shape) == (batch, 3)
     assert [tuple(a.shape) for a in attention] == [
@@ -86,6 +86,20 @@ def test_blocks_start_apart_or_alike():
 
     np.testing.assert_array_equal(*kernels[True])
     assert not np.allclose(*kernels[False])
+
+
+def test_blocks_that_start_alike_train():
+    """JAX refuses to train variables that share their memory."""
+    inputs = keras.Input((4, 4, 5))
+    head = layers.GradAttnHead(3, identical_blocks=True, **SMALL)
+    model = keras.Model(inputs, head([inputs]))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    before = [block.expansion.kernel.numpy() for block in head.blocks]
+
+    model.fit(*features_of([(4, 4, 5)]), np.zeros(2), epochs=2, verbose=0)
+
+    for block, old in zip(head.blocks, before, strict=True):
+        assert np.any(block.expansion.kernel.numpy() != old)
 
 
 @pytest.mark.parametrize(

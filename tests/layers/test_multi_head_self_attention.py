@@ -58,7 +58,7 @@ def test_encoder_block_equals_pytorch():
     )
     tokens = tokens_of()
 
-    outputs, attention = block(tokens, return_attention=True)
+    outputs, attention = block(tokens, return_weights=True)
 
     peer = pytorch_encoder_layer(block)
     expected = peer(torch.tensor(tokens)).detach().numpy()
@@ -74,7 +74,7 @@ def test_encoder_block_equals_pytorch():
 def test_rotary_attention_equals_numpy():
     layer = layers.MultiHeadSelfAttention(HEADS, rotary=True)
     tokens = tokens_of()
-    outputs, attention = layer(tokens, return_attention=True)
+    outputs, attention = layer(tokens, return_weights=True)
     head = WIDTH // HEADS
 
     def turned(values):
@@ -110,7 +110,7 @@ def test_rotary_scores_depend_on_the_distance_only():
     layer = layers.MultiHeadSelfAttention(1, rotary=True)
     same = np.tile(tokens_of(1, 1), (1, 6, 1))
 
-    _, attention = layer(same, return_attention=True)
+    _, attention = layer(same, return_weights=True)
 
     # Equal tokens: the score is a function of how far apart two positions are.
     logs = np.log(keras.ops.convert_to_numpy(attention)[0, 0])
@@ -171,7 +171,7 @@ def test_controls_weigh_tokens_alike_for_every_input(mixing):
         scores = np.random.default_rng(1).normal(size=(2, 5, 5)).astype("float32")
         layer.scores.assign(scores)
 
-    outputs, attention = layer(tokens, return_attention=True)
+    outputs, attention = layer(tokens, return_weights=True)
 
     weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
     values = keras.ops.convert_to_numpy(layer.value_projection(tokens))

@@ -24,10 +24,11 @@ def test_head_on_a_backbone_trains_and_shows_its_attention():
     before = model.get_layer("head").get_weights()
 
     model.fit(images, np.arange(4) % 3, verbose=0)
-    outputs = keras_gradattn.attention_model(model).predict(images, verbose=0)
+    weights = keras_gradattn.depth_weights(model, images)
 
     assert model.output_shape == (None, 3)
-    assert outputs["attention"][0].shape == (4, 2, 3, 3)
+    assert weights.values.shape == (4, 2 * 3, 2, 3)
+    assert weights.sources == tuple(FEATURES)
     after = model.get_layer("head").get_weights()
     assert any(not np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 

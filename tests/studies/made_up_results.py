@@ -1,12 +1,18 @@
 """Results with figures of our choosing, in the form that `run` writes."""
 
 import dataclasses
+import functools
+import json
 
 import numpy as np
 
-from keras_gradattn.training import RECIPES
-from keras_gradattn.training._files import write_json
+from keras_gradattn import paper, training
+from keras_gradattn.training._reduction import reduced, to_json
 from keras_gradattn.training.evaluation import measure
+from keras_gradattn.training.results import FORMAT
+from keras_gradattn.training.run_name import run_name
+
+RECIPES = {**training.RECIPES, **paper.RECIPES}
 
 GROUPS = ("stem", "stage1", "stage2", "stage3", "stage4", "head")
 
@@ -23,10 +29,10 @@ def write_result(
     dead=0,
     health=100.0,
     options=None,
+    changes=None,
     other_accuracy=None,
-    tag="",
     validation=None,
-    format=2,
+    remarks=None,
 ):
     """Write one result with a test accuracy of `accuracy` (in tenths of a percent)."""
     windows = [
@@ -41,11 +47,11 @@ def write_result(
         for step in (500, 1000)
     ]
     content = {
-        "format": format,
+        "format": FORMAT,
         "configuration": {
             "dataset": dataset,
             "model": model,
-            "recipe": dataclasses.asdict(RECIPES[recipe].for_dataset(dataset)),
+            "recipe": _recipe(recipe, dataset, changes or {}),
             "seed": seed,
             "max_epochs": None,
             "max_steps": None,
@@ -73,10 +79,9 @@ def write_result(
         "gradients": {
             "training": {"kernels": dict.fromkeys(GROUPS, 5), "windows": windows},
             "test": {
-                "published": {"health_percent": health},
                 "health_percent": health - dead,
                 "layers": [
-                    {"layer": name, "rms": rms}
+                    {"layer": name, "norm": rms, "rms": rms}
                     for name, rms in (
                         ("stem_convolution", 0.1),
                         ("stage1_block1_convolution1", 0.0),
@@ -86,6 +91,10 @@ def write_result(
             },
         },
     }
+    if recipe in paper.RECIPES:
+        content["published_analysis"] = {"health_percent": health}
+    if remarks is not None:
+        content["remarks"] = remarks
     if model == "gradattn_pathways":
         content["pathways"] = {
             "mean": {
@@ -117,12 +126,18 @@ def write_result(
             {"epoch": 1 + index, "accuracy": 0.9, "val_accuracy": value}
             for index, value in enumerate(validation)
         ]
-    content["configuration"]["recipe"]["augmentation"] = None
-    path = folder / f"{dataset}-{model}-{recipe}-seed{seed}{tag}.json"
-    write_json(path, content)
+    path = folder / f"{run_name(content['configuration'])}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(to_json(reduced(content)))
     return path
 
 
+def _recipe(name, dataset, changes):
+    recipe = RECIPES[name].with_changes(**changes).for_dataset(dataset)
+    return json.loads(json.dumps(dataclasses.asdict(recipe)))
+
+
+@functools.cache
 def _metrics(accuracy):
     labels = np.arange(1000) % 10
     predicted = np.where(np.arange(1000) < round(1000 * accuracy), labels, labels - 1)

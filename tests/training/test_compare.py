@@ -1,16 +1,20 @@
 """Tables of results: mean, deviation, published figures, short runs."""
 
+import functools
 import json
 import re
 
 import pytest
 
 from keras_gradattn import datasets
-from keras_gradattn.training import MODELS, compare, published
+from keras_gradattn.paper import published
+from keras_gradattn.training import MODELS
+from keras_gradattn.training.comparison import compare as compare_alone
 from keras_gradattn.training.comparison import mean_and_deviation, table
 from tests.studies.made_up_results import write_result
 
 pytestmark = pytest.mark.any_backend
+compare = functools.partial(compare_alone, published=published)
 
 
 def test_published_figures():
@@ -30,6 +34,13 @@ def test_mean_and_sample_deviation_over_seeds(tmp_path):
     assert "64.11" in line
     assert "+17.89" in line
     assert "fashion_mnist  resnet18  as_described  3 " in line
+
+
+def test_nothing_is_compared_with_the_published_figures_unless_asked(tmp_path):
+    write_result(tmp_path)
+    header, line = compare_alone(tmp_path).splitlines()
+    assert "published" not in header
+    assert "64.11" not in line
 
 
 def test_one_seed_has_no_deviation(tmp_path):
