@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from keras_gradattn.gradients._phases import Phase
     from keras_gradattn.gradients.gradient_record import GradientRecord
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
@@ -44,8 +45,8 @@ class Columns:
 
 
 @dataclasses.dataclass(frozen=True)
-class Phase:
-    """Where a `fit` or a new optimizer begins, and what to write there."""
+class Begin:
+    """Where a `fit` or a phase begins, and what to write there."""
 
     running_step: int
     label: str
@@ -96,65 +97,39 @@ def columns_of(
     )
 
 
-def norm_columns(record: "GradientRecord", most: int) -> Columns:
-    """Columns of `record.norm`."""
+def norm_columns(record: "GradientRecord", most: int, key: str = "norm") -> Columns:
+    """Columns of `record.norm`, or of `record.rms` for `key="rms"`."""
     return columns_of(
-        record.norm,
-        running_step(record),
-        measured=measured(record),
+        getattr(record, key),
+        record.running_step,
+        measured=record.measured,
         stride=record.kept_every,
         most=most,
     )
 
 
-def measured(record: "GradientRecord") -> Numbers:
-    """(rows, groups) whether the group has a gradient in that row."""
-    known = getattr(record, "measured", None)
-    if known is None:
-        return np.ones(record.norm.shape, dtype=bool)
-    return np.asarray(known, dtype=bool)
-
-
-def running_step(record: "GradientRecord") -> Numbers:
-    """(rows,) steps that go on counting where a new optimizer starts from 0."""
-    known = getattr(record, "running_step", None)
-    return run_on(record.step, record.kept_every) if known is None else known
-
-
-def run_on(step: Numbers, stride: int) -> Numbers:
-    """Steps counted on where they start again."""
-    if not len(step):
-        return step
-    ahead = np.diff(step)
-    return step[0] + np.append(0, np.cumsum(np.where(ahead > 0, ahead, stride)))
-
-
-def phases(record: "GradientRecord") -> list[Phase]:
-    """Beginnings of all `fit` calls and phases after the first, none for a single one.
-
-    The first is told too where others follow.
-    """
-    steps, fit = running_step(record), record.fit
-    told = getattr(record, "phases", ())
-    number = np.asarray(record.phase) if told else fit
-    new = (np.diff(fit) != 0) | (np.diff(number) != 0)
-    begins = np.append(0, 1 + np.flatnonzero(new))
-    if len(begins) < 2:
+def begins(record: "GradientRecord") -> list[Begin]:
+    """Where fits and phases begin, none for a single one."""
+    fit, phase = record.fit, record.phase
+    new = (np.diff(fit) != 0) | (np.diff(phase) != 0)
+    rows = np.append(0, 1 + np.flatnonzero(new))
+    if len(rows) < 2:
         return []
+    steps = record.running_step
     return [
-        Phase(
+        Begin(
             int(steps[row]),
             f"fit {fit[row]}"
-            + (_told(told[int(number[row])]) if told and _is_new(number, row) else ""),
+            + (f": {_told(record.phases[phase[row]])}" if _is_new(phase, row) else ""),
         )
-        for row in begins.tolist()
+        for row in rows.tolist()
     ]
 
 
-def _is_new(number: Numbers, row: int) -> bool:
-    return row == 0 or bool(number[row] != number[row - 1])
+def _is_new(phase: Numbers, row: int) -> bool:
+    return row == 0 or bool(phase[row] != phase[row - 1])
 
 
-def _told(phase: Any) -> str:
+def _told(phase: "Phase") -> str:
     rate = phase.learning_rate
-    return f": {phase.optimizer}" + ("" if rate is None else f" {rate:.3g}")
+    return phase.optimizer + ("" if rate is None else f" {rate:.3g}")

@@ -13,10 +13,9 @@ import numpy as np
 from keras_gradattn.gradients.columns import (
     Columns,
     Numbers,
+    begins,
     columns_of,
     norm_columns,
-    phases,
-    running_step,
 )
 
 if TYPE_CHECKING:
@@ -89,10 +88,10 @@ def page_data(record: "GradientRecord") -> dict[str, Any]:
     last = np.append(norm.first[1:], len(record)) - 1
     return {
         "groups": list(record.groups),
-        "root_size": np.sqrt(record.group_sizes).tolist(),
         "facts": _facts(record),
         "report": record.report(),
-        "phases": [[phase.running_step, phase.label] for phase in phases(record)],
+        "phases": [[begin.running_step, begin.label] for begin in begins(record)],
+        "rms": _rms(record, norm, most),
         "norm": {
             **_table(norm),
             "step": [record.step[norm.first].tolist(), record.step[last].tolist()],
@@ -121,36 +120,31 @@ def _table(columns: Columns) -> dict[str, Any]:
     return table
 
 
+def _rms(record: "GradientRecord", norm: Columns, most: int) -> dict[str, Any]:
+    """RMS as one factor a group, or as a table where freezing changed the groups."""
+    rms = norm_columns(record, most, "rms").level
+    factor = np.divide(rms, norm.level, out=np.full(rms.shape, np.nan), where=rms > 0)
+    known = ~np.isnan(factor)
+    low = np.min(factor, axis=0, initial=np.inf, where=known)
+    high = np.max(factor, axis=0, initial=0.0, where=known)
+    if np.all(high <= low * (1 + 1e-9)):
+        return {"factor": high.tolist()}
+    return {"level": _packed(rms, "<f4")}
+
+
 def _details(record: "GradientRecord", most: int) -> list[dict[str, Any]]:
     detail = record.detail
-    if "gradient_to_weight" not in detail:
-        detail["gradient_to_weight"] = detail["ratio"]
-    if not len(detail["step"]):
-        return []
-    steps = detail.get("running_step")
-    if steps is None:
-        # Rows of details are rows of the record, told by fit and step.
-        places = dict(
-            zip(zip(record.fit, record.step, strict=True), running_step(record),
-                strict=True)
-        )  # fmt: skip
-        found = [
-            places.get(key, -1)
-            for key in zip(detail["fit"], detail["step"], strict=True)
-        ]
-        steps = np.asarray(found)
-    kept = steps >= 0
+    steps = detail["running_step"]
     tables = []
     for key, label, logarithmic in _DETAILS:
-        values = detail.get(key)
-        if values is None or not (kept.any() and np.isfinite(values[kept]).any()):
+        values = detail[key]
+        if not np.isfinite(values).any():
             continue
-        values, known = values[kept], ~np.isnan(values[kept])
         columns = columns_of(
             values,
-            steps[kept],
-            measured=known,
-            stride=int(np.median(np.diff(steps[kept]))) if kept.sum() > 1 else 1,
+            steps,
+            measured=~np.isnan(values),
+            stride=int(np.median(np.diff(steps))) if len(steps) > 1 else 1,
             most=min(most, _LEAST_COLUMNS),
             geometric=logarithmic,
         )
@@ -162,9 +156,10 @@ def _details(record: "GradientRecord", most: int) -> list[dict[str, Any]]:
 
 def _facts(record: "GradientRecord") -> list[str]:
     epochs = len(set(zip(record.fit.tolist(), record.epoch.tolist(), strict=True)))
+    steps = record.running_step
     facts = [
         f"{len(record.groups):,} groups",
-        f"{len(record):,} steps kept, {record.step[0]} to {record.step[-1]}",
+        f"{len(record):,} steps kept, {steps[0]} to {steps[-1]}",
         f"{epochs} epochs",
     ]
     if record.backend:

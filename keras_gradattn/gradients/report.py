@@ -21,6 +21,8 @@ def training_report(record) -> str:
         "",
     ]
     rows = []
+    # Summed up from the variables each time it is asked for.
+    sizes = record.group_sizes
     for i, group in enumerate(record.groups):
         means = epochs["mean"][:, i]
         means = means[~np.isnan(means) | (epochs["nonfinite"][:, i] > 0)]
@@ -28,9 +30,9 @@ def training_report(record) -> str:
         rows.append(
             [
                 group,
-                f"{int(record.group_sizes[i]):,}",
+                f"{int(sizes[i]):,}",
                 _number(_median(norm[:, i])),
-                _number(_median(norm[:, i]) / np.sqrt(record.group_sizes[i])),
+                _number(_median(norm[:, i]) / np.sqrt(sizes[i])),
                 _number(first),
                 _number(last),
                 _number(_median(detail["gradient_to_weight"][:, i])),

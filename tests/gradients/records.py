@@ -19,6 +19,7 @@ def make_record(
     sizes: Sequence[int] | None = None,
     zero_share: np.ndarray | None = None,
     weight_norm: np.ndarray | None = None,
+    measured: np.ndarray | None = None,
     name: str = "made",
 ) -> GradientRecord:
     """A record whose group norms are `norm`, one variable a group.
@@ -32,24 +33,36 @@ def make_record(
         sizes: Elements of each group, 4 by default.
         zero_share: (rows, groups), NaN where not measured.
         weight_norm: (rows, groups), NaN where not measured.
+        measured: (rows, groups) False where a group is frozen.
         name: Name of the record.
     """
     norm = np.asarray(norm, dtype="float64")
     rows, width = norm.shape
     groups = tuple(groups or (f"layer_{i}" for i in range(width)))
     step = np.arange(rows) if step is None else np.asarray(step)
+    measured = np.ones(norm.shape, bool) if measured is None else measured
     unmeasured = np.full(norm.shape, np.nan)
     zero_share = unmeasured if zero_share is None else zero_share
     weight_norm = unmeasured if weight_norm is None else weight_norm
+    detail = ~np.isnan(weight_norm).all(axis=1)
+    grouping, sizes = Grouping(groups, groups, tuple(range(width))), sizes or [4] * width
     record = GradientRecord(
-        Grouping(groups, groups, tuple(range(width))),
-        list(sizes or [4] * width),
+        grouping,
+        sizes,
         max_rows=1_000_000,
         name=name,
         backend="none",
     )
     starts = [0, *fits, rows]
     for fit in range(len(starts) - 1):
+        record.begin_phase(
+            grouping,
+            sizes,
+            fit=fit,
+            step=int(step[starts[fit]]),
+            optimizer="SGD",
+            learning_rate=0.1 / (1 + fit),
+        )
         for epoch, start in enumerate(range(starts[fit], starts[fit + 1], epoch_of)):
             part = slice(start, min(start + epoch_of, starts[fit + 1]))
             record.add(
@@ -57,9 +70,12 @@ def make_record(
                     number=np.arange(rows)[part],
                     iteration=step[part],
                     norms=norm[part],
+                    measured=measured[part],
+                    detail=detail[part],
                     weight_norms=weight_norm[part],
                     zero_shares=zero_share[part],
                     taps=np.zeros((len(norm[part]), 0)),
+                    more={},
                     lost=0,
                 ),
                 fit,
