@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from keras_gradattn.datasets import _npz, _records
+from keras_gradattn.datasets import _npz, _records, local_copies
 from keras_gradattn.datasets._builders import tfds_builder
 from keras_gradattn.datasets.resize import resize
 from keras_gradattn.datasets.specs import DatasetSpec, spec
@@ -82,8 +82,9 @@ def load(
 
     Args:
         name: Key in `SPECS`, such as `"fashion_mnist"`.
-        data_dir: Folder of prepared TFDS data, or with the MedMNIST file.
-            Default: TFDS' own (`~/tensorflow_datasets`).
+        data_dir: Folder of prepared TFDS data, or with the MedMNIST file, or with
+            a copy of Tiny ImageNet or CIFAR-10 (the authors' archive, anybody's zip
+            of it, or the extracted folder; see `datasets.local_copies`). Default: TFDS' own (`~/tensorflow_datasets`).
         download: Whether to download and prepare a missing data set with TFDS.
         seed: Seed of the random division, and of the subset that `limit` takes.
         group: Column that must not be in two parts, such as `"patient_id"` for
@@ -91,7 +92,8 @@ def load(
         limit: At most so many images for each part, chosen at random.
         engine: `"tf.data"` reads TFRecord (needs TensorFlow), `"pydataset"`
             reads ArrayRecord (does not); `"auto"` takes what is there.
-        verify: Whether a MedMNIST file must have the published MD5 sum.
+        verify: Whether a MedMNIST file must have the published MD5 sum, and a copy
+            of another data set is compared with it, which is a warning only.
 
     Returns:
         A `DatasetSplits` with `spec`, `train`, `validation` and `test`.
@@ -154,6 +156,9 @@ def _open(description, data_dir, download, engine, verify) -> dict[str, object]:
                 name: _records.ArrayRecords(images, labels)
                 for name, (images, labels) in _npz.read_npz(path).items()
             }
+    copy = local_copies.find_copy(description, data_dir)
+    if copy is not None:
+        return dict(local_copies.read_copy(description, copy, verify=verify))
     if source.tfds is None:
         raise _not_found(description, data_dir)
     return _open_tfds(description, data_dir, download, engine)

@@ -1,0 +1,1 @@
+"""Experiments of this project: protocol, cells, runs and report."""

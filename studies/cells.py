@@ -1,0 +1,108 @@
+"""The cells of the study as a table, in the order in which they decide something."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from studies.reduced import HEAD, STAGE_FILTERS
+
+SEEDS = (1, 2, 3)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One network on one data set with one recipe.
+
+    Args:
+        block: Question of `PROTOCOL.md` that it answers.
+        dataset: Key of `keras_gradattn.datasets.SPECS` or `studies.reduced.DATASETS`.
+        model: Key of `keras_gradattn.training.MODELS`.
+        recipe: Name for `studies.reduced.recipe`.
+        epochs: Length of the run.
+        label: Name in tables; also the tag of the result.
+        options: Arguments of the model beside `stage_filters`.
+        limit: Images of each part at most.
+    """
+
+    block: str
+    dataset: str
+    model: str
+    recipe: str
+    epochs: int
+    label: str
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    limit: int | None = None
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """What the model's constructor is given."""
+        return {"stage_filters": list(STAGE_FILTERS), **self.options}
+
+    def stem(self, seed: int) -> str:
+        """Name of the result without its ending."""
+        return f"{self.dataset}-{self.model}-{self.recipe}-seed{seed}-{self.label}"
+
+
+def _pathways(block: str, weights: str, **settings: Any) -> Cell:
+    return Cell(
+        block,
+        model="gradattn_pathways",
+        options={"weights": weights},
+        **{"label": f"w16-{weights}", **settings},
+    )
+
+
+def _published(
+    block: str, model: str, recipe: str, *, head: bool = True, **settings: Any
+) -> Cell:
+    has_head = model.startswith("gradattn") and head
+    return Cell(
+        block,
+        model=model,
+        recipe=recipe,
+        options=HEAD if has_head else {},
+        **{"label": "w16", **settings},
+    )
+
+
+_EPOCHS = 5
+_A = {"dataset": "tiny_imagenet_32", "recipe": "modern_reduced", "epochs": _EPOCHS}
+_B = {"dataset": "cifar10", "epochs": 8}
+_C = {"dataset": "tiny_imagenet", "epochs": _EPOCHS}
+
+# Every block runs seed by seed, so that a block that is cut short is balanced.
+BLOCKS: dict[str, tuple[Cell, ...]] = {
+    "A1": (
+        _pathways("A1", "attention", **_A),
+        _pathways("A1", "equal", **_A),
+        _pathways("A1", "static", **_A),
+        _published("A1", "resnet18", **_A),
+    ),
+    "A2": (
+        _published("A2", "gradattn_v2", **_A),
+        _published("A2", "se_resnet18", **_A),
+    ),
+    "B": tuple(
+        _published("B", model, recipe, **_B)
+        for recipe in ("as_released", "as_released_pixels_repaired")
+        for model in ("resnet18", "gradattn_v2")
+    ),
+    "C": (
+        *(
+            # The released V1 has a small head of its own here.
+            _published("C", model, "as_released", head=model != "gradattn_v1", **_C)
+            for model in ("resnet18", "gradattn_v3", "gradattn_v2", "gradattn_v1")
+        ),
+        *(
+            _published("C", model, "as_described", **_C)
+            for model in ("resnet18", "gradattn_v3", "gradattn_v2", "gradattn_v1")
+        ),
+    ),
+}
+
+
+def runs() -> list[tuple[Cell, int]]:
+    """Every cell with every seed, in order."""
+    return [(cell, seed) for cells in BLOCKS.values() for seed in SEEDS for cell in cells]

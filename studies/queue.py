@@ -1,0 +1,88 @@
+"""Runs the cells of the study one after the other, in the background.
+
+    python -m studies.queue --data-dir DATA --results RESULTS --cores 0 1
+
+Each run is a process of its own, pinned to one core with one thread. A finished run is
+skipped, an interrupted one goes on from its last epoch, one that fails is told and does
+not end the others. Start the same command again after an interruption.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+import time
+
+from studies.cells import Cell, runs
+
+_ONE_THREAD = {
+    name: "1"
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Works through the table with one worker a core."""
+    parser = argparse.ArgumentParser(prog="python -m studies.queue")
+    parser.add_argument("--data-dir", required=True)
+    parser.add_argument("--results", required=True, type=pathlib.Path)
+    parser.add_argument("--cores", type=int, nargs="+", default=[0])
+    options = parser.parse_args(arguments)
+    options.results.mkdir(parents=True, exist_ok=True)
+    waiting = iter(runs())
+    lock = threading.Lock()
+    workers = [
+        threading.Thread(target=_work, args=(core, waiting, lock, options))
+        for core in options.cores
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return 0
+
+
+def _work(core, waiting, lock, options) -> None:
+    while True:
+        with lock:
+            cell, seed = next(waiting, (None, None))
+        if cell is None:
+            return
+        _run(core, cell, seed, options)
+
+
+def _run(core: int, cell: Cell, seed: int, options: argparse.Namespace) -> None:
+    stem = cell.stem(seed)
+    if (options.results / f"{stem}.json").exists():
+        return
+    start = time.monotonic()
+    _tell(f"start    {stem} on core {core}")
+    # Whoever else works on the machine comes first.
+    command = [*_idle(), "taskset", "-c", str(core), sys.executable]
+    command += ["-m", "studies.one_run", "--data-dir", options.data_dir]
+    command += ["--results", str(options.results), stem]
+    with open(options.results / f"{stem}.log", "a", encoding="utf-8") as log:
+        code = subprocess.run(
+            command, stdout=log, stderr=log, env={**os.environ, **_ONE_THREAD}
+        ).returncode
+    minutes = (time.monotonic() - start) / 60
+    told = "finished" if code == 0 else f"FAILED ({code})"
+    _tell(f"{told} {stem} after {minutes:.1f} minutes")
+
+
+def _idle() -> list[str]:
+    idle = ["chrt", "--idle", "0"]
+    allowed = subprocess.run([*idle, "true"], stderr=subprocess.DEVNULL).returncode == 0
+    return ["nice", "-n", "19", *(idle if allowed else [])]
+
+
+def _tell(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
