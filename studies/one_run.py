@@ -31,6 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
         limit=cell.limit,
         model_options=cell.model_options,
         tag=cell.label,
+        # Corruptions and early exits are tried on the trained networks.
+        save_model=True,
         pictures=False,
         verbose=2,
     )
