@@ -105,4 +105,6 @@ BLOCKS: dict[str, tuple[Cell, ...]] = {
 
 def runs() -> list[tuple[Cell, int]]:
     """Every cell with every seed, in order."""
-    return [(cell, seed) for cells in BLOCKS.values() for seed in SEEDS for cell in cells]
+    return [
+        (cell, seed) for cells in BLOCKS.values() for seed in SEEDS for cell in cells
+    ]

@@ -8,11 +8,8 @@ from typing import Any
 
 import numpy as np
 
-# NumPy has moved its module; files of every age name one of these.
-_RECONSTRUCT = {
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-}
+# NumPy has moved its modules; files of every age name one of these.
+_NUMPY_CORE = ("numpy.core.", "numpy._core.")
 _READ_ERRORS = (
     AttributeError,
     EOFError,
@@ -55,12 +52,10 @@ def read_pickle(content: bytes, name: str) -> Any:
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _RECONSTRUCT:
-            return _reconstruct
-        if (module, name) == ("numpy", "ndarray"):
-            return _Array
-        if (module, name) == ("numpy", "dtype"):
-            return _Type
+        for core in _NUMPY_CORE:
+            module = module.replace(core, "")
+        if (module, name) in _STAND_INS:
+            return _STAND_INS[module, name]
         raise pickle.UnpicklingError(f"it names {module}.{name}")
 
 
@@ -71,16 +66,16 @@ class _Type:
         self.name = _text(name)
         self.order = "="
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.order = _text(state[1])
 
 
 class _Array:
     """Stands in for a `numpy.ndarray`."""
 
-    state: tuple = ()
+    state: tuple[Any, ...] = ()
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.state = state
 
     def value(self) -> Any:
@@ -92,19 +87,42 @@ class _Array:
             raise ValueError(f"an array of {kind.name}")
         if kind.order in "<>":
             dtype = dtype.newbyteorder(kind.order)
-        if isinstance(content, str):
-            content = content.encode("latin1")
-        order = "F" if fortran_order else "C"
-        return np.frombuffer(content, dtype).reshape(shape, order=order)
+        array = np.frombuffer(content, dtype)
+        if fortran_order:
+            return array.reshape(shape[::-1]).T
+        return array.reshape(shape)
 
 
-def _reconstruct(array: type, *_: Any) -> _Array:
+def _reconstruct(array: type[Any], *_: Any) -> _Array:
     if array is not _Array:
         raise ValueError("an array of another class")
     return _Array()
 
 
-def _object(content: list, shape: tuple) -> Any:
+def _from_buffer(
+    content: Any, kind: _Type, shape: tuple[int, ...], order: str
+) -> _Array:
+    array = _Array()
+    array.state = (1, shape, kind, order == "F", bytes(content))
+    return array
+
+
+def _encode(text: str, _: Any) -> bytes:
+    # How Python 3 writes bytes for Python 2.
+    return text.encode("latin1")
+
+
+# What a pickle may name, and what it gets instead.
+_STAND_INS: dict[tuple[str, str], Any] = {
+    ("multiarray", "_reconstruct"): _reconstruct,
+    ("numeric", "_frombuffer"): _from_buffer,
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Type,
+    ("_codecs", "encode"): _encode,
+}
+
+
+def _object(content: list[Any], shape: tuple[int, ...]) -> Any:
     # One object in an array without axes: how `numpy.savez` stores a dictionary.
     if shape != () or len(content) != 1:
         raise ValueError(f"an array of objects with shape {shape}")

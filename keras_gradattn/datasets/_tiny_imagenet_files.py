@@ -52,7 +52,9 @@ def read_tiny_imagenet(
         for line in _lines(members, root + _ANNOTATIONS, source)
         for fields in [line.split("\t")]
     )
-    _check(source, [pair for part in listed.values() for pair in part], members, classes)
+    _check(
+        source, [pair for part in listed.values() for pair in part], members, classes
+    )
     parts = {}
     for part, pairs in listed.items():
         images = np.empty((len(pairs), _SIZE, _SIZE, 3), "uint8")

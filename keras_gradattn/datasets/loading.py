@@ -84,7 +84,8 @@ def load(
         name: Key in `SPECS`, such as `"fashion_mnist"`.
         data_dir: Folder of prepared TFDS data, or with the MedMNIST file, or with
             a copy of Tiny ImageNet or CIFAR-10 (the authors' archive, anybody's zip
-            of it, or the extracted folder; see `datasets.local_copies`). Default: TFDS' own (`~/tensorflow_datasets`).
+            of it, or the extracted folder; see `datasets.local_copies`). Default:
+            TFDS' own (`~/tensorflow_datasets`).
         download: Whether to download and prepare a missing data set with TFDS.
         seed: Seed of the random division, and of the subset that `limit` takes.
         group: Column that must not be in two parts, such as `"patient_id"` for
@@ -245,8 +246,11 @@ def _choose_records(description, builder, data_dir, engine) -> type:
 
 
 def _not_found(description: DatasetSpec, data_dir) -> DatasetNotFoundError:
+    how_to_get = description.how_to_get
+    if local_copies.can_be_copied(description):
+        how_to_get += ", or put its authors' archive there"
     return DatasetNotFoundError(
-        f"{description.title} is not there. Get it with: {description.how_to_get}. "
+        f"{description.title} is not there. Get it with: {how_to_get}. "
         f"Received: data_dir={None if data_dir is None else str(data_dir)!r}"
     )
 

@@ -2,7 +2,7 @@
 
 A copy is what its authors give: the extracted folder, their archive, or anybody's
 archive of it, under any top folder. It is looked for in the data folder itself, in
-the folders directly inside, and in the archives directly inside. Where TFDS has
+the two levels of folders inside, and in the archives directly inside. Where TFDS has
 prepared the data set in the same folder, that is read instead.
 
 What a copy holds is checked: files, shapes, class names, number of images. Decoding
@@ -37,6 +37,8 @@ _IS_COPY: dict[str, Callable[[Sequence[str]], bool]] = {
     "tiny_imagenet": has_tiny_imagenet,
     "cifar10": has_cifar10,
 }
+# Warnings name the line that called `load`: this function, `read_copy`, and two more.
+_CALLER_OF_LOAD = 5
 # MD5 sums of the authors' own archives (cs231n.stanford.edu, cs.toronto.edu/~kriz).
 _MD5 = {
     "tiny_imagenet": ("90528d7ca1a48142e341f4ef8d21d0de",),
@@ -48,7 +50,7 @@ _MD5 = {
 
 
 def find_copy(
-    description: DatasetSpec, data_dir: str | os.PathLike | None
+    description: DatasetSpec, data_dir: str | os.PathLike[str] | None
 ) -> pathlib.Path | None:
     """Folder or archive that holds a copy of a data set.
 
@@ -60,15 +62,13 @@ def find_copy(
         The first copy by name, folders before archives; `None` if there is none, or
         TFDS has prepared the data set there.
     """
-    kind = _kind(description)
-    if kind not in _IS_COPY or data_dir is None:
+    if not can_be_copied(description) or data_dir is None:
         return None
+    is_copy = _IS_COPY[_kind(description)]
     folder = pathlib.Path(data_dir)
     if not folder.is_dir() or _is_prepared(description, folder):
         return None
-    return next(
-        (path for path in _candidates(folder) if _holds(path, _IS_COPY[kind])), None
-    )
+    return next((path for path in _candidates(folder) if _holds(path, is_copy)), None)
 
 
 def read_copy(
@@ -101,25 +101,37 @@ def read_copy(
     }
 
 
-def _kind(description: DatasetSpec) -> str | None:
-    return description.source.tfds
+def can_be_copied(description: DatasetSpec) -> bool:
+    """Whether copies of a data set can be read."""
+    return _kind(description) in _IS_COPY
+
+
+def _kind(description: DatasetSpec) -> str:
+    return description.source.tfds or ""
 
 
 def _is_prepared(description: DatasetSpec, folder: pathlib.Path) -> bool:
     prepared = folder / str(description.source.tfds)
-    return any(prepared.glob("**/dataset_info.json"))
+    return any(prepared.glob("*/dataset_info.json"))
 
 
 def _candidates(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    # Neither what TFDS keeps for itself nor our own decoded images.
-    inside = sorted(
+    inside = _visible(folder)
+    folders = [path for path in inside if path.is_dir()]
+    yield folder
+    yield from folders
+    for path in folders:
+        yield from (deeper for deeper in _visible(path) if deeper.is_dir())
+    yield from (path for path in inside if path.name.endswith(ARCHIVES))
+
+
+def _visible(folder: pathlib.Path) -> list[pathlib.Path]:
+    # Neither hidden files nor our own decoded images.
+    return sorted(
         path
         for path in folder.iterdir()
         if not path.name.startswith(".") and path.suffix != ".decoded"
     )
-    yield folder
-    yield from (path for path in inside if path.is_dir())
-    yield from (path for path in inside if path.name.endswith(ARCHIVES))
 
 
 def _holds(path: pathlib.Path, is_copy: Callable[[Sequence[str]], bool]) -> bool:
@@ -168,7 +180,7 @@ def _warn_of_differences(
             "They are divided in the published proportions; results on another number "
             "of images are not comparable with published ones. Pass `verify=False` to "
             "hide this.",
-            stacklevel=2,
+            stacklevel=_CALLER_OF_LOAD,
         )
     if path.is_dir():
         return
@@ -180,5 +192,5 @@ def _warn_of_differences(
             f"(MD5 sum {' or '.join(sums)}). Its files, shapes and class names were "
             "checked and fit. If pixels matter to the last bit, download the original; "
             f"pass `verify=False` to hide this. Received: {found}",
-            stacklevel=2,
+            stacklevel=_CALLER_OF_LOAD,
         )
