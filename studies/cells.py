@@ -67,10 +67,9 @@ def _published(
     )
 
 
-_EPOCHS = 5
-_A = {"dataset": "tiny_imagenet_32", "recipe": "modern_reduced", "epochs": _EPOCHS}
-_B = {"dataset": "cifar10", "epochs": 8}
-_C = {"dataset": "tiny_imagenet", "epochs": _EPOCHS}
+_A = {"dataset": "tiny_imagenet_32", "recipe": "modern_reduced", "epochs": 3}
+_B = {"dataset": "cifar10", "epochs": 5}
+_C = {"dataset": "tiny_imagenet", "epochs": 5}
 
 # Every block runs seed by seed, so that a block that is cut short is balanced.
 BLOCKS: dict[str, tuple[Cell, ...]] = {

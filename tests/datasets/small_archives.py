@@ -115,7 +115,7 @@ class _Python2Pickler(pickle._Pickler):
     def save_string(self, content):
         self.write(pickle.BINSTRING + struct.pack("<i", len(content)) + content)
 
-    dispatch = pickle._Pickler.dispatch | {bytes: save_string}  # noqa: RUF012
+    dispatch = pickle._Pickler.dispatch | {bytes: save_string}
 
 
 def pickle_of_python2(value):
