@@ -6,9 +6,19 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from studies.reduced import HEAD, STAGE_FILTERS
-
 SEEDS = (1, 2, 3)
+# A quarter of the published widths.
+STAGE_FILTERS = (16, 32, 64, 128)
+HEAD = {"width": 64, "num_heads": 8, "feed_forward": 128}
+
+_TITLES = {
+    "resnet18": "ResNet-18",
+    "se_resnet18": "SE-ResNet-18",
+    "gradattn_v1": "V1",
+    "gradattn_v2": "V2",
+    "gradattn_v3": "V3",
+    "gradattn_pathways": "pathways, {weights}",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +42,13 @@ class Cell:
     recipe: str
     epochs: int
     label: str
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
     limit: int | None = None
+
+    @property
+    def network(self) -> str:
+        """Name of the network in tables."""
+        return _TITLES[self.model].format(**self.options)
 
     @property
     def model_options(self) -> dict[str, Any]:

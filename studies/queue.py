@@ -59,23 +59,31 @@ def _run(core: int, cell: Cell, seed: int, options: argparse.Namespace) -> None:
         return
     start = time.monotonic()
     _tell(f"start    {stem} on core {core}")
-    # Whoever else works on the machine comes first.
-    command = [*_idle(), "taskset", "-c", str(core), sys.executable]
-    command += ["-m", "studies.one_run", "--data-dir", options.data_dir]
-    command += ["--results", str(options.results), stem]
+    command = _command(core, stem, options)
+    environment = {**os.environ, **_ONE_THREAD}
     with open(options.results / f"{stem}.log", "a", encoding="utf-8") as log:
         code = subprocess.run(
-            command, stdout=log, stderr=log, env={**os.environ, **_ONE_THREAD}
+            command, stdout=log, stderr=log, env=environment, check=False
         ).returncode
     minutes = (time.monotonic() - start) / 60
     told = "finished" if code == 0 else f"FAILED ({code})"
     _tell(f"{told} {stem} after {minutes:.1f} minutes")
 
 
+def _command(core: int, stem: str, options: argparse.Namespace) -> list[str]:
+    # Whoever else works on the machine comes first.
+    command = [*_idle(), "taskset", "-c", str(core), sys.executable]
+    command += ["-m", "studies.one_run", "--data-dir", options.data_dir]
+    return [*command, "--results", str(options.results), stem]
+
+
 def _idle() -> list[str]:
     idle = ["chrt", "--idle", "0"]
-    allowed = subprocess.run([*idle, "true"], stderr=subprocess.DEVNULL).returncode == 0
-    return ["nice", "-n", "19", *(idle if allowed else [])]
+    try:
+        subprocess.run([*idle, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ["nice", "-n", "19"]
+    return ["nice", "-n", "19", *idle]
 
 
 def _tell(line: str) -> None:

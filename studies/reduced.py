@@ -7,10 +7,6 @@ import dataclasses
 from keras_gradattn.datasets import SPECS, Augmentation, DatasetSpec
 from keras_gradattn.training.recipes import RECIPES, Recipe
 
-# A quarter of the published widths.
-STAGE_FILTERS = (16, 32, 64, 128)
-HEAD = {"width": 64, "num_heads": 8, "feed_forward": 128}
-
 TINY_IMAGENET_32 = dataclasses.replace(
     SPECS["tiny_imagenet"],
     name="tiny_imagenet_32",

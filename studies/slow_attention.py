@@ -25,7 +25,8 @@ from keras_gradattn import GradientNorms, datasets, pathway_weights
 from keras_gradattn.layers import DepthMixing
 from keras_gradattn.training import build_model, build_optimizer
 from keras_gradattn.training._seeding import seed_libraries
-from studies.reduced import MODERN_REDUCED, STAGE_FILTERS, TINY_IMAGENET_32, register
+from studies.cells import STAGE_FILTERS
+from studies.reduced import MODERN_REDUCED, TINY_IMAGENET_32, register
 
 EPOCHS = 3
 IMAGES = 25_600

@@ -1,0 +1,65 @@
+"""The queue skips what is there, and goes on after a failure."""
+
+import sys
+
+import pytest
+
+from studies import queue
+from studies.cells import Cell
+
+pytestmark = pytest.mark.any_backend
+
+
+@pytest.fixture
+def two_cells(monkeypatch):
+    """Two runs, each of which writes its JSON unless it is to fail."""
+    cells = [Cell("A", "d", "m", "r", 1, label) for label in ("first", "second")]
+    monkeypatch.setattr(queue, "runs", lambda: [(cell, 1) for cell in cells])
+    failing = set()
+
+    def command(core, stem, options):
+        code = "import sys; open(sys.argv[1], 'x'); print('done')"
+        if stem in failing:
+            code = "raise SystemExit('broken')"
+        return [sys.executable, "-c", code, str(options.results / f"{stem}.json")]
+
+    monkeypatch.setattr(queue, "_command", command)
+    return [cell.stem(1) for cell in cells], failing
+
+
+def start(tmp_path, *cores):
+    arguments = ["--data-dir", "d", "--results", str(tmp_path), "--cores", *cores]
+    return queue.main(arguments)
+
+
+@pytest.mark.parametrize("cores", [("0",), ("0", "1")])
+def test_every_run_is_made_once(tmp_path, two_cells, capsys, cores):
+    stems, _ = two_cells
+    assert start(tmp_path, *cores) == 0
+    assert {path.stem for path in tmp_path.glob("*.json")} == set(stems)
+    assert capsys.readouterr().out.count("finished") == 2
+    # Opening with "x" would fail a second time.
+    assert start(tmp_path, *cores) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_a_failure_does_not_end_the_rest(tmp_path, two_cells, capsys):
+    stems, failing = two_cells
+    failing.add(stems[0])
+    start(tmp_path, "0")
+    assert [path.stem for path in tmp_path.glob("*.json")] == stems[1:]
+    assert f"FAILED (1) {stems[0]}" in capsys.readouterr().out
+    assert "broken" in (tmp_path / f"{stems[0]}.log").read_text()
+    failing.clear()
+    start(tmp_path, "0")
+    assert len(list(tmp_path.glob("*.json"))) == 2
+
+
+def test_commands_name_core_data_and_run(tmp_path):
+    options = queue.argparse.Namespace(data_dir="data", results=tmp_path)
+    command = queue._command(1, "name", options)
+    assert command[:3] == ["nice", "-n", "19"]
+    assert command[command.index("taskset") :][:3] == ["taskset", "-c", "1"]
+    assert command[-6:] == [
+        "studies.one_run", "--data-dir", "data", "--results", str(tmp_path), "name"
+    ]  # fmt: skip
