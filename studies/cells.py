@@ -61,10 +61,11 @@ class Cell:
 
 
 def _pathways(block: str, weights: str, **settings: Any) -> Cell:
+    options = {"weights": weights, **settings.pop("options", {})}
     return Cell(
         block,
         model="gradattn_pathways",
-        options={"weights": weights},
+        options=options,
         **{"label": f"w16-{weights}", **settings},
     )
 
@@ -85,6 +86,20 @@ def _published(
 _A = {"dataset": "tiny_imagenet_32", "recipe": "modern_reduced", "epochs": 3}
 _B = {"dataset": "cifar10", "epochs": 5}
 _C = {"dataset": "tiny_imagenet", "epochs": 5}
+_LOW = _A | {"limit": 10_000, "epochs": 20}
+_NOISE = _A | {"dataset": "tiny_imagenet_32_label_noise"}
+_MIXED = _A | {"dataset": "tiny_imagenet_32_mixed_resolutions"}
+# 50 and 102 layers.
+_DEEP, _DEEPEST = [3, 6, 12, 3], [4, 8, 34, 4]
+
+
+def _three(block: str, suffix: str, **settings: Any) -> tuple[Cell, ...]:
+    """Pathways with attention, equal and static weights."""
+    return tuple(
+        _pathways(block, weights, label=f"w16{suffix}-{weights}", **settings)
+        for weights in ("attention", "equal", "static")
+    )
+
 
 # Every block runs seed by seed, so that a block that is cut short is balanced.
 BLOCKS: dict[str, tuple[Cell, ...]] = {
@@ -113,6 +128,15 @@ BLOCKS: dict[str, tuple[Cell, ...]] = {
             _published("C", model, "as_described", **_C)
             for model in ("resnet18", "gradattn_v3", "gradattn_v2", "gradattn_v1")
         ),
+    ),
+    "D low data": _three("D low data", "-low", **_LOW),
+    "D label noise": _three("D label noise", "", **_NOISE),
+    "D mixed resolutions": _three("D mixed resolutions", "", **_MIXED),
+    "D 50 layers": _three(
+        "D 50 layers", "-depth50", options={"stage_blocks": _DEEP}, **_A
+    ),
+    "D 102 layers": _three(
+        "D 102 layers", "-depth102", options={"stage_blocks": _DEEPEST}, **_A
     ),
 }
 

@@ -68,6 +68,19 @@ COMPARISONS: dict[str, tuple[Comparison, ...]] = {
         for recipe in ("as_released", "as_described")
         for network in ("V1", "V2", "V3")
     ),
+    **{
+        block: tuple(
+            Comparison((block,), (_PATHWAYS[0], _MODERN), (other, _MODERN))
+            for other in _PATHWAYS[1:]
+        )
+        for block in (
+            "D low data",
+            "D label noise",
+            "D mixed resolutions",
+            "D 50 layers",
+            "D 102 layers",
+        )
+    },
 }
 
 

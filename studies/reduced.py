@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
-from keras_gradattn.datasets import SPECS, Augmentation, DatasetSpec
+from keras_gradattn import datasets
+from keras_gradattn.datasets import (
+    SPECS,
+    Augmentation,
+    DatasetSpec,
+    DatasetSplits,
+    loading,
+)
 from keras_gradattn.training.recipes import RECIPES, Recipe
+from studies.conditions import CONDITIONS
 
 TINY_IMAGENET_32 = dataclasses.replace(
     SPECS["tiny_imagenet"],
@@ -14,7 +23,17 @@ TINY_IMAGENET_32 = dataclasses.replace(
     image_size=32,
     augmentation=(Augmentation("flip"), Augmentation("crop", padding=4)),
 )
-DATASETS: dict[str, DatasetSpec] = {TINY_IMAGENET_32.name: TINY_IMAGENET_32}
+DATASETS: dict[str, DatasetSpec] = {
+    TINY_IMAGENET_32.name: TINY_IMAGENET_32,
+    **{
+        f"{TINY_IMAGENET_32.name}_{condition}": dataclasses.replace(
+            TINY_IMAGENET_32,
+            name=f"{TINY_IMAGENET_32.name}_{condition}",
+            title=f"{TINY_IMAGENET_32.title}, {condition.replace('_', ' ')}",
+        )
+        for condition in CONDITIONS
+    },
+}
 
 # AdamW and cosine as in `modern`; the strong augmentation, the averaged weights and
 # the long warm-up of a long run are left out of a short one.
@@ -33,8 +52,23 @@ RECIPES_OF_STUDY: dict[str, Recipe] = {MODERN_REDUCED.name: MODERN_REDUCED}
 
 
 def register() -> None:
-    """Make the reduced data sets known to `keras_gradattn.training.run`."""
+    """Make the study's data sets known to `keras_gradattn.training.run`."""
     SPECS.update(DATASETS)
+    datasets.load = load
+
+
+def load(name: str, **options: Any) -> DatasetSplits:
+    """`keras_gradattn.datasets.load`, then what the data set's name says is done to it.
+
+    Args:
+        name: Key of `DATASETS` or of the package's `SPECS`.
+        **options: As of the package's `load`.
+    """
+    splits = loading.load(name, **options)
+    for condition, change in CONDITIONS.items():
+        if name.endswith(f"_{condition}"):
+            splits = change(splits)
+    return splits
 
 
 def recipe(name: str) -> Recipe:

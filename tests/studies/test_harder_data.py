@@ -70,7 +70,7 @@ def test_two_seeds_decide_nothing(tmp_path):
     page = harder_data.report(tmp_path)
     (row,) = lines_with(page, "| pathways, attention - pathways, equal |")
     assert row.endswith("| not decided |")
-    (row,) = lines_with(page, "| A1 | pathways, attention |")
+    (row,) = lines_with(page, "| A1 | pathways, attention,")
     assert row.endswith("| 3 |")
 
 
