@@ -13,6 +13,7 @@ import numpy as np
 
 from studies.cells import BLOCKS, SEEDS, Cell
 from studies.comparisons import COMPARISONS, Comparison, Difference, difference
+from studies.earlier_attention import earlier_section
 from studies.markdown import table
 from studies.slow_attention_table import slow_attention_section
 
@@ -62,6 +63,7 @@ def report(folder: pathlib.Path) -> str:
         if block == "A":
             parts.append(_frozen_table(runs))
     parts += [_published(compared), slow_attention_section(folder)]
+    parts.append(earlier_section(folder))
     parts += [_missing(runs), _RUNNING]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -212,23 +214,22 @@ def _published(compared: dict[str, list]) -> str:
 
 
 def _missing(runs: Runs) -> str:
-    rows = [
-        (
-            cell.block,
-            f"{cell.network}, {cell.recipe.replace('_', ' ')}",
-            ", ".join(str(seed) for seed in SEEDS if seed not in by_seed),
-        )
-        for cell, by_seed in runs.items()
-        if len(by_seed) < len(SEEDS)
-    ]
+    rows = []
+    for block, cells in BLOCKS.items():
+        absent = {
+            f"{cell.network} ({cell.recipe.replace('_', ' ')})": [
+                str(seed) for seed in SEEDS if seed not in runs[cell]
+            ]
+            for cell in cells
+        }
+        for seeds in sorted({tuple(seeds) for seeds in absent.values() if seeds}):
+            names = [name for name, found in absent.items() if tuple(found) == seeds]
+            rows.append((block, "; ".join(names), ", ".join(seeds)))
     if not rows:
         return ""
     told = "Not run yet, or still running when this page was made:"
-    return (
-        "## What is missing\n\n"
-        + f"{told}\n\n"
-        + table(("Block", "Network and recipe", "Seeds"), rows)
-    )
+    header = ("Block", "Network and recipe", "Seeds")
+    return f"## What is missing\n\n{told}\n\n{table(header, rows)}"
 
 
 _RUNNING = """Corruptions, early exit and fine-tuning (block D2 of the protocol) have no
