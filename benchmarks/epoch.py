@@ -77,8 +77,8 @@ def keras_epoch(options: argparse.Namespace, engine: str) -> Callable[[], object
     import dataclasses
 
     from keras_gradattn import datasets
-    from keras_gradattn.training import RECIPES
-    from keras_gradattn.training.building import (
+    from keras_gradattn.paper import RECIPES
+    from keras_gradattn.training._building import (
         build_loss,
         build_model,
         build_optimizer,

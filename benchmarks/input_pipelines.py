@@ -23,8 +23,9 @@ import numpy as np
 
 from benchmarks.speed.machine import describe_machine, machine_line
 from keras_gradattn.datasets import SPECS, DatasetSpec, DeviceFeed, Split, batches
-from keras_gradattn.training import RECIPES, Recipe
-from keras_gradattn.training.building import (
+from keras_gradattn.paper import RECIPES
+from keras_gradattn.training import Recipe
+from keras_gradattn.training._building import (
     build_augmentation,
     build_loss,
     build_model,

@@ -22,8 +22,9 @@ import numpy as np
 import keras_gradattn
 from keras_gradattn import training
 from keras_gradattn.gradients._installation import Installation
-from keras_gradattn.gradients.recorder import GradientNorms
-from keras_gradattn.gradients.taps import with_output_taps
+from keras_gradattn.gradients.gradient_norms import GradientNorms
+from keras_gradattn.gradients.output_taps import with_output_taps
+from keras_gradattn.paper.pytorch_checkpoints import published_modules
 from keras_gradattn.training._seeding import seed_libraries
 
 OPTIMIZERS = {"adam": keras.optimizers.Adam, "coupled_adam": training.CoupledAdam}
@@ -69,7 +70,7 @@ class Steps:
         )
         self.recorded = self.model
         if variant == "taps":
-            modules = self.model.published_modules().values()
+            modules = published_modules(self.model).values()
             self.recorded = with_output_taps(self.model, list(modules))
         for model in {id(m): m for m in (self.model, self.recorded)}.values():
             model.compile(

@@ -20,9 +20,9 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 import keras_gradattn
-from keras_gradattn.gradients.analysis import analyze_gradient_flow
-from keras_gradattn.gradients.compare import compare_gradients
-from keras_gradattn.gradients.recorder import GradientNorms
+from keras_gradattn.gradients.comparison import compare_gradients
+from keras_gradattn.gradients.gradient_flow import analyze_gradient_flow
+from keras_gradattn.gradients.gradient_norms import GradientNorms
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 6, 12, 3)}
 

@@ -1,52 +1,70 @@
 """Attention across depth, and gradients one can see, for Keras 3."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from keras_gradattn import layers
+from keras_gradattn._version import __version__
 from keras_gradattn.gradients import (
     GradientNorms,
     GradientRecord,
     analyze_gradient_flow,
     compare_gradients,
-    published_analysis,
     with_output_taps,
 )
 from keras_gradattn.models import (
     CBAMResNet18,
+    DepthWeights,
     GradAttnPathways,
     GradAttnV1,
     GradAttnV2,
     GradAttnV3,
-    PathwayWeights,
     ResNet18,
     SEResNet18,
     attach,
-    attention_model,
-    freeze_pathways,
-    load_pytorch_weights,
-    pathway_weights,
+    depth_weights,
+    freeze_depth_weights,
     predict_labels,
 )
 
+if TYPE_CHECKING:
+    from keras_gradattn import datasets, paper, training
+    from keras_gradattn.paper import load_pytorch_weights, published_analysis
+
 __all__ = [
     "CBAMResNet18",
+    "DepthWeights",
     "GradAttnPathways",
     "GradAttnV1",
     "GradAttnV2",
     "GradAttnV3",
     "GradientNorms",
     "GradientRecord",
-    "PathwayWeights",
     "ResNet18",
     "SEResNet18",
+    "__version__",
     "analyze_gradient_flow",
     "attach",
-    "attention_model",
     "compare_gradients",
-    "freeze_pathways",
+    "datasets",
+    "depth_weights",
+    "freeze_depth_weights",
     "layers",
     "load_pytorch_weights",
-    "pathway_weights",
+    "paper",
     "predict_labels",
     "published_analysis",
+    "training",
     "with_output_taps",
 ]
-__version__ = "0.1.0"
+# Loaded when asked for, so that importing this adds nothing to `import keras`.
+_ROOMS = ("datasets", "paper", "training")
+_OF_PAPER = ("load_pytorch_weights", "published_analysis")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"keras_gradattn.{name}")
+    if name in _OF_PAPER:
+        return getattr(importlib.import_module("keras_gradattn.paper"), name)
+    raise AttributeError(f"module 'keras_gradattn' has no attribute {name!r}")

@@ -1,16 +1,21 @@
-"""`python -m keras_gradattn`: run experiments, compare them, report them."""
+"""`python -m keras_gradattn`: run experiments and compare them."""
 
 import argparse
-import dataclasses
 import json
 import os
 import sys
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+_PACKAGE = Path(__file__).parent
+# What a shell expects of a command that was called wrongly.
+_MISUSE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; errors in what was asked for are one line, not a traceback."""
+    """Run one command; what was asked wrongly gets a sentence, a fault a traceback."""
     options = _parser().parse_args(arguments)
     # Informational lines of TensorFlow's start would bury the progress.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -22,18 +27,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 130
-    except (ValueError, OSError, RuntimeError, LookupError, ImportError) as error:
-        if options.traceback:
+    except Exception as error:
+        if options.traceback or not _is_for_the_user(error):
             raise
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+        print(error, file=sys.stderr)
+        return _MISUSE
     return 0
+
+
+def _is_for_the_user(error: Exception) -> bool:
+    """Whether this says what was asked wrongly; anything else is a fault of ours.
+
+    Messages of this package end with what was received. What the system refuses (a
+    full disk, a folder that cannot be written to) is for the user as well.
+    """
+    if isinstance(error, OSError):
+        return True
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = bool(frames) and Path(frames[-1].filename).is_relative_to(_PACKAGE)
+    if isinstance(error, ImportError):
+        return ours
+    return ours and "Received: " in str(error)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m keras_gradattn",
-        description="Run, compare and report experiments. KERAS_BACKEND chooses the "
+        description="Run and compare experiments. KERAS_BACKEND chooses the "
         "backend: jax, tensorflow or torch.",
     )
     parser.add_argument(
@@ -48,13 +68,13 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     run.add_argument("--dataset", required=True)
     run.add_argument("--model", default="gradattn_v2")
-    run.add_argument("--recipe", default="as_described")
+    run.add_argument("--recipe", default="modern")
     run.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="FIELD=VALUE",
-        help="change a field of the recipe, e.g. --set learning_rate=3e-4; needs --tag",
+        help="change a field of the recipe, e.g. --set learning_rate=3e-4",
     )
     run.add_argument("--seed", type=int, nargs="+", default=[42])
     run.add_argument("--data-dir")
@@ -79,7 +99,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="argument of the model, e.g. --model-option stage_filters=[8,16,32,64]",
     )
-    run.add_argument("--tag", default="", help="appended to the result's file name")
     run.add_argument(
         "--save-model", action="store_true", help="keep the tested model as .keras"
     )
@@ -93,12 +112,6 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--results", default="results")
     compare.add_argument("--style", default="text", choices=("text", "markdown"))
 
-    report = commands.add_parser(
-        "report", help="write results/README.md and its figures from the JSONs"
-    )
-    report.set_defaults(command=_report)
-    report.add_argument("--results", default="results")
-
     names = commands.add_parser(
         "datasets", help="list data sets, models and recipes, and how to get the data"
     )
@@ -107,36 +120,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from keras_gradattn import training
     from keras_gradattn.datasets.prepare import hide_progress_in_logs
-    from keras_gradattn.training import RECIPES, experiment
-    from keras_gradattn.training.recipes import look_up
 
-    recipe = look_up(options.recipe, RECIPES, "recipe")
-    if options.set:
-        if not options.tag:
-            raise ValueError(
-                "`--set` makes another recipe: give the result a name of its own with "
-                f"`--tag`. Received: {' '.join(options.set)}"
-            )
-        changes = _assignments(options.set)
-        known = {field.name for field in dataclasses.fields(recipe)}
-        for name in changes:
-            look_up(name, dict.fromkeys(known), "recipe field")
-        # A field set by hand must win over the recipe's table of data sets.
-        overrides = {
-            dataset: {k: v for k, v in fields.items() if k not in changes}
-            for dataset, fields in recipe.overrides.items()
-        }
-        # Another protocol, another name: tables must not mix the two.
-        name = f"{recipe.name}-{options.tag}"
-        recipe = dataclasses.replace(
-            recipe, overrides=overrides, **({"name": name} | changes)
-        )
-        options.tag = ""
+    recipe = training.look_up(options.recipe, _recipes(), "recipe")
+    recipe = recipe.with_changes(**_assignments(options.set))
     if options.download:
         hide_progress_in_logs()
     for seed in options.seed:
-        experiment.run(
+        training.run(
             options.dataset,
             options.model,
             recipe,
@@ -150,28 +142,27 @@ def _run(options: argparse.Namespace) -> None:
             engine=options.engine,
             devices=options.devices,
             model_options=_assignments(options.model_option),
-            tag=options.tag,
             save_model=options.save_model,
             pictures=not options.no_pictures,
             verbose="auto" if options.verbose is None else options.verbose,
         )
 
 
+def _recipes() -> dict[str, Any]:
+    from keras_gradattn import paper, training
+
+    return {**training.RECIPES, **paper.RECIPES}
+
+
 def _compare(options: argparse.Namespace) -> None:
-    from keras_gradattn.training.comparison import compare
+    from keras_gradattn import paper, training
 
-    print(compare(options.results, options.style))
-
-
-def _report(options: argparse.Namespace) -> None:
-    from keras_gradattn.training.report import write_report
-
-    print(write_report(options.results))
+    print(training.compare(options.results, options.style, published=paper.published))
 
 
 def _datasets(options: argparse.Namespace) -> None:
     from keras_gradattn import datasets
-    from keras_gradattn.training import MODELS, RECIPES
+    from keras_gradattn.training import MODELS
     from keras_gradattn.training.comparison import table
 
     rows = [
@@ -182,7 +173,7 @@ def _datasets(options: argparse.Namespace) -> None:
     header = ("data set", "title", "classes", "train/validation/test", "get it with")
     print(table(header, rows, "text"))
     print(f"\nmodels: {', '.join(MODELS)}")
-    print(f"recipes: {', '.join(RECIPES)}")
+    print(f"recipes: {', '.join(_recipes())}")
     print("\ntry: python -m keras_gradattn run --dataset digits --epochs 2")
 
 

@@ -1,1 +1,1 @@
-"""Experiments of this project: protocol, cells, runs and report."""
+"""Our experiments: protocol, runs, the report on them, figures for every text."""

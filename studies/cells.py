@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from keras_gradattn.training.run_name import run_name
+
 SEEDS = (1, 2, 3)
 # A quarter of the published widths.
 STAGE_FILTERS = (16, 32, 64, 128)
@@ -17,7 +19,7 @@ _TITLES = {
     "gradattn_v1": "V1",
     "gradattn_v2": "V2",
     "gradattn_v3": "V3",
-    "gradattn_pathways": "pathways, {weights}",
+    "gradattn_pathways": "pathways, {mixing}",
 }
 
 
@@ -31,7 +33,6 @@ class Cell:
         model: Key of `keras_gradattn.training.MODELS`.
         recipe: Name for `studies.reduced.recipe`.
         epochs: Length of the run.
-        label: Name in tables; also the tag of the result.
         options: Arguments of the model beside `stage_filters`.
         limit: Images of each part at most.
     """
@@ -41,33 +42,39 @@ class Cell:
     model: str
     recipe: str
     epochs: int
-    label: str
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
     limit: int | None = None
 
     @property
     def network(self) -> str:
         """Name of the network in tables."""
-        return _TITLES[self.model].format(**self.options)
+        return _TITLES[self.model].format(**{"mixing": "attention", **self.options})
 
     @property
     def model_options(self) -> dict[str, Any]:
         """What the model's constructor is given."""
         return {"stage_filters": list(STAGE_FILTERS), **self.options}
 
-    def stem(self, seed: int) -> str:
-        """Name of the result without its ending."""
-        return f"{self.dataset}-{self.model}-{self.recipe}-seed{seed}-{self.label}"
+    def name(self, seed: int) -> str:
+        """Path of the result below its folder, without its ending."""
+        return run_name(
+            {
+                "dataset": self.dataset,
+                "model": self.model,
+                "recipe": {"name": self.recipe},
+                "seed": seed,
+                "model_options": self.model_options,
+                "max_epochs": self.epochs,
+                "limit": self.limit,
+            }
+        )
 
 
-def _pathways(block: str, weights: str, **settings: Any) -> Cell:
-    options = {"weights": weights, **settings.pop("options", {})}
-    return Cell(
-        block,
-        model="gradattn_pathways",
-        options=options,
-        **{"label": f"w16-{weights}", **settings},
-    )
+def _pathways(block: str, mixing: str, **settings: Any) -> Cell:
+    # What is the default is not named.
+    options = {} if mixing == "attention" else {"mixing": mixing}
+    options |= settings.pop("options", {})
+    return Cell(block, model="gradattn_pathways", options=options, **settings)
 
 
 def _published(
@@ -79,7 +86,7 @@ def _published(
         model=model,
         recipe=recipe,
         options=HEAD if has_head else {},
-        **{"label": "w16", **settings},
+        **settings,
     )
 
 
@@ -93,11 +100,11 @@ _MIXED = _A | {"dataset": "tiny_imagenet_32_mixed_resolutions"}
 _DEEP, _DEEPEST = [3, 6, 12, 3], [4, 8, 34, 4]
 
 
-def _three(block: str, suffix: str, **settings: Any) -> tuple[Cell, ...]:
+def _three(block: str, **settings: Any) -> tuple[Cell, ...]:
     """Pathways with attention, equal and static weights."""
     return tuple(
-        _pathways(block, weights, label=f"w16{suffix}-{weights}", **settings)
-        for weights in ("attention", "equal", "static")
+        _pathways(block, mixing, **settings)
+        for mixing in ("attention", "equal", "static")
     )
 
 
@@ -129,15 +136,11 @@ BLOCKS: dict[str, tuple[Cell, ...]] = {
             for model in ("resnet18", "gradattn_v3", "gradattn_v2", "gradattn_v1")
         ),
     ),
-    "D low data": _three("D low data", "-low", **_LOW),
-    "D label noise": _three("D label noise", "", **_NOISE),
-    "D mixed resolutions": _three("D mixed resolutions", "", **_MIXED),
-    "D 50 layers": _three(
-        "D 50 layers", "-depth50", options={"stage_blocks": _DEEP}, **_A
-    ),
-    "D 102 layers": _three(
-        "D 102 layers", "-depth102", options={"stage_blocks": _DEEPEST}, **_A
-    ),
+    "D low data": _three("D low data", **_LOW),
+    "D label noise": _three("D label noise", **_NOISE),
+    "D mixed resolutions": _three("D mixed resolutions", **_MIXED),
+    "D 50 layers": _three("D 50 layers", options={"stage_blocks": _DEEP}, **_A),
+    "D 102 layers": _three("D 102 layers", options={"stage_blocks": _DEEPEST}, **_A),
 }
 
 

@@ -107,11 +107,11 @@ def main(arguments: list[str] | None = None) -> int:
     splits = {}
     for cell in (cell for block in BLOCKS_TRIED for cell in BLOCKS[block]):
         for seed in SEEDS:
-            stem = cell.stem(seed)
-            model_path = options.results / f"{stem}.keras"
-            path = options.results / f"{stem}-corruptions.json"
+            name = cell.name(seed)
+            model_path = options.results / f"{name}.keras"
+            path = options.results / f"{name}-corruptions.json"
             # Without its JSON a run is not finished.
-            finished = (options.results / f"{stem}.json").exists()
+            finished = (options.results / f"{name}.json").exists()
             if path.exists() or not finished or not model_path.exists():
                 continue
             if cell.dataset not in splits:

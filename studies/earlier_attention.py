@@ -1,10 +1,10 @@
 """What earlier runs on Fashion-MNIST say about how fast attention learns.
 
-    python -m studies.earlier_attention --results FOLDER
+    python -m studies.earlier_attention
 
-Reads the results of pathways networks that were there before this study and writes
-`runs-new/earlier_attention.json`: means over seeds of training loss, gradient norm at
-the stem and test accuracy, for networks that differ in their mixing weights alone.
+Reads the runs of pathways networks that were there before this study and writes
+`runs-new/earlier_attention.json`: means over seeds of training loss, gradient at the
+stem and test accuracy, for networks that differ in their mixing weights alone.
 """
 
 from __future__ import annotations
@@ -21,23 +21,25 @@ from studies.markdown import table
 
 HERE = pathlib.Path(__file__).parent
 NAME = "earlier_attention.json"
-_STEM = "fashion_mnist-gradattn_pathways-modern-{tag}-seed{seed}.json"
 _SEEDS = (1, 2, 42)
-# Name in the table -> tag of the results. Within a group only the weights differ.
+_NARROW = "stage_blocks=2-2-2-2,stage_filters=16-32-64-128"
+_FEW = "modern,ema_momentum=0.99,stem=imagenet,epochs=30,limit=5000"
+_ALL = "modern,stem=imagenet,epochs=10"
+# Name in the table -> folder of the results. Within a group only the weights differ.
 GROUPS: dict[str, dict[str, str]] = {
     "5,000 images, average start": {
-        "fixed": "depth18-normalized-prior-older1",
-        "static": "depth18-normalized-static-older1",
-        "attention": "depth18-normalized-older1",
+        "equal": f"gradattn_pathways,mixing=equal,{_NARROW}/{_FEW}",
+        "static": f"gradattn_pathways,mixing=static,{_NARROW}/{_FEW}",
+        "attention": f"gradattn_pathways,{_NARROW}/{_FEW}",
     },
     "5,000 images, residual start": {
-        "fixed": "depth18-prior",
-        "static": "depth18-static",
-        "attention": "depth18-attention",
+        "fixed": f"gradattn_pathways,mixing=prior,{_NARROW},start=residual/{_FEW}",
+        "static": f"gradattn_pathways,mixing=static,{_NARROW},start=residual/{_FEW}",
+        "attention": f"gradattn_pathways,{_NARROW},start=residual/{_FEW}",
     },
     "49,000 images, residual start": {
-        "static": "imagenet_stem-static",
-        "attention": "imagenet_stem",
+        "static": f"gradattn_pathways,mixing=static,start=residual/{_ALL}",
+        "attention": f"gradattn_pathways,start=residual/{_ALL}",
     },
 }
 
@@ -46,12 +48,12 @@ def summarize(folder: pathlib.Path) -> list[dict[str, Any]]:
     """One entry for each kind of weights of each group.
 
     Args:
-        folder: With the results.
+        folder: With the runs of the data set.
     """
     entries = []
-    for group, tags in GROUPS.items():
-        for weights, tag in tags.items():
-            paths = [folder / _STEM.format(tag=tag, seed=seed) for seed in _SEEDS]
+    for group, names in GROUPS.items():
+        for weights, name in names.items():
+            paths = [folder / name / f"seed{seed}.json" for seed in _SEEDS]
             runs = [
                 json.loads(path.read_text(encoding="utf-8"))
                 for path in paths
@@ -66,9 +68,9 @@ def _entry(runs: list[dict[str, Any]]) -> dict[str, Any]:
     frozen = [run["pathways"].get("frozen_top1") for run in runs]
     return {
         "seeds": [run["configuration"]["seed"] for run in runs],
-        "loss_epoch_1": _mean([run["history"][0]["loss"] for run in runs]),
-        "loss_epoch_5": _mean([run["history"][4]["loss"] for run in runs]),
-        "loss_last": _mean([run["history"][-1]["loss"] for run in runs]),
+        "loss_epoch_1": _mean([run["history"]["loss"][0] for run in runs]),
+        "loss_epoch_5": _mean([run["history"]["loss"][4] for run in runs]),
+        "loss_last": _mean([run["history"]["loss"][-1] for run in runs]),
         "stem_gradient_epoch_5": _mean([_stem_gradient(run, 5) for run in runs]),
         "test_top1": _mean([run["metrics"]["top1"] for run in runs]),
         "frozen_top1": None if None in frozen else _mean(frozen),
@@ -76,8 +78,10 @@ def _entry(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _stem_gradient(run: dict[str, Any], epoch: int) -> float:
-    windows = run["gradients"]["training"]["windows"]
-    return _mean([w["norm"]["stem"] for w in windows if w["epoch"] == epoch])
+    """RMS of the stem's gradient in the last window of an epoch."""
+    training = run["gradients"]["training"]
+    last_step = run["history"]["steps"][epoch - 1]
+    return float(training["rms"]["stem"][training["step"].index(last_step)])
 
 
 def _mean(values: list[float]) -> float:
@@ -95,14 +99,14 @@ def earlier_section(folder: pathlib.Path) -> str:
             f"{entry['loss_epoch_1']:.3f}",
             f"{entry['loss_epoch_5']:.3f}",
             f"{entry['loss_last']:.3f}",
-            f"{entry['stem_gradient_epoch_5']:.3f}",
+            f"{1000 * entry['stem_gradient_epoch_5']:.2f}",
             f"{100 * entry['test_top1']:.2f}",
             "" if entry["frozen_top1"] is None else f"{100 * entry['frozen_top1']:.2f}",
         )
         for entry in json.loads(path.read_text(encoding="utf-8"))
     ]
     header = ("Weights (seeds)", "Loss, epoch 1", "Epoch 5", "Last epoch")
-    more = ("Stem's gradient", "Test, %", "Weights frozen, %")
+    more = ("Stem's gradient, RMS x 1000", "Test, %", "Weights frozen, %")
     return "\n\n".join(
         (
             "## Earlier runs: Fashion-MNIST",
@@ -117,7 +121,9 @@ def earlier_section(folder: pathlib.Path) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Write the summary."""
     parser = argparse.ArgumentParser(prog="python -m studies.earlier_attention")
-    parser.add_argument("--results", required=True, type=pathlib.Path)
+    parser.add_argument(
+        "--results", type=pathlib.Path, default=HERE / "runs" / "fashion_mnist"
+    )
     parser.add_argument("--output", type=pathlib.Path, default=HERE / "runs-new" / NAME)
     options = parser.parse_args(arguments)
     content = json.dumps(summarize(options.results), indent=1)

@@ -40,7 +40,7 @@ def read_runs(folder: pathlib.Path) -> Runs:
         cell: {
             seed: json.loads(path.read_text(encoding="utf-8"))
             for seed in SEEDS
-            if (path := folder / f"{cell.stem(seed)}.json").exists()
+            if (path := folder / f"{cell.name(seed)}.json").exists()
         }
         for cells in BLOCKS.values()
         for cell in cells
@@ -126,7 +126,7 @@ def _cells_table(runs: Runs, block: str) -> str:
         if not cell.block.startswith(block):
             continue
         found = list(by_seed.values())
-        best = [max(e["val_accuracy"] for e in run["history"]) for run in found]
+        best = [max(run["history"]["val_accuracy"]) for run in found]
         rows.append(
             (
                 cell.network,
@@ -134,7 +134,7 @@ def _cells_table(runs: Runs, block: str) -> str:
                 f"{len(found)} of {len(SEEDS)}",
                 _mean([100 * run["metrics"]["top1"] for run in found]),
                 _mean([100 * value for value in best]),
-                _mean([run["history"][-1]["loss"] for run in found], 3),
+                _mean([run["history"]["loss"][-1] for run in found], 3),
                 f"{found[0]['parameters']:,}" if found else "",
             )
         )
@@ -175,7 +175,7 @@ def _frozen_table(runs: Runs) -> str:
     rows = []
     for cell, by_seed in runs.items():
         for seed, run in by_seed.items():
-            frozen = (run["pathways"] or {}).get("frozen_top1")
+            frozen = run.get("pathways", {}).get("frozen_top1")
             if frozen is None:
                 continue
             moved = np.concatenate(list(run["pathways"]["movement"].values()))

@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--results", required=True)
     options = parser.parse_args(arguments)
     register()
-    cells = {cell.stem(seed): (cell, seed) for cell, seed in runs()}
+    cells = {cell.name(seed): (cell, seed) for cell, seed in runs()}
     cell, seed = cells[options.name]
     run(
         cell.dataset,
@@ -30,7 +30,6 @@ def main(arguments: list[str] | None = None) -> int:
         max_epochs=cell.epochs,
         limit=cell.limit,
         model_options=cell.model_options,
-        tag=cell.label,
         # Corruptions and early exits are tried on the trained networks.
         save_model=True,
         pictures=False,

@@ -54,27 +54,29 @@ def _work(core, waiting, lock, options) -> None:
 
 
 def _run(core: int, cell: Cell, seed: int, options: argparse.Namespace) -> None:
-    stem = cell.stem(seed)
-    if (options.results / f"{stem}.json").exists():
+    name = cell.name(seed)
+    if (options.results / f"{name}.json").exists():
         return
     start = time.monotonic()
-    _tell(f"start    {stem} on core {core}")
-    command = _command(core, stem, options)
+    _tell(f"start    {name} on core {core}")
+    command = _command(core, name, options)
     environment = {**os.environ, **_ONE_THREAD}
-    with open(options.results / f"{stem}.log", "a", encoding="utf-8") as log:
+    log_path = options.results / f"{name}.log"
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    with open(log_path, "a", encoding="utf-8") as log:
         code = subprocess.run(
             command, stdout=log, stderr=log, env=environment, check=False
         ).returncode
     minutes = (time.monotonic() - start) / 60
     told = "finished" if code == 0 else f"FAILED ({code})"
-    _tell(f"{told} {stem} after {minutes:.1f} minutes")
+    _tell(f"{told} {name} after {minutes:.1f} minutes")
 
 
-def _command(core: int, stem: str, options: argparse.Namespace) -> list[str]:
+def _command(core: int, name: str, options: argparse.Namespace) -> list[str]:
     # Whoever else works on the machine comes first.
     command = [*_idle(), "taskset", "-c", str(core), sys.executable]
     command += ["-m", "studies.one_run", "--data-dir", options.data_dir]
-    return [*command, "--results", str(options.results), stem]
+    return [*command, "--results", str(options.results), name]
 
 
 def _idle() -> list[str]:

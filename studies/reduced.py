@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from keras_gradattn import datasets
+from keras_gradattn import datasets, paper, training
 from keras_gradattn.datasets import (
     SPECS,
     Augmentation,
@@ -13,7 +13,7 @@ from keras_gradattn.datasets import (
     DatasetSplits,
     loading,
 )
-from keras_gradattn.training.recipes import RECIPES, Recipe
+from keras_gradattn.training import Recipe
 from studies.conditions import CONDITIONS
 
 TINY_IMAGENET_32 = dataclasses.replace(
@@ -73,4 +73,4 @@ def load(name: str, **options: Any) -> DatasetSplits:
 
 def recipe(name: str) -> Recipe:
     """A recipe of the study or of the package."""
-    return {**RECIPES, **RECIPES_OF_STUDY}[name]
+    return {**training.RECIPES, **paper.RECIPES, **RECIPES_OF_STUDY}[name]

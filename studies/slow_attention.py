@@ -21,7 +21,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_gradattn import GradientNorms, datasets, pathway_weights
+from keras_gradattn import GradientNorms, datasets, depth_weights
 from keras_gradattn.layers import DepthMixing
 from keras_gradattn.training import build_model, build_optimizer
 from keras_gradattn.training._seeding import seed_libraries
@@ -61,7 +61,7 @@ class Variant:
 
 
 _ATTENTION, _EQUAL, _STATIC = (
-    {"weights": weights} for weights in ("attention", "equal", "static")
+    {"mixing": mixing} for mixing in ("attention", "equal", "static")
 )
 VARIANTS = (
     Variant("attention", options=_ATTENTION),
@@ -74,8 +74,6 @@ VARIANTS = (
     Variant("attention-seed2", seed=2, options=_ATTENTION),
     Variant("equal-seed2", seed=2, options=_EQUAL),
     Variant("attention-no-decay", options=_ATTENTION, decay_of_query=False),
-    Variant("attention-cap1", options=_ATTENTION | {"logit_cap": 1.0}),
-    Variant("attention-learned", options=_ATTENTION | {"query": "learned"}),
 )
 
 
@@ -142,11 +140,11 @@ class Mixing(keras.callbacks.Callback):
         return {"norms": norms}
 
     def _weights(self) -> dict[str, Any]:
-        found = pathway_weights(self.model, self._images)
+        found = depth_weights(self.model, self._images)
         content = {}
         # The last row is the head, which has one source.
         for block, values in zip(
-            found.blocks, np.moveaxis(found.values, 1, 0), strict=True
+            found.targets, np.moveaxis(found.values, 1, 0), strict=True
         ):
             values = values[..., ~np.isnan(values).any((0, 1))]
             if values.shape[-1] < 2:
@@ -231,7 +229,7 @@ def train(variant: Variant, splits: datasets.DatasetSplits) -> dict[str, Any]:
 
 def _group(variable: keras.Variable) -> str:
     if "_mixing/" in variable.path:
-        return "query" if "query" in variable.path else "prior_bias"
+        return "query" if "query" in variable.path else "bias"
     if "_from_" in variable.path:
         return f"{variable.path.split('_from_')[0]} alignment"
     return variable.path.split("_")[0].split("/")[0]

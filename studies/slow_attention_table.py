@@ -19,8 +19,6 @@ _NAMES = {
     "attention-detached": "attention, gradient of query and key stopped",
     "attention-late": "attention, from half of the training on",
     "attention-no-decay": "attention, query weights do not decay",
-    "attention-cap1": "attention, logits capped at 1",
-    "attention-learned": "attention, learned query",
     "attention-seed2": "attention, seed 2",
     "equal-seed2": "equal, seed 2",
 }

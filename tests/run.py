@@ -22,12 +22,14 @@ TWO_WORKERS = ("-n", "2", "--dist", "worksteal")
 OF_THE_BACKEND = ("-m", "not any_backend")
 
 
-def run(backend: str, arguments: list[str]) -> dict[str, int]:
+def run(
+    backend: str, arguments: list[str], python: str = sys.executable
+) -> dict[str, int]:
     """Run pytest under one backend and count the outcomes it closes with."""
     print(f"=== {backend} ===", flush=True)
     started = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", *arguments],
+        [python, "-m", "pytest", *arguments],
         cwd=ROOT,
         env=os.environ | {"KERAS_BACKEND": backend},
         stdout=subprocess.PIPE,

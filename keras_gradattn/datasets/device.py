@@ -17,7 +17,6 @@ import numpy as np
 from keras_gradattn.datasets.augmentation import Augmenter
 from keras_gradattn.datasets.loading import Split
 from keras_gradattn.datasets.pipeline import BatchSource, Epochs, PyBatches
-from keras_gradattn.datasets.pixels import released_pixel_table
 from keras_gradattn.datasets.specs import Augmentation, DatasetSpec
 
 
@@ -31,8 +30,7 @@ class ImagesOnDevice(keras.layers.Layer):
         spec: Description of the data set.
         augmentation: Table that takes the place of the data set's own; an empty one
             switches augmentation off. Used in training only.
-        pixels: `"released"` breaks training pixels as the published code does, on
-            the data sets where it does.
+        levels: As for `batches`.
         **kwargs: `name` as in `keras.layers.Layer`.
 
     Input: dictionary of `"rows"`, integers (batch,), and `"numbers"`, uniform random
@@ -54,7 +52,7 @@ class ImagesOnDevice(keras.layers.Layer):
         spec: DatasetSpec,
         *,
         augmentation: Sequence[Augmentation] | None = None,
-        pixels: str = "correct",
+        levels: np.ndarray | None = None,
         **kwargs: Any,
     ):
         # Levels are integers up to 255 and random numbers decide about whole pixels:
@@ -63,7 +61,7 @@ class ImagesOnDevice(keras.layers.Layer):
         entries = spec.augmentation if augmentation is None else tuple(augmentation)
         self._augmenter = Augmenter(entries)
         self._spec = spec
-        self._broken = pixels == "released" and spec.released_pixels_broken
+        self._levels = levels
         self.images = keras.Variable(
             images, dtype="uint8", trainable=False, autocast=False, name="images"
         )
@@ -78,8 +76,8 @@ class ImagesOnDevice(keras.layers.Layer):
         ops = keras.ops
         images = ops.take(ops.convert_to_tensor(self.images), inputs["rows"], axis=0)
         if training:
-            if self._broken:
-                images = self._break(images)
+            if self._levels is not None:
+                images = self._replace_levels(images, self._levels)
             images, _ = self._augmenter(images, None, inputs["numbers"], ops)
         images = ops.cast(images, "float32")
         mean = 255 * np.array(self._spec.mean, "float32")
@@ -87,12 +85,11 @@ class ImagesOnDevice(keras.layers.Layer):
         # One grey channel is repeated by the subtraction.
         return (images - ops.convert_to_tensor(mean)) * ops.convert_to_tensor(scale)
 
-    def _break(self, images: Any) -> Any:
-        table = released_pixel_table(self._spec.mean, self._spec.std)
-        channels = table.shape[1]
+    def _replace_levels(self, images: Any, levels: np.ndarray) -> Any:
+        channels = levels.shape[1]
         place = keras.ops.cast(images, "int32") * channels
         place = place + keras.ops.arange(channels, dtype="int32")
-        return keras.ops.take(keras.ops.convert_to_tensor(table.ravel()), place)
+        return keras.ops.take(keras.ops.convert_to_tensor(levels.ravel()), place)
 
     def compute_output_shape(self, input_shape: dict[str, tuple]) -> tuple:
         return (input_shape["rows"][0], *self._spec.input_shape)
@@ -106,7 +103,7 @@ class DeviceFeed:
             images together must fit the device's memory.
         spec: Their description.
         augmentation: As for `batches`.
-        pixels: As for `batches`.
+        levels: As for `batches`.
 
     Example:
 
@@ -132,11 +129,11 @@ class DeviceFeed:
         spec: DatasetSpec,
         *,
         augmentation: Sequence[Augmentation] | None = None,
-        pixels: str = "correct",
+        levels: np.ndarray | None = None,
     ):
         self._spec = spec
         self._augmentation = augmentation
-        self._pixels = pixels
+        self._levels = levels
         counts = [len(split) for split in splits]
         starts = np.cumsum([0, *counts[:-1]]).tolist()
         self._first_row = {
@@ -146,7 +143,7 @@ class DeviceFeed:
             np.concatenate([split.images for split in splits]),
             spec,
             augmentation=augmentation,
-            pixels=pixels,
+            levels=levels,
             name="images_on_device",
         )
 
@@ -209,7 +206,7 @@ class DeviceFeed:
             training=training,
             seed=seed,
             augmentation=self._augmentation,
-            pixels=self._pixels,
+            levels=self._levels,
             one_hot=one_hot,
             drop_remainder=drop_remainder,
             replicas=replicas,

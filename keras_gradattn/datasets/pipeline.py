@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import os
 import threading
 from collections.abc import Iterable, Sequence
@@ -14,7 +13,7 @@ import numpy as np
 
 from keras_gradattn.datasets.augmentation import Augmenter
 from keras_gradattn.datasets.loading import Split, check_engine
-from keras_gradattn.datasets.pixels import break_pixels, normalize
+from keras_gradattn.datasets.pixels import normalize, replace_levels
 from keras_gradattn.datasets.specs import Augmentation, DatasetSpec
 
 # Streams of random numbers for one seed: order of images, augmentation.
@@ -31,7 +30,7 @@ def batches(
     seed: int = 0,
     engine: str = "auto",
     augmentation: Sequence[Augmentation] | None = None,
-    pixels: str = "correct",
+    levels: np.ndarray | None = None,
     initial_epoch: int = 0,
     one_hot: bool | None = None,
     drop_remainder: bool = False,
@@ -61,8 +60,8 @@ def batches(
             `DeviceFeed`.
         augmentation: Table that takes the place of the data set's own; an
             empty one switches augmentation off. Used in training only.
-        pixels: `"released"` gives the broken training pixels of the published
-            code on the data sets where it breaks them.
+        levels: uint8 array (256, channels): what each 8-bit level of a training
+            image is replaced by before the augmentation. Default: nothing is.
         initial_epoch: Epoch of the first pass, for a resumed run.
         one_hot: Whether labels are one-hot float32 instead of integers.
             Default: only where the augmentation mixes labels.
@@ -96,7 +95,7 @@ def batches(
         training=training,
         seed=seed,
         augmentation=augmentation,
-        pixels=pixels,
+        levels=levels,
         one_hot=one_hot,
         drop_remainder=drop_remainder,
         replicas=replicas,
@@ -125,7 +124,7 @@ class BatchSource:
         training: bool,
         seed: int,
         augmentation: Iterable[Augmentation] | None,
-        pixels: str,
+        levels: np.ndarray | None,
         one_hot: bool | None,
         drop_remainder: bool,
         replicas: int,
@@ -140,18 +139,14 @@ class BatchSource:
                 f"`batch_size` should be a multiple of replicas={replicas}. "
                 f"Received: batch_size={batch_size}"
             )
-        if pixels not in ("correct", "released"):
-            raise ValueError(
-                "`pixels` should be 'correct' or 'released'. "
-                f"Received: pixels={pixels!r}"
-            )
+        _check_levels(levels, split)
         entries = spec.augmentation if augmentation is None else tuple(augmentation)
         self._augmenter = Augmenter(entries if training else ())
         self._split = split
         self._spec = spec
         self._training = training
         self._seed = seed
-        self._broken = training and pixels == "released" and spec.released_pixels_broken
+        self._levels = levels if training else None
         self._one_hot = Augmenter(entries).mixes_labels if one_hot is None else one_hot
         if self._augmenter.mixes_labels and not self._one_hot:
             raise ValueError(
@@ -226,8 +221,8 @@ class BatchSource:
 
     def _pixels(self, images, labels, numbers):
         mean, std = self._spec.mean, self._spec.std
-        if self._broken:
-            images = break_pixels(images, mean, std)
+        if self._levels is not None:
+            images = replace_levels(images, self._levels)
         images, labels = self._augmenter(images, labels, numbers)
         return normalize(images, mean, std), labels
 
@@ -245,6 +240,17 @@ class BatchSource:
         if self._one_hot and labels.ndim == 1:
             return np.eye(self._spec.num_classes, dtype="float32")[labels]
         return labels.astype(self.label_dtype)
+
+
+def _check_levels(levels: np.ndarray | None, split: Split) -> None:
+    if levels is None:
+        return
+    wanted = (256, split.images.shape[-1])
+    if levels.shape != wanted or levels.dtype != np.uint8:
+        raise ValueError(
+            f"`levels` should be a uint8 array of shape {wanted}. "
+            f"Received: {levels.dtype} with shape {levels.shape}"
+        )
 
 
 class Epochs:
@@ -329,12 +335,6 @@ class PyBatches(keras.utils.PyDataset):
 
 def _tf_dataset(source: BatchSource, epochs: Epochs, workers: int):
     import tensorflow as tf
-
-    if keras.backend.backend() != "tensorflow":
-        # TensorFlow only prepares batches here: it must not claim the accelerator,
-        # unless it runs already, when it can no longer be told.
-        with contextlib.suppress(RuntimeError):
-            tf.config.set_visible_devices([], "GPU")
 
     def make_batch(epoch, index):
         images, labels = tf.numpy_function(

@@ -33,42 +33,14 @@ def normalize(
     return result.reshape(batch, height, width, len(mean))
 
 
-def released_pixel_table(mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """What the published training code makes of each 8-bit level.
-
-    It normalises, multiplies by 255 and casts to 8 bits: truncation toward
-    zero, then modulo 256. Dark pixels turn bright and the other way round.
-
-    Args:
-        mean: Mean of each channel, in units of 0 to 1.
-        std: Standard deviation of each channel, in units of 0 to 1.
-
-    Returns:
-        uint8 array (256, channels).
-
-    Example:
-
-    >>> released_pixel_table([0.2860], [0.3530])[[0, 60, 75, 165, 255], 0].tolist()
-    [50, 220, 5, 4, 3]
-    """
-    # In float32, step by step: a pixel on the edge of a level must fall the same way.
-    levels = np.arange(256, dtype="float32")[:, None] / np.float32(255)
-    normalized = (levels - np.asarray(mean, "float32")) / np.asarray(std, "float32")
-    return np.trunc(normalized * np.float32(255)).astype("int64").astype("uint8")
-
-
-def break_pixels(
-    images: np.ndarray, mean: Sequence[float], std: Sequence[float]
-) -> np.ndarray:
-    """Applies `released_pixel_table` to uint8 images.
+def replace_levels(images: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Looks every pixel up in a table of its channel.
 
     Args:
         images: uint8 array (batch, height, width, channels).
-        mean: Mean of each channel, in units of 0 to 1.
-        std: Standard deviation of each channel, in units of 0 to 1.
+        levels: uint8 array (256, channels), what each 8-bit level becomes.
 
     Returns:
-        uint8 array of the same shape.
+        uint8 array of the same shape as `images`.
     """
-    table = released_pixel_table(mean, std)
-    return table[images, np.arange(images.shape[-1])]
+    return levels[images, np.arange(images.shape[-1])]

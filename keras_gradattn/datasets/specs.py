@@ -111,8 +111,6 @@ class DatasetSpec:
         how_to_get: The one command or page that gets the data.
         source_channels: Channels of the stored images.
         multi_label: Whether an image has any number of labels.
-        released_pixels_broken: Whether the published code breaks the training
-            pixels of this data set (see `keras_gradattn.datasets.pixels`).
     """
 
     name: str
@@ -131,7 +129,6 @@ class DatasetSpec:
     how_to_get: str
     source_channels: int
     multi_label: bool = False
-    released_pixels_broken: bool = False
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -212,7 +209,6 @@ _ALL = (
             "Krizhevsky (2009), Learning multiple layers of features from tiny images"
         ),
         how_to_get=_prepare("cifar10"),
-        released_pixels_broken=True,
     ),
     DatasetSpec(
         name="svhn",
@@ -268,7 +264,6 @@ _ALL = (
             "machine learning algorithms. arXiv:1708.07747"
         ),
         how_to_get=_prepare("fashion_mnist"),
-        released_pixels_broken=True,
     ),
     DatasetSpec(
         name="tissuemnist",

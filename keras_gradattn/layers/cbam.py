@@ -5,12 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_gradattn.layers.arguments import (
+from keras_gradattn.layers._arguments import (
     check_positive_integers,
     checked_data_format,
 )
-from keras_gradattn.layers.convolution import SymmetricConv2D
 from keras_gradattn.layers.squeeze_excite import bias_free_linear
+from keras_gradattn.layers.symmetric_conv2d import SymmetricConv2D
 
 
 @keras.saving.register_keras_serializable(package="keras_gradattn")

@@ -2,86 +2,65 @@
 
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_gradattn.layers.arguments import (
+from keras_gradattn.layers._arguments import (
+    check_mixing,
     check_positive_integers,
     checked_data_format,
     is_positive_integer,
 )
-from keras_gradattn.layers.average_pooling import average_pool
+from keras_gradattn.layers._average_pooling import average_pool
+from keras_gradattn.layers._depth_descriptor import DepthDescriptor
+from keras_gradattn.layers._saved_by_0_1 import is_of_0_1, layer_config
 from keras_gradattn.layers.batch_normalization import BatchNormalization
-from keras_gradattn.layers.convolution import SymmetricConv2D
-from keras_gradattn.layers.depth_descriptor import DepthDescriptor, unit_rms
 from keras_gradattn.layers.linear import Linear, full_precision
+from keras_gradattn.layers.symmetric_conv2d import SymmetricConv2D
 
-WEIGHTS = ("attention", "static", "prior", "equal")
-QUERIES = ("map", "pixels", "learned")
-GATES = ("softmax", "sigmoid")
-# Beside any other logit nothing; unlike infinity it can be subtracted from itself.
-_NEVER = -1e9
+STARTS = ("average", "residual")
 
 
 @keras.saving.register_keras_serializable(package="keras_gradattn")
 class DepthMixing(keras.layers.Layer):
     """Sum feature maps of several depths with weights that depend on the image.
 
-    For each head g, a group of channels, and sources `h_1 .. h_n`:
+    For each group g of channels and maps `h_1 .. h_n`:
 
         x_g = P sum_i a_gi align(h_i)_g
-        a_g = softmax_i(log p_i + b_gi + q_g . k_gi / sqrt(channels / heads))
+        a_g = softmax_i(b_gi + q_g . k_gi / sqrt(channels / channel_groups))
         q = W d(h_n) + v,    k_i = d(align(h_i))
 
-    `d` is the map's average over positions divided by its RMS over channels, `p_i` the
-    prior, `b`, `W` and `v` are learned and start at zero, and `P = sum_i p_i`. At the
-    start `a_gi = p_i / P` whatever the image, so the layer computes exactly
-    `sum_i p_i align(h_i)`: with the default prior of ones the residual sum, which a
-    softmax average alone would divide by n. Afterwards every weight is learned and
-    follows the image, while their sum stays `P` (or one, with `normalized=True`).
+    `d` is the map's average over positions divided by its RMS over channels; `b`, `W`
+    and `v` are learned and start at zero. So `a_gi = 1 / n` at the start, whatever the
+    image. `P` is 1 for an average of the maps and `n` for their sum, which is what a
+    residual network computes; afterwards the weights follow the image, and their sum
+    stays `P`.
 
     The last map is the current one: it asks, and the others are brought to its size and
     channels where they differ, by average pooling, a 1x1 convolution and batch
-    normalisation.
+    normalisation (the shortcut of ResNet-D, He et al. 2019, section 4.1).
 
-    Not from the GradAttn paper. Relatives: MRLA (Fang et al. 2023, cross-layer
-    attention beside the residual sum), Attention Residuals (Kimi Team 2026, a softmax
-    over previous outputs with a learned query and RMS-normalised keys), DenseFormer
-    (Pagliardini et al. 2024, learned weights that do not see the input),
-    hyper-connections (Zhu et al. 2025).
+    Not from the GradAttn paper. Queries, keys and the scale are those of scaled
+    dot-product attention (Vaswani et al. 2017, equation 1), over depths in place of
+    positions; `d` ends in RMSNorm (Zhang & Sennrich 2019, equation 4). Relatives: MRLA
+    (Fang et al. 2023, cross-layer attention beside the residual sum), Attention
+    Residuals (Kimi Team 2026, a softmax over previous outputs with a learned query and
+    RMS-normalised keys), DenseFormer (Pagliardini et al. 2024, learned weights that do
+    not see the input), hyper-connections (Zhu et al. 2025).
 
     Args:
-        heads: Groups of channels with weights of their own; must divide the channels.
-            Defaults to 4.
-        weights: `"attention"` (the default), `"static"` (`a = softmax(log p + b)`:
-            learned, the same for every image), `"prior"` (`a_gi = p_i / P`) or
-            `"equal"` (`a_gi = 1 / n`); the last two learn nothing.
-        query: What asks. `"map"` (the default): the current map's descriptor, as
-            above. `"pixels"`: `q = W h_n + v` at each position, with `h_n` divided by
-            its RMS over channels there, so that each position has weights of its own.
-            `"learned"`: `q = v` alone, as in Attention Residuals.
-        gate: `"softmax"` (the default) or `"sigmoid"`: `a_gi = p_i / P * 2 sigmoid(b_gi
-            + q_g . k_gi / sqrt(channels / heads))`, where sources do not compete and
-            the weights' sum is free. It starts at the same weights.
-        top_k: Only the `top_k` largest logits of each head take part in the softmax,
-            those that tie with the last included. `None` (the default) is all.
-        logit_cap: Bound `c` of what is learned of a logit `l = b + q.k / ...`, which
-            becomes `c tanh(l / c)` (Gemma Team 2024, arXiv:2408.00118, section 2), so
-            that no source is ever shut off. `None` (the default) bounds nothing.
-        normalized: Whether to leave `P` out: `x` is then a weighted average of the maps
-            and no larger than they are. Defaults to `False`.
-        source_dropout: Rate at which, in training, a source is left out for an image:
-            the softmax is taken over the others, sigmoids are divided by `1 - rate`.
-            Where every source would go all stay. Stochastic depth (Huang et al. 2016)
-            on every path. Defaults to 0.
-        seed: Seed of `source_dropout`. `None` (the default) draws one.
-        prior: Weight of each source at the start, positive numbers. `None` (the
-            default) is one each.
-        pool_sizes: Window and stride that bring each map to the last one's size; `None`
-            (the default) takes them from the sizes, which then must be known.
+        channel_groups: Groups of channels with weights of their own; must divide the
+            channels. Defaults to 4.
+        mixing: What weighs the maps: `"attention"` (the default), or a control whose
+            weights do not depend on the image: `"static"` (`a = softmax(b)`, learned)
+            or `"equal"` (`a_gi = 1 / n`, nothing is learned).
+        start: `"average"` (the default, `P = 1`) or `"residual"` (`P = n`).
+        pool_sizes: Window and stride that bring each map to the last one's size, pixels;
+            `None` (the default) takes them from the sizes, which then must be known.
         data_format: `"channels_last"` or `"channels_first"`; `None` (the default) is
             Keras' global setting.
         **kwargs: Base layer arguments such as `name` and `dtype`. Weights are computed
@@ -90,10 +69,9 @@ class DepthMixing(keras.layers.Layer):
     Returns:
         As a layer: a list of maps `(batch, height, width, channels)`, each of any size
         and channels, to the shape of the last; with `return_weights=True` in the call
-        also `a`, `(batch, heads, maps)`, whose rows sum to one (of sigmoid
-        gates: at the start), averaged over positions. `descriptors=[...]` in
-        the call, `(batch, channels)` per map, spares averaging maps again that other
-        layers mix as well.
+        also `a`, `(batch, channel_groups, maps)`, whose rows sum to one.
+        `descriptors=[...]` in the call, `d` of each map, `(batch, channels)`, spares
+        averaging maps again that other layers mix as well.
 
     Raises:
         ValueError: If an argument is out of range, or the maps do not fit it.
@@ -101,54 +79,65 @@ class DepthMixing(keras.layers.Layer):
     Example:
 
     >>> maps = [keras.Input((32, 32, 16)), keras.Input((16, 16, 64))]
-    >>> keras_gradattn.layers.DepthMixing(heads=4)(maps).shape
+    >>> keras_gradattn.layers.DepthMixing(channel_groups=4)(maps).shape
     (None, 16, 16, 64)
     """
 
     def __init__(
         self,
-        heads: int = 4,
+        channel_groups: int = 4,
         *,
-        weights: str = "attention",
-        query: str = "map",
-        gate: str = "softmax",
-        top_k: int | None = None,
-        logit_cap: float | None = None,
-        normalized: bool = False,
-        source_dropout: float = 0.0,
-        seed: int | None = None,
-        prior: Sequence[float] | None = None,
+        mixing: str = "attention",
+        start: str = "average",
         pool_sizes: Sequence[int] | None = None,
         data_format: str | None = None,
         **kwargs: Any,
-    ):
+    ) -> None:
         super().__init__(**kwargs)
-        check_positive_integers(heads=heads)
-        check_mixing(weights, query, gate, top_k, logit_cap, source_dropout)
-        self.heads = int(heads)
-        self.mixing_weights = weights
-        self.query_of = query
-        self.gate = gate
-        self.top_k = top_k
-        self.logit_cap = None if logit_cap is None else float(logit_cap)
-        self.normalized = bool(normalized)
-        self.source_dropout = float(source_dropout)
-        self.seed = seed
-        if self.source_dropout:
-            self.seed_generator = keras.random.SeedGenerator(seed)
-        self.prior = _checked_prior(prior)
+        check_positive_integers(channel_groups=channel_groups)
+        check_mixing(mixing)
+        check_start(start)
+        self.channel_groups = int(channel_groups)
+        self.mixing = mixing
+        self.start = start
         self.pool_sizes = _checked_pool_sizes(pool_sizes)
         self.data_format = checked_data_format(data_format)
-        self.alignments = []
+        self.alignments: list[Any] = []
+        # What each map weighs at the start where that is not one: `log` of it is added
+        # to the logits, and `P` of a sum is their sum.
+        self._start_weights: tuple[float, ...] | None = None
+
+    @classmethod
+    def starting_at(
+        cls, start_weights: Sequence[float] | None, **arguments: Any
+    ) -> Self:
+        """A layer whose maps do not weigh the same at the start.
+
+        Args:
+            start_weights: One positive number per map; `None` is one each.
+            **arguments: Those of the constructor.
+
+        Returns:
+            A new layer, not built.
+        """
+        layer = cls(**arguments)
+        layer._start_at(start_weights)
+        return layer
+
+    def _start_at(self, weights: Sequence[float] | None) -> None:
+        if weights is not None:
+            self._start_weights = tuple(float(weight) for weight in weights)
 
     # === Building ===
 
-    def build(self, maps_shape, descriptors_shape=None):
+    def build(self, maps_shape: Any, descriptors_shape: Any = None) -> None:
         shapes = self._checked_shapes(maps_shape)
         channels = shapes[-1][self._channel_axis]
-        check_mixing_heads(channels, self.heads)
-        for name in ("prior", "pool_sizes"):
-            given = getattr(self, name)
+        check_channel_groups(channels, self.channel_groups)
+        for name, given in (
+            ("pool_sizes", self.pool_sizes),
+            ("start_weights", self._start_weights),
+        ):
             if given is not None and len(given) != len(shapes):
                 raise ValueError(
                     f"`{name}` must have one entry for each of the {len(shapes)} maps. "
@@ -162,42 +151,33 @@ class DepthMixing(keras.layers.Layer):
             )
         ]
         wide = full_precision(self.dtype_policy)
-        if self.mixing_weights in ("attention", "static"):
-            self.prior_bias = self.add_weight(
-                name="prior_bias",
-                shape=(self.heads, len(shapes)),
+        if self.mixing != "equal":
+            self.bias = self.add_weight(
+                name="bias",
+                shape=(self.channel_groups, len(shapes)),
                 initializer="zeros",
                 dtype=wide.variable_dtype,
                 # In 16 bits small differences of large logits would be lost.
                 autocast=False,
             )
-        if self.mixing_weights == "attention":
+        if self.mixing == "attention":
             self.descriptor = DepthDescriptor(
                 self.data_format, dtype=self.dtype_policy, name="descriptor"
             )
             # Built even where it is not called: Keras traces a model with an unbuilt
             # layer anew at every `train_on_batch`.
             self.descriptor.build(shapes[-1])
-            if self.query_of == "learned":
-                self.query_vector = self.add_weight(
-                    name="query",
-                    shape=(channels,),
-                    initializer="zeros",
-                    dtype=wide.variable_dtype,
-                    autocast=False,
-                )
-            else:
-                self.query = Linear(
-                    channels,
-                    kernel_initializer="zeros",
-                    bias_initializer="zeros",
-                    dtype=wide,
-                    name="query",
-                )
-                self.query.build((None, channels))
+            self.query = Linear(
+                channels,
+                kernel_initializer="zeros",
+                bias_initializer="zeros",
+                dtype=wide,
+                name="query",
+            )
+            self.query.build((None, channels))
         self.built = True
 
-    def _checked_shapes(self, shapes):
+    def _checked_shapes(self, shapes: Any) -> list[tuple[int | None, ...]]:
         if not shapes or not all(isinstance(s, list | tuple) for s in shapes):
             raise ValueError(
                 "`DepthMixing` takes a non-empty list of feature maps. "
@@ -214,15 +194,15 @@ class DepthMixing(keras.layers.Layer):
     def _channel_axis(self) -> int:
         return 3 if self.data_format == "channels_last" else 1
 
-    def _size(self, shape):
+    def _size(self, shape: Any) -> Any:
         return shape[1:3] if self.data_format == "channels_last" else shape[2:4]
 
-    def _pool_size(self, shape, shapes):
+    def _pool_size(self, shape: Any, shapes: list[Any]) -> int:
         """Window that brings a map to the last one's size, where that is known."""
         size, target = self._size(shape), self._size(shapes[-1])
         if (
             size == target
-            and shape[self._channel_axis] == (shapes[-1][self._channel_axis])
+            and shape[self._channel_axis] == shapes[-1][self._channel_axis]
         ):
             # Unknown sizes included: maps of the same kind are taken to be alike.
             return 1
@@ -238,9 +218,9 @@ class DepthMixing(keras.layers.Layer):
                 "Average pooling by a whole number of pixels must bring every map to "
                 f"the size of the last, rounded up. Received: input_shape={shapes}"
             )
-        return window
+        return int(window)
 
-    def _alignment(self, index, shape, pool_size, channels):
+    def _alignment(self, index: int, shape: Any, pool_size: int, channels: int) -> Any:
         if pool_size == 1 and shape[self._channel_axis] == channels:
             return None
         alignment = _Alignment(
@@ -255,59 +235,43 @@ class DepthMixing(keras.layers.Layer):
 
     # === Computing ===
 
-    def call(self, maps, descriptors=None, training=None, return_weights=False):
+    def call(
+        self,
+        maps: Sequence[Any],
+        descriptors: Sequence[Any] | None = None,
+        training: bool | None = None,
+        return_weights: bool = False,
+    ) -> Any:
         maps = [
             source if alignment is None else alignment(source, training=training)
             for source, alignment in zip(maps, self.alignments, strict=True)
         ]
-        weights = self._weights(maps, descriptors, training)
+        weights = self._weights_of(maps, descriptors)
         mixed = self._weighted_sum(maps, weights)
         if not return_weights:
             return mixed
-        if len(weights.shape) == 5:
-            weights = ops.mean(weights, axis=(2, 3))
-        # Of one image or for all: `(batch, maps, heads)` either way.
-        shape = (ops.shape(maps[0])[0], len(maps), self.heads)
+        # Of one image or for all: `(batch, maps, channel_groups)` either way.
+        shape = (ops.shape(maps[0])[0], len(maps), self.channel_groups)
         return mixed, ops.transpose(ops.broadcast_to(weights, shape), (0, 2, 1))
 
-    def _weights(self, maps, descriptors, training):
-        """Weight of every source, `(batch or 1, maps[, height, width], heads)`."""
+    def _weights_of(self, maps: list[Any], descriptors: Sequence[Any] | None) -> Any:
+        """Weight of every map, `(batch or 1, maps, channel_groups)`."""
         wide = full_precision(self.dtype_policy).compute_dtype
         count = len(maps)
-        if count == 1:
-            return ops.ones((1, 1, self.heads), dtype=wide)
-        prior = self._prior_of(count)
-        if self.mixing_weights in ("prior", "equal"):
-            logits = ops.zeros((1, count, self.heads), dtype=wide)
-        else:
-            logits = ops.transpose(self.prior_bias)[None]
-        if self.mixing_weights == "attention":
-            products = self._products(maps, descriptors, wide)
-            if len(products.shape) == 5:
-                logits = logits[:, :, None, None]
-            logits = logits + products
-        if self.logit_cap is not None:
-            logits = self.logit_cap * ops.tanh(logits / self.logit_cap)
-        lead = (1, count, *[1] * (len(logits.shape) - 2))
-        kept = self._kept(maps, lead, training)
-        if self.mixing_weights != "equal" and self.gate == "sigmoid":
-            scale = ops.cast((2 * prior / prior.sum()).reshape(lead), wide)
-            weights = scale * ops.sigmoid(logits)
-            if kept is None:
-                return weights
-            return weights * ops.cast(kept, wide) / (1 - self.source_dropout)
-        if self.mixing_weights != "equal":
-            logits = logits + ops.cast(np.log(prior).reshape(lead), wide)
-        if kept is not None:
-            logits = ops.where(kept, logits, ops.cast(_NEVER, wide))
-        if self.top_k is not None and self.top_k < count:
-            least = ops.sort(ops.stop_gradient(logits), axis=1)[:, count - self.top_k]
-            chosen = logits >= ops.expand_dims(least, 1)
-            logits = ops.where(chosen, logits, ops.cast(_NEVER, wide))
+        if count == 1 or self.mixing == "equal":
+            return ops.full((1, count, self.channel_groups), 1 / count, dtype=wide)
+        logits = ops.transpose(self.bias)[None]
+        if self.mixing == "attention":
+            logits = logits + self._products(maps, descriptors, wide)
+        if self._start_weights is not None:
+            start = np.log(self._start_weights).reshape(1, count, 1)
+            logits = logits + ops.cast(start, wide)
         return ops.softmax(logits, axis=1)
 
-    def _products(self, maps, descriptors, wide):
-        """Query times key of every source, `(batch, maps[, height, width], heads)`."""
+    def _products(
+        self, maps: list[Any], descriptors: Sequence[Any] | None, wide: str
+    ) -> Any:
+        """Query times key of every map, `(batch, maps, channel_groups)`."""
         count = len(maps)
         if descriptors is None:
             descriptors = [self.descriptor(source) for source in maps]
@@ -316,78 +280,24 @@ class DepthMixing(keras.layers.Layer):
         # All keys at once: PyTorch pays for every single operation.
         keys = ops.stack(descriptors, axis=1)
         channels = descriptors[-1].shape[-1]
-        per_head = channels // self.heads
-        if self.query_of == "pixels":
-            return self._products_by_pixel(maps[-1], keys, wide)
-        if self.query_of == "learned":
-            query = ops.reshape(self.query_vector, (1, 1, channels))
-        else:
-            query = ops.reshape(self.query(descriptors[-1]), (-1, 1, channels))
-        by_head = ops.reshape(keys * query, (-1, count, self.heads, per_head))
-        return ops.sum(by_head, axis=-1) * per_head**-0.5
+        per_group = channels // self.channel_groups
+        query = ops.reshape(self.query(descriptors[-1]), (-1, 1, channels))
+        shape = (-1, count, self.channel_groups, per_group)
+        return ops.sum(ops.reshape(keys * query, shape), axis=-1) * per_group**-0.5
 
-    def _products_by_pixel(self, current, keys, wide):
-        current = ops.cast(current, wide)
-        if self.data_format == "channels_first":
-            current = ops.transpose(current, (0, 2, 3, 1))
-        _, height, width, channels = ops.shape(current)
-        query = self.query(unit_rms(current))
-        per_head = channels // self.heads
-        query = ops.reshape(query, (-1, height * width, self.heads, per_head))
-        keys = ops.reshape(keys, (-1, keys.shape[1], self.heads, per_head))
-        products = ops.matmul(
-            ops.transpose(keys, (0, 2, 1, 3)), ops.transpose(query, (0, 2, 3, 1))
-        )  # (batch, heads, maps, positions)
-        products = ops.reshape(products, (-1, self.heads, keys.shape[1], height, width))
-        return ops.transpose(products, (0, 2, 3, 4, 1)) * per_head**-0.5
-
-    def _kept(self, maps, lead, training):
-        """Which sources an image keeps, or `None` for all of them."""
-        if not (training and self.source_dropout):
-            return None
-        shape = (ops.shape(maps[0])[0], *lead[1:])
-        drawn = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
-        kept = drawn >= self.source_dropout
-        return ops.logical_or(kept, ops.logical_not(ops.any(kept, 1, keepdims=True)))
-
-    def _prior_of(self, count: int) -> np.ndarray:
-        return np.ones(count) if self.prior is None else np.array(self.prior)
-
-    def bias_for(self, weights: np.ndarray) -> np.ndarray:
-        """The `prior_bias` at which static weights are these.
-
-        Args:
-            weights: `(heads, maps)`, none negative, rows that sum to one (of sigmoid
-                gates: any that their range of twice the prior's share holds).
-
-        Returns:
-            `(heads, maps)`.
-        """
-        prior = self._prior_of(weights.shape[-1])
-        if self.gate == "softmax":
-            # A softmax of logarithms gives back what sums to one.
-            least = np.finfo("float32").tiny
-            return np.log(np.maximum(weights, least)) - np.log(prior)
-        share = np.clip(weights * prior.sum() / (2 * prior), 1e-7, 1 - 1e-7)
-        return np.log(share / (1 - share))
-
-    def _weighted_sum(self, maps, weights):
-        last = self.data_format == "channels_last"
+    def _weighted_sum(self, maps: list[Any], weights: Any) -> Any:
         channels = maps[-1].shape[self._channel_axis]
         count = len(maps)
-        if not self.normalized:
-            weights = weights * float(self._prior_of(count).sum())
+        if self.start == "residual":
+            weights = weights * float(sum(self._start_weights or (1.0,) * count))
         lead = 1 if weights.shape[0] == 1 else ops.shape(weights)[0]
-        positions = tuple(ops.shape(weights)[2:4]) if len(weights.shape) == 5 else ()
-        # Every channel gets the weight of its head.
-        shape = (lead, count, *positions, self.heads, channels // self.heads)
-        per_channel = ops.broadcast_to(weights[..., None], shape)
-        height, width = positions or (1, 1)
+        # Every channel gets the weight of its group.
+        shape = (lead, count, self.channel_groups, channels // self.channel_groups)
         per_channel = ops.reshape(
-            ops.cast(per_channel, self.compute_dtype),
-            (-1, count, height, width, channels),
+            ops.cast(ops.broadcast_to(weights[..., None], shape), self.compute_dtype),
+            (-1, count, 1, 1, channels),
         )
-        if not last:
+        if self.data_format == "channels_first":
             per_channel = ops.transpose(per_channel, (0, 1, 4, 2, 3))
         by_source = ops.unstack(per_channel, count, axis=1)
         mixed = maps[0] * by_source[0]
@@ -395,45 +305,70 @@ class DepthMixing(keras.layers.Layer):
             mixed = mixed + source * weight
         return mixed
 
+    def bias_for(self, weights: np.ndarray) -> np.ndarray:
+        """The bias at which static weights are these.
+
+        Args:
+            weights: `(channel_groups, maps)`, none negative, rows that sum to one.
+
+        Returns:
+            `(channel_groups, maps)`.
+        """
+        # A softmax of logarithms gives back what sums to one.
+        logits = np.log(np.maximum(weights, np.finfo("float32").tiny))
+        return logits - np.log(self._start_weights or (1.0,) * weights.shape[-1])
+
     def compute_output_spec(
-        self, maps, descriptors=None, training=None, return_weights=False
-    ):
+        self,
+        maps: Sequence[Any],
+        descriptors: Sequence[Any] | None = None,
+        training: bool | None = None,
+        return_weights: bool = False,
+    ) -> Any:
         mixed = keras.KerasTensor(maps[-1].shape, dtype=self.compute_dtype)
         if not return_weights:
             return mixed
         weights = keras.KerasTensor(
-            (maps[-1].shape[0], self.heads, len(maps)),
+            (maps[-1].shape[0], self.channel_groups, len(maps)),
             dtype=full_precision(self.dtype_policy).compute_dtype,
         )
         return mixed, weights
 
-    def get_config(self):
-        return {
+    # === Saving ===
+
+    def get_config(self) -> dict[str, Any]:
+        config = {
             **super().get_config(),
-            "heads": self.heads,
-            "weights": self.mixing_weights,
-            "query": self.query_of,
-            "gate": self.gate,
-            "top_k": self.top_k,
-            "logit_cap": self.logit_cap,
-            "normalized": self.normalized,
-            "source_dropout": self.source_dropout,
-            "seed": self.seed,
-            "prior": self.prior,
+            "channel_groups": self.channel_groups,
+            "mixing": self.mixing,
+            "start": self.start,
             "pool_sizes": self.pool_sizes,
             "data_format": self.data_format,
         }
+        if self._start_weights is not None:
+            config["start_weights"] = list(self._start_weights)
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A new layer with these arguments, whether today's or those of 0.1."""
+        arguments = layer_config(config) if is_of_0_1(config) else dict(config)
+        start_weights = arguments.pop("start_weights", None)
+        layer: Self = super().from_config(arguments)
+        layer._start_at(start_weights)
+        return layer
 
 
 @keras.saving.register_keras_serializable(package="keras_gradattn")
 class _Alignment(keras.layers.Layer):
-    """Average pooling, a 1x1 convolution and batch normalisation of one source.
+    """Average pooling, a 1x1 convolution and batch normalisation of one map.
 
-    The shortcut of ResNet-D (He et al. 2019, section 4.1). A window that the map's end
-    cuts short averages what there is.
+    A window that the map's end cuts short averages what there is.
     """
 
-    def __init__(self, filters, pool_size, data_format, **kwargs):
+    def __init__(
+        self, filters: int, pool_size: int, data_format: str, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.pool_size = pool_size
         self.data_format = data_format
@@ -451,98 +386,44 @@ class _Alignment(keras.layers.Layer):
             name="normalization",
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         self.convolution.build(input_shape)
         self.normalization.build(self.convolution.compute_output_shape(input_shape))
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         pooled = average_pool(inputs, self.pool_size, self.data_format)
         return self.normalization(self.convolution(pooled), training=training)
 
 
-def check_mixing(
-    weights: str,
-    query: str,
-    gate: str,
-    top_k: int | None,
-    logit_cap: float | None,
-    source_dropout: float,
-) -> None:
-    """Refuse what mixing weights cannot be.
-
-    Args:
-        weights: One of `WEIGHTS`.
-        query: One of `QUERIES`.
-        gate: One of `GATES`.
-        top_k: A positive integer or `None`; only with the softmax.
-        logit_cap: A positive number or `None`.
-        source_dropout: At least 0 and below 1.
+def check_start(start: str) -> None:
+    """Refuse an unknown start.
 
     Raises:
-        ValueError: If one of them is anything else.
+        ValueError: If it is none of `STARTS`.
     """
-    for name, value, known in (
-        ("weights", weights, WEIGHTS),
-        ("query", query, QUERIES),
-        ("gate", gate, GATES),
-    ):
-        if value not in known:
-            raise ValueError(
-                f"`{name}` must be one of {known}. Received: {name}={value!r}"
-            )
-    if top_k is not None:
-        check_positive_integers(top_k=top_k)
-        if gate != "softmax":
-            raise ValueError(
-                "`top_k` chooses among sources that compete, which those of sigmoid "
-                f"gates do not. Received: top_k={top_k}, gate={gate!r}"
-            )
-    if logit_cap is not None and (
-        not isinstance(logit_cap, Real) or not 0 < logit_cap < float("inf")
-    ):
-        raise ValueError(
-            "`logit_cap` must be a positive number or None. "
-            f"Received: logit_cap={logit_cap!r}"
-        )
-    if not isinstance(source_dropout, Real) or not 0 <= source_dropout < 1:
-        raise ValueError(
-            "`source_dropout` must be at least 0 and below 1. "
-            f"Received: source_dropout={source_dropout!r}"
-        )
+    if start not in STARTS:
+        raise ValueError(f"`start` must be one of {STARTS}. Received: start={start!r}")
 
 
-def check_mixing_heads(channels: int, heads: int) -> None:
-    """Refuse channels that the heads cannot share.
+def check_channel_groups(channels: int | None, channel_groups: int) -> None:
+    """Refuse channels that the groups cannot share.
 
     Args:
         channels: Of the map that is mixed.
-        heads: Number of groups.
+        channel_groups: Number of groups.
 
     Raises:
-        ValueError: If `channels` is not divisible by `heads`.
+        ValueError: If `channels` is unknown or not divisible by `channel_groups`.
     """
-    if channels % heads:
+    if channels is None or channels % channel_groups:
         raise ValueError(
-            "The channels must be divisible by `heads`. "
-            f"Received: channels={channels}, heads={heads}"
+            "The channels must be divisible by `channel_groups`. "
+            f"Received: channels={channels}, channel_groups={channel_groups}"
         )
 
 
-def _checked_prior(prior):
-    if prior is None:
-        return None
-    if isinstance(prior, str | Real) or not all(
-        isinstance(value, Real) and 0 < value < float("inf") for value in prior
-    ):
-        raise ValueError(
-            "`prior` must be positive numbers, the weight of each source at the start. "
-            f"Received: prior={prior!r}"
-        )
-    return [float(value) for value in prior]
-
-
-def _checked_pool_sizes(pool_sizes):
+def _checked_pool_sizes(pool_sizes: Sequence[int] | None) -> list[int] | None:
     if pool_sizes is None:
         return None
     if isinstance(pool_sizes, str | Real) or not all(

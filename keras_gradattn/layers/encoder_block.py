@@ -4,10 +4,10 @@ from typing import Any
 
 import keras
 
-from keras_gradattn.layers.arguments import check_positive_integers
-from keras_gradattn.layers.attention import MultiHeadSelfAttention
-from keras_gradattn.layers.dropout import Dropout
+from keras_gradattn.layers._arguments import check_positive_integers
+from keras_gradattn.layers._dropout import Dropout
 from keras_gradattn.layers.linear import Linear
+from keras_gradattn.layers.multi_head_self_attention import MultiHeadSelfAttention
 
 
 @keras.saving.register_keras_serializable(package="keras_gradattn")
@@ -30,7 +30,7 @@ class EncoderBlock(keras.layers.Layer):
 
     Returns:
         As a layer: `(batch, tokens, width)` to the same shape; with
-        `return_attention=True` in the call also `(batch, heads, tokens, tokens)`.
+        `return_weights=True` in the call also `(batch, heads, tokens, tokens)`.
 
     Raises:
         ValueError: If the width cannot be shared by the heads.
@@ -100,9 +100,9 @@ class EncoderBlock(keras.layers.Layer):
         self.feed_forward_normalization.build(input_shape)
         self.built = True
 
-    def call(self, tokens, training=None, return_attention=False):
+    def call(self, tokens, training=None, return_weights=False):
         attended, attention = self.attention(
-            tokens, training=training, return_attention=True
+            tokens, training=training, return_weights=True
         )
         attended = self.after_attention(attended, training=training)
         tokens = self.attention_normalization(tokens + attended)
@@ -110,12 +110,10 @@ class EncoderBlock(keras.layers.Layer):
         hidden = self.inside_feed_forward(hidden, training=training)
         hidden = self.after_feed_forward(self.contraction(hidden), training=training)
         tokens = self.feed_forward_normalization(tokens + hidden)
-        return (tokens, attention) if return_attention else tokens
+        return (tokens, attention) if return_weights else tokens
 
-    def compute_output_spec(self, tokens, training=None, return_attention=False):
-        return self.attention.compute_output_spec(
-            tokens, return_attention=return_attention
-        )
+    def compute_output_spec(self, tokens, training=None, return_weights=False):
+        return self.attention.compute_output_spec(tokens, return_weights=return_weights)
 
     def get_config(self):
         return {

@@ -6,15 +6,19 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_gradattn.layers.arguments import (
+from keras_gradattn.layers._arguments import (
+    check_mixing,
     check_positive_integers,
     checked_data_format,
 )
-from keras_gradattn.layers.attention import check_dropout, check_heads, check_mixing
 from keras_gradattn.layers.depth_tokens import DepthTokens
 from keras_gradattn.layers.encoder_block import EncoderBlock
 from keras_gradattn.layers.learnable_positions import LearnablePositions
 from keras_gradattn.layers.linear import Linear, full_precision
+from keras_gradattn.layers.multi_head_self_attention import (
+    check_dropout,
+    check_heads,
+)
 
 POSITIONS = ("none", "learnable", "rotary")
 
@@ -47,7 +51,7 @@ class GradAttnHead(keras.layers.Layer):
 
     Returns:
         As a layer: a list of feature maps `(batch, height, width, channels)` to
-        `(batch, num_classes)`; with `return_attention=True` in the call also a list of
+        `(batch, num_classes)`; with `return_weights=True` in the call also a list of
         one `(batch, heads, maps, maps)` per block.
 
     Raises:
@@ -143,23 +147,23 @@ class GradAttnHead(keras.layers.Layer):
         self.classifier.build((token_shape[0], self.width))
         self.built = True
 
-    def call(self, features: Sequence[Any], training=None, return_attention=False):
+    def call(self, features: Sequence[Any], training=None, return_weights=False):
         tokens = self.tokens(features)
         if self.learnable_positions is not None:
             tokens = self.learnable_positions(tokens)
         attention_by_block = []
         for block in self.blocks:
-            tokens, attention = block(tokens, training=training, return_attention=True)
+            tokens, attention = block(tokens, training=training, return_weights=True)
             attention_by_block.append(attention)
         outputs = self.classifier(ops.mean(tokens, axis=1))
-        return (outputs, attention_by_block) if return_attention else outputs
+        return (outputs, attention_by_block) if return_weights else outputs
 
-    def compute_output_spec(self, features, training=None, return_attention=False):
+    def compute_output_spec(self, features, training=None, return_weights=False):
         batch, maps = features[0].shape[0], len(features)
         outputs = keras.KerasTensor(
             (batch, self.num_classes), dtype=self.classifier.compute_dtype
         )
-        if not return_attention:
+        if not return_weights:
             return outputs
         attention = [
             keras.KerasTensor(

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_gradattn.layers.initializers import Normal
+from keras_gradattn.layers._initializers import Normal
 
 
 @keras.saving.register_keras_serializable(package="keras_gradattn")

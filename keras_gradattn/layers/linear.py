@@ -4,8 +4,8 @@ from typing import Any
 
 import keras
 
-from keras_gradattn.layers.initializers import FanInUniform, Uniform
-from keras_gradattn.layers.precision import matmul
+from keras_gradattn._kernels.matrix_product import matmul
+from keras_gradattn.layers._initializers import FanInUniform, Uniform
 
 
 @keras.saving.register_keras_serializable(package="keras_gradattn")

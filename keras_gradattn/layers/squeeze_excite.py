@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_gradattn.layers.arguments import (
+from keras_gradattn.layers._arguments import (
     check_positive_integers,
     checked_data_format,
 )

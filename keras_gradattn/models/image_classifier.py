@@ -2,17 +2,20 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
-from keras_gradattn.layers.arguments import checked_data_format
+from keras_gradattn import config
+from keras_gradattn.layers._arguments import checked_data_format
 from keras_gradattn.layers.linear import full_precision
-from keras_gradattn.models import pytorch_weights
 from keras_gradattn.models.torch_forward import run_layers
 from keras_gradattn.models.torch_inference import CapturedInference
 from keras_gradattn.models.trunk import check_image_size, check_trunk_arguments
+
+if TYPE_CHECKING:
+    from typing import Self
 
 
 class ImageClassifier(keras.Model):
@@ -41,13 +44,21 @@ class ImageClassifier(keras.Model):
 
     def _run_through_graph(self, inputs, operation_fn=lambda op: op, call_fn=None):
         # Not where Keras checks the graph, before the model has a name.
-        if call_fn is None and keras.backend.backend() == "torch":
+        if (
+            call_fn is None
+            and keras.backend.backend() == "torch"
+            and config.uses_kernel("torch_forward")
+        ):
             return run_layers(self, keras.tree.flatten(inputs), operation_fn)
         return super()._run_through_graph(inputs, operation_fn, call_fn)
 
     @property
     def _captures_inference(self) -> bool:
-        return keras.backend.backend() == "torch" and not self.run_eagerly
+        return (
+            config.captures_torch_inference()
+            and keras.backend.backend() == "torch"
+            and not self.run_eagerly
+        )
 
     @property
     def run_eagerly(self) -> bool:
@@ -85,21 +96,12 @@ class ImageClassifier(keras.Model):
             if layer.weights
         }
 
-    def published_modules(self) -> dict[str, keras.layers.Layer]:
-        """Layers by the module name they have in the released PyTorch network.
-
-        Returns:
-            In the order in which the published gradient analysis registers them, only
-            those whose output gradient it could measure.
-        """
-        return pytorch_weights.published_modules(self)
-
     def for_raw_images(
         self,
         mean: Sequence[float],
         std: Sequence[float],
         class_names: Sequence[str] | None = None,
-    ) -> Self:
+    ) -> "Self":
         """A copy that takes raw 0-255 images and knows its classes' names.
 
         For a network trained on normalised images: the copy normalises by itself, so
@@ -118,11 +120,11 @@ class ImageClassifier(keras.Model):
         >>> model = keras_gradattn.GradAttnV2(num_classes=2)
         >>> usable = model.for_raw_images([0.5] * 3, [0.25] * 3, ["cat", "dog"])
         """
-        config = self.get_config()
-        config["normalization"] = (tuple(mean), tuple(std))
+        arguments = self.get_config()
+        arguments["normalization"] = (tuple(mean), tuple(std))
         if class_names is not None:
-            config["class_names"] = list(class_names)
-        copy = type(self).from_config(config)
+            arguments["class_names"] = list(class_names)
+        copy = type(self).from_config(arguments)
         copy.set_weights(self.get_weights())
         return copy
 

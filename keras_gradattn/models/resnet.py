@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
+from keras_gradattn.layers._initializers import FanOutNormal, Normal
 from keras_gradattn.layers.cbam import CBAM
-from keras_gradattn.layers.initializers import FanOutNormal, Normal
 from keras_gradattn.layers.linear import Linear, full_precision
 from keras_gradattn.layers.squeeze_excite import SqueezeExcite
 from keras_gradattn.models.image_classifier import (

@@ -6,10 +6,13 @@ from typing import Any
 
 import keras
 
-from keras_gradattn.layers.arguments import check_positive_integers, is_positive_integer
+from keras_gradattn.layers._arguments import (
+    check_positive_integers,
+    is_positive_integer,
+)
 from keras_gradattn.layers.batch_normalization import BatchNormalization
-from keras_gradattn.layers.convolution import SymmetricConv2D
-from keras_gradattn.layers.pooling import SymmetricMaxPooling2D
+from keras_gradattn.layers.symmetric_conv2d import SymmetricConv2D
+from keras_gradattn.layers.symmetric_max_pooling2d import SymmetricMaxPooling2D
 
 STEMS = ("imagenet", "cifar")
 SMALLEST_IMAGE = 8

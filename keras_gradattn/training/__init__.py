@@ -1,13 +1,12 @@
 """Protocols as data, their optimizer, the evaluation, and one call per experiment."""
 
-from keras_gradattn.training._head_layout import head_layout
-from keras_gradattn.training.building import (
+from keras_gradattn.training._building import (
     MODELS,
     balanced_class_weights,
     build_model,
     build_optimizer,
 )
-from keras_gradattn.training.comparison import compare, published
+from keras_gradattn.training.comparison import compare
 from keras_gradattn.training.coupled_adam import CoupledAdam
 from keras_gradattn.training.evaluation import (
     Evaluation,
@@ -16,8 +15,8 @@ from keras_gradattn.training.evaluation import (
     fit_temperature,
 )
 from keras_gradattn.training.experiment import run
-from keras_gradattn.training.recipes import RECIPES, Recipe, recipe
-from keras_gradattn.training.report import write_report
+from keras_gradattn.training.head_layout import head_layout
+from keras_gradattn.training.recipe import RECIPES, Recipe, look_up
 
 __all__ = [
     "MODELS",
@@ -33,8 +32,6 @@ __all__ = [
     "expected_calibration_error",
     "fit_temperature",
     "head_layout",
-    "published",
-    "recipe",
+    "look_up",
     "run",
-    "write_report",
 ]

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from keras_gradattn.training._reduction import to_json
+
 
 def replace_file(path: Path, write: Callable[[BinaryIO], None]) -> None:
     """Write a file that a reader sees complete or not at all.
@@ -34,7 +36,7 @@ def replace_file(path: Path, write: Callable[[BinaryIO], None]) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as readable JSON, whole or not at all."""
-    text = json.dumps(content, indent=1, allow_nan=False)
+    text = to_json(content)
     replace_file(path, lambda file: file.write((text + "\n").encode()))
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_gradattn.gradients.groups import inner_model
-from keras_gradattn.gradients.recorder import GradientNorms
+from keras_gradattn.gradients.depth_groups import inner_model
+from keras_gradattn.gradients.gradient_norms import GradientNorms
 
 _WINDOW = 500
 

@@ -9,13 +9,13 @@ def draw_history(content: dict[str, Any], path: Path) -> None:
     from matplotlib.figure import Figure
 
     configuration, history = content["configuration"], content["history"]
-    epochs = [record["epoch"] for record in history]
+    epochs = history["epoch"]
     # A Figure of its own: pyplot would keep it and might need a display.
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for axes, name, factor in ((left, "loss", 1), (right, "accuracy", 100)):
         for prefix, label in (("", "training"), ("val_", "validation")):
-            values = [factor * record[prefix + name] for record in history]
+            values = [factor * value for value in history[prefix + name]]
             axes.plot(epochs, values, marker=".", label=label)
         axes.set_xlabel("epoch")
     tested = content["best_epoch"]
@@ -42,10 +42,9 @@ def draw_gradients(content: dict[str, Any], path: Path) -> None:
     from matplotlib.figure import Figure
 
     configuration, gradients = content["configuration"], content["gradients"]
-    windows = gradients["training"]["windows"]
-    groups = list(gradients["training"]["kernels"])
-    rms = np.array([[w["rms"][g] or np.nan for w in windows] for g in groups], float)
-    steps = [window["step"] for window in windows]
+    training = gradients["training"]
+    groups, steps = list(training["kernels"]), training["step"]
+    rms = np.array([[v or np.nan for v in training["rms"][g]] for g in groups], float)
     edges = [0, *steps]
     figure = Figure(figsize=(9, 4.6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
@@ -54,7 +53,7 @@ def draw_gradients(content: dict[str, Any], path: Path) -> None:
     above.invert_yaxis()
     figure.colorbar(image, ax=above, label="log10 of gradient RMS")
     for group in groups:
-        below.stairs([window["dead"][group] for window in windows], edges, label=group)
+        below.stairs(training["dead"][group], edges, label=group)
     below.set_ylabel("dead kernels")
     below.set_xlabel("training step")
     below.legend(ncols=len(groups), fontsize="small")

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from keras_gradattn import datasets
-from keras_gradattn.training._devices import TorchProcesses
 from keras_gradattn.training._train import train
+from keras_gradattn.training.devices import TorchProcesses
 
 
 def main() -> None:

@@ -11,19 +11,19 @@ import numpy as np
 
 from keras_gradattn import datasets
 from keras_gradattn.training import _checkpoint
-from keras_gradattn.training._devices import OneDevice
-from keras_gradattn.training._gradient_history import GradientHistory
-from keras_gradattn.training._seeding import seed_libraries
-from keras_gradattn.training._training_loop import TrainingLoop
-from keras_gradattn.training._weight_norms import WeightNorms
-from keras_gradattn.training.building import (
+from keras_gradattn.training._building import (
     balanced_class_weights,
     build_augmentation,
     build_loss,
     build_model,
     build_optimizer,
 )
-from keras_gradattn.training.recipes import Recipe
+from keras_gradattn.training._gradient_history import GradientHistory
+from keras_gradattn.training._seeding import seed_libraries
+from keras_gradattn.training._training_loop import TrainingLoop
+from keras_gradattn.training._weight_norms import WeightNorms
+from keras_gradattn.training.devices import OneDevice
+from keras_gradattn.training.recipe import Recipe
 
 _WEIGHT_NORM_STEPS = 500
 
@@ -144,7 +144,7 @@ def _train(
     # What is done to training images only.
     changes = {
         "augmentation": build_augmentation(recipe, spec),
-        "pixels": "released" if recipe.released_pixels else "correct",
+        "levels": recipe.training_levels(spec),
     }
     if engine == "device":
         feed = datasets.DeviceFeed((splits.train, validation), spec, **changes)

@@ -9,11 +9,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_gradattn.gradients.groups import inner_model
+from keras_gradattn._compat.keras import flatten_layers, moving_averages
+from keras_gradattn.gradients.depth_groups import inner_model
 from keras_gradattn.training import _checkpoint
-from keras_gradattn.training._devices import OneDevice
 from keras_gradattn.training._validation_rules import BestEpoch, PlateauRule
-from keras_gradattn.training.recipes import Recipe
+from keras_gradattn.training.devices import OneDevice
+from keras_gradattn.training.recipe import Recipe
 
 # Steps between two looks at what BatchNorm remembers, which itself goes back about
 # ten steps; and steps until it has forgotten how it was initialised (0.9**50 < 1 %).
@@ -236,7 +237,7 @@ class TrainingLoop(keras.callbacks.Callback):
 def _statistics(network: keras.Model) -> list[keras.Variable]:
     return [
         variable
-        for layer in network._flatten_layers()
+        for layer in flatten_layers(network)
         if isinstance(layer, keras.layers.BatchNormalization)
         for variable in (layer.moving_mean, layer.moving_variance)
     ]
@@ -245,15 +246,8 @@ def _statistics(network: keras.Model) -> list[keras.Variable]:
 def _moving_averages(
     model: keras.Model,
 ) -> list[tuple[keras.Variable, keras.Variable]]:
-    # Keras has no public name for the averages that its optimizers keep.
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    return list(
-        zip(
-            optimizer._trainable_variables,
-            optimizer._model_variables_moving_average,
-            strict=True,
-        )
-    )
+    return moving_averages(optimizer)
 
 
 def _seed_generators_of_libraries(seed: int, epoch: int, rank: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_gradattn.gradients.groups import inner_model
+from keras_gradattn.gradients.depth_groups import inner_model
 
 
 class WeightNorms(keras.callbacks.Callback):

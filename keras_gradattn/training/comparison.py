@@ -1,14 +1,12 @@
 """Finished experiments side by side: mean and deviation over seeds, and published."""
 
-import importlib.resources
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_gradattn.training._earlier_defaults import in_todays_terms
-from keras_gradattn.training._files import read_json
+from keras_gradattn.training.results import read_results
 
 _HEADER = (
     "data set",
@@ -21,54 +19,7 @@ _HEADER = (
     "difference",
     "remarks",
 )
-
-
-def read_results(folder: str | Path) -> list[dict[str, Any]]:
-    """Every finished experiment in a folder, in a fixed order.
-
-    Args:
-        folder: Folder that `run` wrote to.
-
-    Returns:
-        The content of each JSON, with its file name under `"file"` and the
-        `model_options` that give its network today.
-
-    Raises:
-        ValueError: If there is none, or a JSON there is damaged.
-    """
-    found = []
-    for path in sorted(Path(folder).glob("*.json")):
-        content = read_json(path)
-        # Other JSON files may live in the folder; these fields make a result.
-        if isinstance(content, dict) and {"configuration", "metrics"} <= set(content):
-            found.append(in_todays_terms(content) | {"file": path.name})
-    if not found:
-        raise ValueError(f"There is no finished experiment. Received: results={folder}")
-    return found
-
-
-def published(dataset: str, model: str) -> dict[str, Any] | None:
-    """What the authors published for a network on a data set.
-
-    Args:
-        dataset: Key of `keras_gradattn.datasets.SPECS`.
-        model: Key of `keras_gradattn.training.MODELS`.
-
-    Returns:
-        Their figures (percentages under `"test_top1"`, `"test_top3"`,
-        `"test_top5"`), or `None` where they have none.
-
-    Example:
-
-    ```python
-    keras_gradattn.training.published("fashion_mnist", "gradattn_v2")["test_top1"]
-    # 75.18
-    ```
-    """
-    for entry in _published_table():
-        if (entry["dataset"], entry["model"]) == (dataset, model):
-            return dict(entry)
-    return None
+_AGAINST_PUBLISHED = ("published %", "difference")
 
 
 def group_by_seed(
@@ -97,12 +48,21 @@ def show(mean: float, deviation: float | None, digits: int = 2) -> str:
     return text if deviation is None else f"{text} ± {deviation:.{digits}f}"
 
 
-def compare(results: str | Path = "results", style: str = "text") -> str:
-    """Tabulate all finished experiments against the published figures.
+def compare(
+    results: str | Path = "results",
+    style: str = "text",
+    *,
+    published: Callable[[str, str], Mapping[str, float] | None] | None = None,
+) -> str:
+    """Tabulate all finished experiments.
 
     Args:
         results: Folder that `run` wrote to.
         style: `"text"` or `"markdown"`.
+        published: Gives the figures that are known of a data set and a network, with
+            the accuracy in percent under `"test_top1"`, such as
+            `keras_gradattn.paper.published`. `None` (the default) leaves the
+            columns out that compare with them.
 
     Returns:
         The table. Accuracies are means over seeds with their sample standard
@@ -118,6 +78,7 @@ def compare(results: str | Path = "results", style: str = "text") -> str:
     print(keras_gradattn.training.compare("results", style="markdown"))
     ```
     """
+    known = published or (lambda dataset, model: None)
     rows = []
     for group in group_by_seed(read_results(results)):
         first = group[0]
@@ -125,7 +86,7 @@ def compare(results: str | Path = "results", style: str = "text") -> str:
         mean, deviation = mean_and_deviation(
             [100 * e["metrics"]["top1"] for e in group]
         )
-        reference = published(configuration["dataset"], configuration["model"])
+        reference = known(configuration["dataset"], configuration["model"])
         # A smoke run's distance from the published figure says nothing.
         comparable = reference and not any(e["short"] for e in group)
         epochs = sorted({e["epochs_run"] for e in group})
@@ -142,7 +103,12 @@ def compare(results: str | Path = "results", style: str = "text") -> str:
                 remarks(group),
             )
         )
-    return table(_HEADER, rows, style)
+    header = _HEADER
+    if published is None:
+        header = tuple(name for name in _HEADER if name not in _AGAINST_PUBLISHED)
+        kept = [_HEADER.index(name) for name in header]
+        rows = [tuple(row[index] for index in kept) for row in rows]
+    return table(header, rows, style)
 
 
 def remarks(group: Sequence[dict[str, Any]]) -> str:
@@ -154,6 +120,8 @@ def remarks(group: Sequence[dict[str, Any]]) -> str:
     if configuration["limit"]:
         notes.append(f"{configuration['limit']} images a split")
     notes += [f"{k}={v}" for k, v in configuration["model_options"].items()]
+    notes += [f"{k}={v}" for k, v in configuration["recipe"]["changes"].items()]
+    notes += group[0].get("remarks", [])
     return ", ".join(notes)
 
 
@@ -174,8 +142,3 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], style: str) -> s
     return "\n".join(
         "| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:])
     )
-
-
-def _published_table() -> list[dict[str, Any]]:
-    source = importlib.resources.files("keras_gradattn.training")
-    return json.loads(source.joinpath("published_results.json").read_text("utf-8"))

@@ -5,12 +5,15 @@ import math
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
+
+from keras_gradattn import config
+from keras_gradattn._compat.keras import OpenAdam
+from keras_gradattn._kernels import adam
 
 
 @keras.saving.register_keras_serializable(package="keras_gradattn")
-class CoupledAdam(keras.optimizers.Adam):
+class CoupledAdam(OpenAdam):
     """Adam whose `weight_decay` is an L2 term added to every gradient.
 
     `keras.optimizers.Adam(weight_decay=...)` *decouples* the decay: weights shrink
@@ -80,69 +83,36 @@ class CoupledAdam(keras.optimizers.Adam):
             **kwargs,
         )
 
-    def _apply_weight_decay(self, variables: list) -> None:
+    def decay_all(self, variables: Any) -> None:
         """Leave the weights alone: the decay is in the gradient."""
 
-    def _backend_update_step(
-        self, grads: list, trainable_variables: list, learning_rate: Any
-    ) -> None:
+    def update_all(self, gradients: Any, variables: Any, learning_rate: Any) -> None:
+        """Move all variables, on PyTorch in one kernel."""
         # After clipping and accumulation, before the moments: where PyTorch has it,
         # and behind anything that reads the raw gradients from `apply`.
-        if keras.backend.backend() == "torch":
-            self._update_on_torch(grads, trainable_variables, learning_rate)
-        else:
-            super()._backend_update_step(grads, trainable_variables, learning_rate)
+        if not _has_kernel("torch"):
+            super().update_all(gradients, variables, learning_rate)
+            return
+        # The kernel takes one decay for all that it is given.
+        alike: dict[float, list[adam.Moving]] = {}
+        for gradient, variable in zip(gradients, variables, strict=True):
+            weight = variable.value
+            momentum, velocity = (moment.value for moment in self.moments(variable))
+            moving = adam.Moving(weight, gradient.to(weight.dtype), momentum, velocity)
+            alike.setdefault(self._decay_of(variable), []).append(moving)
+        for decay, together in alike.items():
+            adam.step_on_torch(
+                together,
+                steps=float(self.iterations.value),
+                learning_rate=float(learning_rate),
+                beta_1=self.beta_1,
+                beta_2=self.beta_2,
+                epsilon=self.epsilon,
+                weight_decay=decay,
+            )
 
     def _decay_of(self, variable: Any) -> float:
-        return self.weight_decay if self._use_weight_decay(variable) else 0.0
-
-    def _update_on_torch(
-        self, grads: list, trainable_variables: list, learning_rate: Any
-    ) -> None:
-        """All variables in PyTorch's fused kernel.
-
-        It computes what `update_step` computes, in one pass over the memory.
-        """
-        import torch
-        from torch.optim.adam import adam
-
-        steps = float(self.iterations.value)
-        # The kernel takes one decay for all that it is given.
-        alike: dict[float, list] = {}
-        for gradient, variable in zip(grads, trainable_variables, strict=True):
-            index = self._get_variable_index(variable)
-            weight = variable.value
-            alike.setdefault(self._decay_of(variable), []).append(
-                (
-                    weight,
-                    gradient.to(weight.dtype),
-                    self._momentums[index].value,
-                    self._velocities[index].value,
-                    # The kernel is given the steps so far and counts this one.
-                    torch.tensor(steps, device=weight.device),
-                )
-            )
-        for decay, tensors in alike.items():
-            weights, gradients, momentums, velocities, counts = map(
-                list, zip(*tensors, strict=True)
-            )
-            with torch.no_grad():
-                adam(
-                    weights,
-                    gradients,
-                    momentums,
-                    velocities,
-                    [],
-                    counts,
-                    fused=True,
-                    amsgrad=False,
-                    beta1=self.beta_1,
-                    beta2=self.beta_2,
-                    lr=float(learning_rate),
-                    weight_decay=decay,
-                    eps=self.epsilon,
-                    maximize=False,
-                )
+        return self.weight_decay if self.decays(variable) else 0.0
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Move one variable by its gradient and the decay."""
@@ -151,17 +121,21 @@ class CoupledAdam(keras.optimizers.Adam):
         if decay := self._decay_of(variable):
             with _after(gradient):
                 gradient = gradient + decay * ops.cast(variable, dtype)
-        index = self._get_variable_index(variable)
-        moments = self._momentums[index], self._velocities[index]
+        momentum, velocity = self.moments(variable)
         rate = ops.cast(learning_rate, dtype)
-        if keras.backend.backend() == "tensorflow":
-            self._update_on_tensorflow(variable, *moments, gradient, rate)
-        else:
-            self._update(variable, *moments, gradient, rate)
-
-    def _update(
-        self, variable: Any, momentum: Any, velocity: Any, gradient: Any, rate: Any
-    ) -> None:
+        if _has_kernel("tensorflow"):
+            adam.step_on_tensorflow(
+                variable,
+                momentum,
+                velocity,
+                gradient,
+                learning_rate=rate,
+                beta_1=self.beta_1,
+                beta_2=self.beta_2,
+                epsilon=self.epsilon,
+                correction=lambda beta: self._correction(beta, gradient.dtype),
+            )
+            return
         correction_1, correction_2 = (
             self._correction(beta, gradient.dtype)
             for beta in (self.beta_1, self.beta_2)
@@ -170,40 +144,6 @@ class CoupledAdam(keras.optimizers.Adam):
         self.assign_add(velocity, (ops.square(gradient) - velocity) * (1 - self.beta_2))
         root = ops.sqrt(velocity) / ops.sqrt(correction_2) + self.epsilon
         self.assign_sub(variable, rate / correction_1 * momentum / root)
-
-    def _update_on_tensorflow(
-        self, variable: Any, momentum: Any, velocity: Any, gradient: Any, rate: Any
-    ) -> None:
-        """TensorFlow's own kernel: one pass over the memory, on all cores.
-
-        It adds its epsilon to the root before the bias correction, hence
-        `w - (rate * c) * m / (sqrt(v) + epsilon * c)` with `c = sqrt(1 - beta_2**t)`.
-        """
-        import tensorflow as tf
-
-        dtype = gradient.dtype
-        # The kernel takes `1 - beta` of the rounded beta, 5e-5 from that of 0.999.
-        # Corrected by the same beta, a mean of equal values is that value again.
-        beta_1, beta_2 = (
-            np.asarray(beta, dtype.as_numpy_dtype)
-            for beta in (self.beta_1, self.beta_2)
-        )
-        root = ops.sqrt(self._correction(float(beta_2), dtype))
-        # Its own corrections, which cancel in float32, are switched off.
-        nothing = tf.zeros((), dtype)
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=momentum.value.handle,
-            v=velocity.value.handle,
-            beta1_power=nothing,
-            beta2_power=nothing,
-            lr=rate / self._correction(float(beta_1), dtype) * root,
-            beta1=beta_1,
-            beta2=beta_2,
-            epsilon=self.epsilon * root,
-            # Rows of an embedding as a whole: every weight decays and has moments.
-            grad=tf.convert_to_tensor(gradient),
-        )
 
     def _correction(self, beta: float, dtype: Any) -> Any:
         """`1 - beta**t`, by `expm1`: the difference cancels in float32."""
@@ -217,13 +157,17 @@ class CoupledAdam(keras.optimizers.Adam):
         return config
 
 
-def _after(gradient: Any) -> contextlib.AbstractContextManager:
+def _has_kernel(backend: str) -> bool:
+    return keras.backend.backend() == backend and config.uses_kernel("adam")
+
+
+def _after(gradient: Any) -> contextlib.AbstractContextManager[Any]:
     """Where TensorFlow computes nothing before it has the gradient.
 
     It would multiply all weights by their decay at the beginning of the step, and hold
     a second copy of the weights until the last gradient is there.
     """
-    if keras.backend.backend() != "tensorflow":
+    if keras.backend.backend() != "tensorflow" or not config.uses_kernel("after"):
         return contextlib.nullcontext()
     import tensorflow as tf
 

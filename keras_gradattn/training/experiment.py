@@ -15,34 +15,21 @@ import keras
 import numpy as np
 
 from keras_gradattn import datasets
+from keras_gradattn._compat import system
 from keras_gradattn.training import _checkpoint
 from keras_gradattn.training._accelerator import accelerator
-from keras_gradattn.training._attention_over_depth import analyze_attention
-from keras_gradattn.training._devices import OneDevice, choose
-from keras_gradattn.training._earlier_defaults import FORMAT, in_todays_terms
+from keras_gradattn.training._building import MODELS
+from keras_gradattn.training._depth_weights import analyze_depth_weights
 from keras_gradattn.training._files import check_writable, read_json, write_json
 from keras_gradattn.training._gradient_analysis import analyze_gradients
-from keras_gradattn.training._pathways_over_depth import analyze_pathways
+from keras_gradattn.training._reduction import reduced
 from keras_gradattn.training._train import train
 from keras_gradattn.training._training_loop import TrainingLoop
-from keras_gradattn.training.building import (
-    MODELS,
-    balanced_class_weights,
-    build_augmentation,
-    build_model,
-    build_optimizer,
-)
+from keras_gradattn.training.devices import OneDevice, choose
 from keras_gradattn.training.evaluation import evaluate
-from keras_gradattn.training.recipes import RECIPES, Recipe, look_up
-
-__all__ = [
-    "MODELS",
-    "balanced_class_weights",
-    "build_augmentation",
-    "build_model",
-    "build_optimizer",
-    "run",
-]
+from keras_gradattn.training.recipe import RECIPES, Recipe, look_up
+from keras_gradattn.training.results import FORMAT, read_result
+from keras_gradattn.training.run_name import run_name
 
 # Modules whose versions change results.
 _VERSIONS = ("keras", "numpy", "tensorflow", "jax", "jaxlib", "torch", "keras-gradattn")
@@ -51,7 +38,7 @@ _VERSIONS = ("keras", "numpy", "tensorflow", "jax", "jaxlib", "torch", "keras-gr
 def run(
     dataset: str,
     model: str = "gradattn_v2",
-    recipe: str | Recipe = "as_described",
+    recipe: str | Recipe = "modern",
     seed: int = 42,
     *,
     data_dir: str | Path | None = None,
@@ -63,21 +50,22 @@ def run(
     engine: str = "auto",
     devices: int = 1,
     model_options: Mapping[str, Any] | None = None,
-    tag: str = "",
     save_model: bool = False,
     pictures: bool = True,
     verbose: int | str = "auto",
 ) -> dict[str, Any]:
     """Run one experiment from data to JSON, or go on with it, or read its result.
 
-    The result is `results/<dataset>-<model>-<recipe>-seed<seed>.json`. A finished
-    experiment is not run again; an interrupted one goes on from its last epoch, on a
-    CPU to the same bits.
+    The result's file says by its name what was run, such as
+    `results/digits/gradattn_v2/modern,epochs=2/seed42.json` (see `run_name`). A
+    finished experiment is not run again; an interrupted one goes on from its last
+    epoch, on a CPU to the same bits.
 
     Args:
         dataset: Key of `keras_gradattn.datasets.SPECS`.
         model: Key of `MODELS`.
-        recipe: Key of `RECIPES`, or a `Recipe` of your own.
+        recipe: Key of `RECIPES`, or a `Recipe`, such as one of
+            `keras_gradattn.paper.RECIPES` or of your own.
         seed: Seed of initialisation, shuffling, augmentation and dropout. The
             random split keeps the recipe's own seed.
         data_dir: Folder with the data sets; TFDS' default if `None`.
@@ -95,7 +83,6 @@ def run(
             `MirroredStrategy` on TensorFlow and a process for each with
             `DistributedDataParallel` on PyTorch (BatchNorm sees one share).
         model_options: Further arguments of the model's constructor.
-        tag: Appended to the file name, to keep variations of one recipe apart.
         save_model: Whether to keep the tested model as `.keras` beside the JSON.
         pictures: Whether to draw the pictures (needs matplotlib).
         verbose: Keras' verbosity: `"auto"`, 0, 1 or 2.
@@ -112,9 +99,7 @@ def run(
     Example:
 
     ```python
-    result = keras_gradattn.training.run(
-        "digits", "gradattn_v2", "as_described", max_epochs=2
-    )
+    result = keras_gradattn.training.run("digits", "gradattn_v2", max_epochs=2)
     result["metrics"]["top1"]
     ```
     """
@@ -145,12 +130,13 @@ def run(
 
     folder = Path(results)
     check_writable(folder)
-    stem = f"{dataset}-{model}-{recipe.name}-seed{seed}" + (f"-{tag}" if tag else "")
-    path = folder / f"{stem}.json"
+    stem = folder / run_name(configuration)
+    path = stem.with_name(f"{stem.name}.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
     finished = _finished(path, configuration)
     if finished is not None:
         return finished
-    working = folder / f"{stem}.partial"
+    working = stem.with_name(f"{stem.name}.partial")
     data = {
         "data_dir": data_dir,
         "seed": applied.split_seed,
@@ -185,10 +171,10 @@ def run(
             engine=engine,
             verbose=_verbosity(verbose),
             devices=chosen,
-            save_to=folder / f"{stem}.keras" if save_model else None,
+            save_to=stem.with_name(f"{stem.name}.keras") if save_model else None,
         )
         if pictures:
-            _draw(content, folder / stem)
+            _draw(content, stem)
         # Last: where the JSON stands, everything else stands too.
         write_json(path, content)
         (working / _checkpoint.FILE_NAME).unlink(missing_ok=True)
@@ -270,10 +256,13 @@ def _run(
             "training": trained.gradients.state(),
             "test": analyze_gradients(model, batches(splits.test)),
         },
-        "attention": analyze_attention(model, batches(splits.test)),
-        "pathways": analyze_pathways(
-            model, batches(splits.train), batches(splits.test)
+        **analyze_depth_weights(
+            model, lambda: batches(splits.train), batches(splits.test)
         ),
+        **{
+            name: analysis(model, batches(splits.test))
+            for name, analysis in recipe.analyses().items()
+        },
     }
     # What the recipe does not test costs one more pass and tells what a recipe that
     # does would have reported.
@@ -285,7 +274,7 @@ def _run(
             "epoch": epoch,
             "metrics": evaluation(),
         }
-    return _plain(content)
+    return reduced(_plain(content))
 
 
 def _check_devices(devices: int, engine: str, recipe: Recipe, batch_size: int) -> None:
@@ -347,7 +336,7 @@ def _check_same(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> No
     name = differing[0]
     raise ValueError(
         f"{path} belongs to another configuration, which differs in "
-        f"{', '.join(differing)}. Choose a `tag`, another recipe name or another "
+        f"{', '.join(differing)}. Give the recipe another name, or choose another "
         f"results folder. Received: {name}={_flat(wanted).get(name)!r}, there: "
         f"{_flat(found).get(name)!r}"
     )
@@ -364,9 +353,8 @@ def _finished(path: Path, configuration: dict[str, Any]) -> dict[str, Any] | Non
     """The result that stands there already, if it is this experiment's."""
     if not path.exists():
         return None
-    finished = in_todays_terms(read_json(path))
-    asked = in_todays_terms({"format": FORMAT, "configuration": configuration})
-    _check_same(finished["configuration"], asked["configuration"], path)
+    finished = read_result(path)
+    _check_same(finished["configuration"], configuration, path)
     print(f"{path}: finished before, not run again", file=sys.stderr)
     return finished
 
@@ -375,31 +363,17 @@ def _finished(path: Path, configuration: dict[str, Any]) -> dict[str, Any] | Non
 def _working_folder(working: Path) -> Iterator[None]:
     """The run's folder, for one process at a time; stays where a run can go on."""
     working.mkdir(exist_ok=True)
-    with _only_one(working):
-        try:
-            yield
-        finally:
-            if not (working / _checkpoint.FILE_NAME).exists():
-                shutil.rmtree(working, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _only_one(working: Path) -> Iterator[None]:
-    """Keep a second process from training the same experiment at the same time."""
     try:
-        import fcntl
-    except ImportError:  # Windows has no flock; there, two runs are not told apart.
-        yield
-        return
-    with open(working / "lock", "w") as lock:
-        try:
-            # The kernel drops it when the process ends, however it ends.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RuntimeError(
-                f"{working} is in use: this experiment is running in another process."
-            ) from None
-        yield
+        with system.lock(working / "lock"):
+            try:
+                yield
+            finally:
+                if not (working / _checkpoint.FILE_NAME).exists():
+                    shutil.rmtree(working, ignore_errors=True)
+    except system.InUse:
+        raise RuntimeError(
+            f"This experiment is running in another process. Received: {working}"
+        ) from None
 
 
 def _verbosity(verbose: int | str) -> int:
@@ -433,9 +407,7 @@ def _hardware() -> dict[str, Any]:
     return {
         "system": platform.system(),
         "processor": platform.processor() or platform.machine(),
-        "cpu_cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cpu_cores": system.cpu_cores(),
         "accelerator": accelerator(),
     }
 

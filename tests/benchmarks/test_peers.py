@@ -11,7 +11,7 @@ import keras_gradattn
 from benchmarks.speed.contenders import NETWORKS, PEERS, Task
 from benchmarks.speed.peers import peer
 from benchmarks.speed.torch_steps import Steps as TorchSteps
-from keras_gradattn.models.pytorch_weights import released_tensors
+from keras_gradattn.paper.pytorch_checkpoints import released_tensors
 from tests.backend_gradients import inference, loss_and_gradients
 from tests.narrow import HEAD, TRUNK, random_images
 

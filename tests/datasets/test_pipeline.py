@@ -10,7 +10,7 @@ import pytest
 from keras_gradattn import datasets
 from keras_gradattn.datasets import SPECS, Augmentation, Split, batches
 from keras_gradattn.datasets.pipeline import BatchSource
-from keras_gradattn.datasets.pixels import normalize, released_pixel_table
+from keras_gradattn.datasets.pixels import normalize
 
 ENGINES = ("pydataset", "tf.data")
 
@@ -33,6 +33,8 @@ def _collect(data):
 
 
 FASHION = SPECS["fashion_mnist"]
+# Black becomes white and white black.
+LEVELS = np.arange(255, -1, -1, dtype="uint8")[:, None]
 
 
 def _fashion(engine="pydataset", **options):
@@ -182,8 +184,9 @@ def test_fit_that_shuffles_again_still_sees_each_image_once():
 def test_validation_and_test_are_never_augmented(engine, name):
     spec = SPECS[name]
     split = _split(spec, 20, name="test")
+    levels = np.tile(LEVELS, (1, spec.source_channels))
     data = batches(
-        split, spec, batch_size=6, training=False, engine=engine, pixels="released"
+        split, spec, batch_size=6, training=False, engine=engine, levels=levels
     )
     for _ in range(2):
         images, labels = _collect(data)
@@ -218,39 +221,28 @@ def test_normalised_training_pixels_have_mean_zero_and_deviation_one():
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_released_pixels_in_training(engine):
+def test_levels_are_replaced_in_training(engine):
     spec = FASHION
     images = np.tile(
         np.array([0, 60, 75, 165], "uint8").reshape(1, 2, 2, 1), (3, 14, 14, 1)
     )
     split = Split("train", images, np.zeros(3, "int32"), np.arange(3))
     data = batches(
-        split, spec, training=True, augmentation=(), pixels="released", engine=engine
+        split, spec, training=True, augmentation=(), levels=LEVELS, engine=engine
     )
     found, _ = _collect(data)
-    by_hand = (np.array([[50, 220], [5, 4]]) / 255 - 0.2860) / 0.3530
+    by_hand = (np.array([[255, 195], [180, 90]]) / 255 - 0.2860) / 0.3530
     np.testing.assert_allclose(found[0, :2, :2, 0], by_hand, atol=1e-6)
 
 
-def test_released_pixels_are_broken_before_the_augmentation():
-    # Padding is black after the pixels have been broken: 0, not table[0] = 50.
+def test_levels_are_replaced_before_the_augmentation():
+    # Padding is black after the levels have been replaced: 0, not LEVELS[0] = 255.
     split = _split(FASHION, 64)
     split.images[:] = 0
-    data = batches(split, FASHION, training=True, pixels="released", batch_size=64)
+    data = batches(split, FASHION, training=True, levels=LEVELS, batch_size=64)
     found, _ = _collect(data)
     levels = np.rint((found * FASHION.std[0] + FASHION.mean[0]) * 255)
-    assert set(np.unique(levels)) == {0.0, 50.0}
-    assert released_pixel_table(FASHION.mean, FASHION.std)[0] == 50
-
-
-def test_released_pixels_change_nothing_elsewhere():
-    spec = SPECS["pbc28"]
-    split = _split(spec, 6)
-    found = [
-        _collect(batches(split, spec, training=True, pixels=pixels))[0]
-        for pixels in ("correct", "released")
-    ]
-    np.testing.assert_array_equal(*found)
+    assert set(np.unique(levels)) == {0.0, 255.0}
 
 
 def test_grey_is_repeated():
@@ -356,8 +348,8 @@ def test_multi_label(engine):
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match="pixels='old'"):
-        _fashion(pixels="old")
+    with pytest.raises(ValueError, match=r"\(256, 1\)\. Received: uint8 .*\(256, 3\)"):
+        _fashion(levels=np.zeros((256, 3), "uint8"))
     with pytest.raises(ValueError, match="batch_size=0"):
         _fashion(batch_size=0)
     with pytest.raises(ValueError, match="engine='grain'"):

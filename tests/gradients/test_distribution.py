@@ -9,8 +9,8 @@ import pytest
 COMMON = """
 import warnings
 import numpy as np, keras
-from keras_gradattn.gradients.recorder import GradientNorms
-from keras_gradattn.gradients.taps import with_output_taps
+from keras_gradattn.gradients.gradient_norms import GradientNorms
+from keras_gradattn.gradients.output_taps import with_output_taps
 
 random = np.random.default_rng(0)
 x = random.normal(size=(32, 6)).astype("float32")

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_gradattn.gradients.recorder import GradientNorms
+from keras_gradattn.gradients.gradient_norms import GradientNorms
 
 
 def make(initial_scale, **compile_arguments):

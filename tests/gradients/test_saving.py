@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_gradattn.gradients.record import GradientRecord
-from keras_gradattn.gradients.recorder import GradientNorms
+from keras_gradattn.gradients.gradient_norms import GradientNorms
+from keras_gradattn.gradients.gradient_record import GradientRecord
 from tests.gradients.conftest import cross_entropy
 
 

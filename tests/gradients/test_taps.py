@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_gradattn.gradients.analysis import analyze_gradient_flow
-from keras_gradattn.gradients.recorder import GradientNorms
-from keras_gradattn.gradients.taps import ALL_STATISTICS, with_output_taps
+from keras_gradattn.gradients.gradient_flow import analyze_gradient_flow
+from keras_gradattn.gradients.gradient_norms import GradientNorms
+from keras_gradattn.gradients.output_taps import ALL_STATISTICS, with_output_taps
 from tests.gradients.conftest import cross_entropy
 
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_gradattn.layers.average_pooling import AveragePooling, average_pool
+from keras_gradattn.layers._average_pooling import AveragePooling, average_pool
 from tests.backend_gradients import gradient_of
 
 SIZES = pytest.mark.parametrize("size", [2, 3, 4, 5])

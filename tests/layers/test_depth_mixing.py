@@ -7,11 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_gradattn import layers
-from keras_gradattn.layers.average_pooling import average_pool
+from keras_gradattn import GradAttnPathways, layers
+from keras_gradattn.layers._average_pooling import average_pool
 from tests.backend_gradients import loss_and_gradients
 
-CHANNELS, HEADS = 8, 2
+CHANNELS, GROUPS = 8, 2
 
 
 def random_maps(count=3, size=(5, 4), channels=CHANNELS, batch=2, seed=0):
@@ -49,136 +49,70 @@ def unit_rms(vectors):
     return vectors / np.sqrt((vectors**2).mean(-1, keepdims=True) + 1e-6)
 
 
-def mixed_by_numpy(
-    maps,
-    prior,
-    prior_bias,
-    query,
-    vector,
-    gate="softmax",
-    top_k=None,
-    cap=np.inf,
-    normalized=False,
-):
-    """The formula in float64, head by head; maps are channels-last and aligned.
+def mixed_by_numpy(maps, start_weights, bias, query, total):
+    """The formula in float64, group by group; maps are channels-last and aligned.
 
-    `query` is `W d(h_n)` for every image or position, `(batch, height or 1, width or 1,
-    channels)`.
+    `query` is `W d(h_n) + v`, `(batch, channels)`.
     """
     maps = [m.astype("float64") for m in maps]
-    keys = [unit_rms(m.mean((1, 2), keepdims=True)) for m in maps]
-    query = query + vector
+    keys = [unit_rms(m.mean((1, 2))) for m in maps]
     mixed, weights = np.zeros_like(maps[-1]), []
-    width = query.shape[-1] // prior_bias.shape[0]
-    for head in range(prior_bias.shape[0]):
-        group = slice(head * width, (head + 1) * width)
+    width = query.shape[-1] // bias.shape[0]
+    for group in range(bias.shape[0]):
+        own = slice(group * width, (group + 1) * width)
         logits = np.stack(
             [
-                prior_bias[head, i]
-                + (query[..., group] * key[..., group]).sum(-1) / np.sqrt(width)
+                np.log(start_weights[i])
+                + bias[group, i]
+                + (query[:, own] * key[:, own]).sum(-1) / np.sqrt(width)
                 for i, key in enumerate(keys)
             ],
             axis=1,
         )
-        if np.isfinite(cap):
-            logits = cap * np.tanh(logits / cap)
-        shares = np.reshape(prior, (1, -1, 1, 1)) / sum(prior)
-        if gate == "sigmoid":
-            weights.append(shares * 2 / (1 + np.exp(-logits)))
-        else:
-            logits = logits + np.log(shares)
-            for place in np.ndindex(len(logits), *logits.shape[2:]):
-                column = logits[place[0], :, place[1], place[2]]
-                column[np.argsort(column)[: -(top_k or len(column))]] = -np.inf
-            weights.append(softmax(logits))
+        weights.append(softmax(logits))
         for i, source in enumerate(maps):
-            total = 1 if normalized else sum(prior)
-            share = total * weights[-1][:, i, ..., None]
-            mixed[..., group] += share * source[..., group]
-    return mixed, np.stack(weights, axis=1).mean((3, 4))
+            share = total * weights[-1][:, i, None, None, None]
+            mixed[..., own] += share * source[..., own]
+    return mixed, np.stack(weights, axis=1)
 
 
-def expected_of(layer, maps, prior):
+def expected_of(layer, maps, start_weights=(1, 1, 1)):
     """What the layer should return, from its weights alone."""
-    by_name = {w.name: w.numpy().astype("float64") for w in layer.weights}
-    current = maps[-1].astype("float64")
-    if layer.query_of == "learned":
-        query, vector = np.zeros((len(current), 1, 1, 1)), by_name["query"]
-    else:
-        if layer.query_of == "map":
-            current = current.mean((1, 2), keepdims=True)
-        query, vector = unit_rms(current) @ by_name["kernel"], by_name["bias"]
-    return mixed_by_numpy(
-        maps,
-        prior,
-        by_name["prior_bias"],
-        query,
-        vector,
-        layer.gate,
-        layer.top_k,
-        layer.logit_cap or np.inf,
-        layer.normalized,
-    )
+    by_path = {w.path.split("/", 1)[1]: w.numpy() for w in layer.weights}
+    current = unit_rms(maps[-1].astype("float64").mean((1, 2)))
+    query = current @ by_path["query/kernel"] + by_path["query/bias"]
+    total = sum(start_weights) if layer.start == "residual" else 1
+    return mixed_by_numpy(maps, start_weights, by_path["bias"], query, total)
 
 
-VARIANTS = pytest.mark.parametrize(
-    "variant",
-    [
-        {},
-        {"query": "pixels"},
-        {"query": "learned"},
-        {"gate": "sigmoid"},
-        {"query": "pixels", "gate": "sigmoid"},
-        {"top_k": 1},
-        {"top_k": 2, "query": "pixels"},
-        {"top_k": 9},
-        {"normalized": True},
-        {"normalized": True, "gate": "sigmoid"},
-        {"logit_cap": 0.5},
-        {"logit_cap": 0.5, "gate": "sigmoid"},
-        {"logit_cap": 0.5, "top_k": 2, "query": "pixels"},
-    ],
-    ids=str,
-)
+STARTS = pytest.mark.parametrize("start", ["average", "residual"])
 
 
-@VARIANTS
+@STARTS
+@pytest.mark.parametrize("start_weights", [None, (0.1, 1.0, 2.0)], ids=str)
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_equals_numpy(variant, data_format):
-    maps, prior = random_maps(), (0.1, 1.0, 2.0)
+def test_equals_numpy(start, start_weights, data_format):
+    maps = random_maps()
     first = data_format == "channels_first"
     given_maps = [m.transpose(0, 3, 1, 2) for m in maps] if first else maps
-    layer = layers.DepthMixing(HEADS, prior=prior, data_format=data_format, **variant)
+    layer = layers.DepthMixing.starting_at(
+        start_weights, channel_groups=GROUPS, start=start, data_format=data_format
+    )
     layer(given_maps)
     disturb(layer)
 
     mixed, weights = (as_array(x) for x in layer(given_maps, return_weights=True))
 
-    expected = expected_of(layer, maps, prior)
+    expected = expected_of(layer, maps, start_weights or (1, 1, 1))
     mixed = mixed.transpose(0, 2, 3, 1) if first else mixed
     np.testing.assert_allclose(mixed, expected[0], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(weights, expected[1], rtol=1e-5, atol=1e-6)
 
 
-def test_a_cap_holds_whatever_the_image():
-    layer = layers.DepthMixing(HEADS, logit_cap=1.0)
-    layer(random_maps())
-    random = np.random.default_rng(0)
-    for weight in layer.weights:
-        weight.assign(100 * random.normal(size=weight.shape))
-
-    _, weights = layer(random_maps(), return_weights=True)
-
-    weights = as_array(weights)
-    # Far beyond the cap every logit is at one of its ends, 2 apart.
-    assert weights.max() < np.exp(2) / (np.exp(2) + 2) + 1e-6
-    assert weights.min() > 1 / (1 + 2 * np.exp(2)) - 1e-6
-
-
-@VARIANTS
-def test_unknown_sizes_compute_the_same(variant):
+@STARTS
+def test_unknown_sizes_compute_the_same(start):
     inputs = [keras.Input((None, None, CHANNELS)) for _ in range(3)]
-    layer = layers.DepthMixing(HEADS, **variant)
+    layer = layers.DepthMixing(GROUPS, start=start)
     model = keras.Model(inputs, layer(inputs, return_weights=True))
     disturb(layer)
     maps = random_maps()
@@ -189,93 +123,65 @@ def test_unknown_sizes_compute_the_same(variant):
         np.testing.assert_allclose(output, as_array(expected), atol=1e-5)
 
 
-@pytest.mark.parametrize("gate", ["softmax", "sigmoid"])
-def test_static_weights_can_be_set(gate):
-    prior = (0.5, 1.0, 1.5)
-    layer = layers.DepthMixing(HEADS, weights="static", gate=gate, prior=prior)
+@pytest.mark.parametrize("start_weights", [None, (0.5, 1.0, 1.5)], ids=str)
+def test_static_weights_can_be_set(start_weights):
+    layer = layers.DepthMixing.starting_at(
+        start_weights, channel_groups=GROUPS, mixing="static"
+    )
     maps = random_maps()
     layer(maps)
     wanted = np.array([[0.1, 0.3, 0.6], [0.25, 0.25, 0.5]])
-    layer.prior_bias.assign(layer.bias_for(wanted))
+    layer.bias.assign(layer.bias_for(wanted))
 
     _, weights = layer(maps, return_weights=True)
 
     np.testing.assert_allclose(as_array(weights)[0], wanted, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["attention", "static", "equal"])
-def test_sources_left_out_share_nothing(kind):
-    layer = layers.DepthMixing(HEADS, weights=kind, source_dropout=0.4, seed=3)
-    maps = random_maps(4, batch=400)
-    layer(maps)
+@pytest.mark.parametrize("mixing", ["attention", "static"])
+def test_starts_as_the_sum_with_its_start_weights(mixing):
+    maps, start_weights = random_maps(), (0.1, 1.0, 2.0)
 
-    mixed, weights = layer(maps, training=True, return_weights=True)
-    at_test, at_test_weights = layer(maps, training=False, return_weights=True)
-
-    weights = as_array(weights)[:, 0]
-    counts = (weights > 0).sum(-1)
-    np.testing.assert_allclose(weights, (weights > 0) / counts[:, None], atol=1e-6)
-    # Four survivors of a coin of 0.6, or four where all would have gone.
-    expected = 4 * 0.6 + 4 * 0.4**4
-    assert abs(counts.mean() - expected) < 4 * np.sqrt(4 * 0.6 * 0.4 / 400)
-    summed = 4 * np.einsum("bn,nbhwc->bhwc", weights, np.stack(maps))
-    np.testing.assert_allclose(as_array(mixed), summed, atol=1e-4)
-    np.testing.assert_allclose(as_array(at_test), sum(maps), atol=1e-5)
-    np.testing.assert_allclose(as_array(at_test_weights), 0.25, atol=1e-6)
-
-
-def test_sigmoid_gates_left_out_keep_the_mean():
-    layer = layers.DepthMixing(HEADS, gate="sigmoid", source_dropout=0.25, seed=3)
-    maps = random_maps(3, batch=64)
-    layer(maps)
-
-    _, weights = layer(maps, training=True, return_weights=True)
-
-    weights = as_array(weights)
-    np.testing.assert_allclose(weights[weights > 0], 1 / 3 / 0.75, atol=1e-6)
-    assert 0.1 < (weights == 0).mean() < 0.4
-
-
-def test_the_seed_repeats_what_is_left_out():
-    def drawn(seed):
-        layer = layers.DepthMixing(HEADS, source_dropout=0.5, seed=seed)
-        return as_array(layer(random_maps(), training=True))
-
-    np.testing.assert_array_equal(drawn(1), drawn(1))
-    assert np.abs(drawn(1) - drawn(2)).max() > 0.1
-
-
-@pytest.mark.parametrize("weights", ["attention", "static", "prior"])
-def test_starts_as_the_sum_with_its_prior(weights):
-    maps, prior = random_maps(), (0.1, 1.0, 2.0)
-
-    layer = layers.DepthMixing(HEADS, weights=weights, prior=prior)
+    layer = layers.DepthMixing.starting_at(
+        start_weights, channel_groups=GROUPS, mixing=mixing, start="residual"
+    )
     mixed, shares = layer(maps, return_weights=True)
 
-    assert bool(layer.weights) == (weights != "prior")
-    expected = sum(p * m.astype("float64") for p, m in zip(prior, maps, strict=True))
+    expected = sum(
+        p * m.astype("float64") for p, m in zip(start_weights, maps, strict=True)
+    )
     np.testing.assert_allclose(as_array(mixed), expected, atol=1e-6)
-    expected = np.broadcast_to(np.array(prior) / sum(prior), (2, HEADS, 3))
+    expected = np.broadcast_to(np.array(start_weights) / 3.1, (2, GROUPS, 3))
     np.testing.assert_allclose(as_array(shares), expected, atol=1e-7)
 
 
-def test_default_start_is_the_residual_sum():
+@pytest.mark.parametrize("mixing", ["attention", "static", "equal"])
+def test_starts_are_the_average_and_the_residual_sum(mixing):
     maps = random_maps(4)
 
-    mixed = layers.DepthMixing(HEADS)(maps)
+    average = layers.DepthMixing(GROUPS, mixing=mixing)(maps)
+    total = layers.DepthMixing(GROUPS, mixing=mixing, start="residual")(maps)
 
-    np.testing.assert_allclose(as_array(mixed), sum(maps), atol=2e-6)
+    np.testing.assert_allclose(as_array(average), sum(maps) / 4, atol=1e-6)
+    np.testing.assert_allclose(as_array(total), sum(maps), atol=2e-6)
 
 
-def test_equal_weights_learn_nothing_and_keep_the_sum_of_the_prior():
+def test_layer_and_network_have_equal_defaults():
+    layer = layers.DepthMixing().get_config()
+    network = GradAttnPathways(10).get_config()
+
+    for name in ("channel_groups", "mixing", "start"):
+        assert layer[name] == network[name], name
+
+
+def test_equal_weights_learn_nothing():
     maps = random_maps()
 
-    layer = layers.DepthMixing(HEADS, weights="equal", prior=(0.1, 1.0, 1.0))
-    mixed, shares = layer(maps, return_weights=True)
+    layer = layers.DepthMixing(GROUPS, mixing="equal")
+    _, shares = layer(maps, return_weights=True)
 
     assert layer.weights == []
     np.testing.assert_allclose(as_array(shares), 1 / 3, atol=1e-7)
-    np.testing.assert_allclose(as_array(mixed), 0.7 * sum(maps), atol=2e-6)
 
 
 @settings(deadline=None, max_examples=15)
@@ -287,7 +193,7 @@ def test_equal_weights_learn_nothing_and_keep_the_sum_of_the_prior():
 )
 def test_weights_are_shares_whatever_the_numbers(count, seed, size, learned):
     maps = [size * m for m in random_maps(count, seed=seed)]
-    layer = layers.DepthMixing(HEADS)
+    layer = layers.DepthMixing(GROUPS)
     layer(maps)
     disturb(layer, seed, learned)
 
@@ -299,18 +205,18 @@ def test_weights_are_shares_whatever_the_numbers(count, seed, size, learned):
 
 
 def test_static_weights_do_not_see_the_image_and_attention_does():
-    for kind, moves in (("static", False), ("attention", True)):
-        layer = layers.DepthMixing(HEADS, weights=kind)
+    for mixing, moves in (("static", False), ("attention", True)):
+        layer = layers.DepthMixing(GROUPS, mixing=mixing)
         maps = random_maps(batch=4)
         layer(maps)
         disturb(layer)
         _, shares = layer(maps, return_weights=True)
         differs = np.ptp(as_array(shares), axis=0).max()
-        assert (differs > 1e-3) == moves, kind
+        assert (differs > 1e-3) == moves, mixing
 
 
-def test_only_the_own_head_follows_a_query():
-    layer = layers.DepthMixing(HEADS)
+def test_only_the_own_group_follows_a_query():
+    layer = layers.DepthMixing(GROUPS)
     maps = random_maps(batch=4)
     layer(maps)
     vector = np.zeros(CHANNELS)
@@ -324,7 +230,7 @@ def test_only_the_own_head_follows_a_query():
 
 
 def test_descriptors_given_equal_those_computed():
-    layer = layers.DepthMixing(HEADS)
+    layer = layers.DepthMixing(GROUPS)
     maps = random_maps()
     layer(maps)
     disturb(layer)
@@ -343,7 +249,7 @@ def different_maps(batch=2):
 
 def test_aligns_maps_of_different_sizes_and_channels():
     maps = different_maps()
-    layer = layers.DepthMixing(HEADS, weights="static")
+    layer = layers.DepthMixing(GROUPS, mixing="static", start="residual")
     mixed = as_array(layer(maps))
 
     expected = maps[-1].astype("float64")
@@ -359,10 +265,10 @@ def test_aligns_maps_of_different_sizes_and_channels():
 def test_pool_sizes_for_maps_of_unknown_size():
     inputs = [keras.Input((None, None, c)) for c in (4, 8, 8)]
     with pytest.raises(ValueError, match="give `pool_sizes`"):
-        layers.DepthMixing(HEADS)(inputs)
-    layer = layers.DepthMixing(HEADS, pool_sizes=(4, 2, 1))
+        layers.DepthMixing(GROUPS)(inputs)
+    layer = layers.DepthMixing(GROUPS, pool_sizes=(4, 2, 1))
     model = keras.Model(inputs, layer(inputs))
-    known = layers.DepthMixing(HEADS)
+    known = layers.DepthMixing(GROUPS)
     maps = different_maps()
     known(maps)
     known.set_weights(layer.get_weights())
@@ -374,13 +280,13 @@ def test_pool_sizes_for_maps_of_unknown_size():
 
 def test_channels_first_equals_channels_last():
     maps = different_maps()
-    last = layers.DepthMixing(HEADS)
+    last = layers.DepthMixing(GROUPS)
     last(maps)
     disturb(last, size=0.2)
     for weight in last.weights:
         if "moving_variance" in weight.path:
             weight.assign(abs(weight.numpy()) + 0.5)
-    first = layers.DepthMixing(HEADS, data_format="channels_first")
+    first = layers.DepthMixing(GROUPS, data_format="channels_first")
     transposed = [m.transpose(0, 3, 1, 2) for m in maps]
     first(transposed)
     first.set_weights(last.get_weights())
@@ -393,9 +299,11 @@ def test_channels_first_equals_channels_last():
 
 
 def test_gradients_equal_pytorch_autograd():
-    maps, prior = random_maps(), (0.5, 1.0, 1.0)
+    maps, start_weights = random_maps(), (0.5, 1.0, 1.0)
     inputs = [keras.Input(m.shape[1:]) for m in maps]
-    layer = layers.DepthMixing(HEADS, prior=prior)
+    layer = layers.DepthMixing.starting_at(
+        start_weights, channel_groups=GROUPS, start="residual"
+    )
     model = keras.Model(inputs, layer(inputs))
     disturb(layer)
     target = np.random.default_rng(5).normal(size=maps[-1].shape).astype("float32")
@@ -406,16 +314,17 @@ def test_gradients_equal_pytorch_autograd():
         v.path: torch.tensor(v.numpy(), dtype=torch.float64, requires_grad=True)
         for v in model.trainable_variables
     }
-    by_name = {path.rsplit("/", 1)[1]: w for path, w in weights.items()}
+    by_path = {path.split("/", 1)[1]: w for path, w in weights.items()}
     sources = [torch.tensor(m, dtype=torch.float64) for m in maps]
     means = [m.mean((1, 2)) for m in sources]
     keys = torch.stack([m * (m.pow(2).mean(-1, True) + 1e-6).rsqrt() for m in means], 1)
-    query = keys[:, -1] @ by_name["kernel"] + by_name["bias"]
-    by_head = (2, -1, HEADS, CHANNELS // HEADS)
-    products = query.reshape(2, 1, *by_head[2:]) * keys.reshape(by_head)
-    logits = products.sum(-1) / np.sqrt(by_head[-1])
-    logits = logits + by_name["prior_bias"].T + torch.tensor(prior).log()[:, None]
-    shares = sum(prior) * logits.softmax(1).repeat_interleave(CHANNELS // HEADS, -1)
+    query = keys[:, -1] @ by_path["query/kernel"] + by_path["query/bias"]
+    by_group = (2, -1, GROUPS, CHANNELS // GROUPS)
+    products = query.reshape(2, 1, *by_group[2:]) * keys.reshape(by_group)
+    logits = products.sum(-1) / np.sqrt(by_group[-1])
+    logits = logits + by_path["bias"].T + torch.tensor(start_weights).log()[:, None]
+    shares = logits.softmax(1).repeat_interleave(CHANNELS // GROUPS, -1)
+    shares = sum(start_weights) * shares
     mixed = sum(shares[:, i, None, None] * source for i, source in enumerate(sources))
     expected = (torch.tensor(target) - mixed).pow(2).sum()
     expected.backward()
@@ -431,13 +340,13 @@ def test_gradients_equal_pytorch_autograd():
 @pytest.mark.usefixtures("double_precision")
 def test_float64_is_computed_in_float64():
     maps = [m.astype("float64") for m in random_maps()]
-    layer = layers.DepthMixing(HEADS, dtype="float64")
+    layer = layers.DepthMixing(GROUPS, dtype="float64")
     layer(maps)
     disturb(layer)
 
     mixed = as_array(layer(maps))
 
-    expected, _ = expected_of(layer, maps, (1, 1, 1))
+    expected, _ = expected_of(layer, maps)
     assert mixed.dtype == "float64"
     np.testing.assert_allclose(mixed, expected, rtol=1e-12, atol=1e-12)
 
@@ -456,13 +365,13 @@ def test_large_float16_maps_do_not_overflow():
 
     assert mixed.dtype == "float16"
     assert shares.dtype == "float32"
-    np.testing.assert_allclose(mixed, 61, rtol=2e-3)
+    np.testing.assert_allclose(mixed, 30.5, rtol=2e-3)
 
 
 def test_one_source_passes():
     maps = random_maps(1)
 
-    layer = layers.DepthMixing(HEADS)
+    layer = layers.DepthMixing(GROUPS)
     layer(maps)
     disturb(layer)
 
@@ -471,7 +380,9 @@ def test_one_source_passes():
 
 def test_copy_from_config_and_saved_model(tmp_path):
     inputs = [keras.Input(m.shape[1:]) for m in different_maps()]
-    layer = layers.DepthMixing(HEADS, prior=(0.1, 0.2, 1), name="mixing")
+    layer = layers.DepthMixing.starting_at(
+        (0.1, 0.2, 1), channel_groups=GROUPS, start="residual", name="mixing"
+    )
     model = keras.Model(inputs, layer(inputs))
     disturb(layer.query)
     model.save(tmp_path / "model.keras")
@@ -488,20 +399,10 @@ def test_copy_from_config_and_saved_model(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"heads": 0}, "Received: heads=0"),
-        ({"heads": 3}, "Received: channels=8, heads=3"),
-        ({"weights": "softmax"}, "Received: weights='softmax'"),
-        ({"query": "token"}, "Received: query='token'"),
-        ({"gate": "relu"}, "Received: gate='relu'"),
-        ({"top_k": 0}, "Received: top_k=0"),
-        ({"top_k": 2, "gate": "sigmoid"}, "Received: top_k=2, gate='sigmoid'"),
-        ({"logit_cap": 0}, "Received: logit_cap=0"),
-        ({"logit_cap": "a"}, "Received: logit_cap='a'"),
-        ({"source_dropout": 1}, "Received: source_dropout=1"),
-        ({"source_dropout": "a"}, "Received: source_dropout='a'"),
-        ({"prior": (1, 1)}, "one entry for each of the 3 maps"),
-        ({"prior": (1, 0, 1)}, "positive numbers"),
-        ({"prior": 1.0}, "positive numbers"),
+        ({"channel_groups": 0}, "Received: channel_groups=0"),
+        ({"channel_groups": 3}, "Received: channels=8, channel_groups=3"),
+        ({"mixing": "softmax"}, "Received: mixing='softmax'"),
+        ({"start": "zero"}, "Received: start='zero'"),
         ({"pool_sizes": (1, 1)}, "one entry for each of the 3 maps"),
         ({"pool_sizes": (1, 0.5, 1)}, "positive integers"),
         ({"data_format": "NHWC"}, "Received: data_format='NHWC'"),
@@ -509,13 +410,19 @@ def test_copy_from_config_and_saved_model(tmp_path):
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
-        layers.DepthMixing(**({"heads": HEADS} | arguments))(random_maps())
+        layers.DepthMixing(**({"channel_groups": GROUPS} | arguments))(random_maps())
+
+
+def test_start_weights_must_fit_the_maps():
+    layer = layers.DepthMixing.starting_at((1, 1), channel_groups=GROUPS)
+    with pytest.raises(ValueError, match="one entry for each of the 3 maps"):
+        layer(random_maps())
 
 
 def test_bad_maps():
     with pytest.raises(ValueError, match="non-empty list"):
-        layers.DepthMixing(HEADS)(random_maps(1)[0])
+        layers.DepthMixing(GROUPS)(random_maps(1)[0])
     with pytest.raises(ValueError, match="whole number of pixels"):
-        layers.DepthMixing(HEADS)([*random_maps(1, (7, 5)), *random_maps(1, (5, 5))])
+        layers.DepthMixing(GROUPS)([*random_maps(1, (7, 5)), *random_maps(1, (5, 5))])
     with pytest.raises(ValueError, match="Every map"):
-        layers.DepthMixing(HEADS)([np.ones((2, 8)), np.ones((2, 8))])
+        layers.DepthMixing(GROUPS)([np.ones((2, 8)), np.ones((2, 8))])

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_gradattn.layers.dropout import Dropout
+from keras_gradattn.layers._dropout import Dropout
 
 ONES = np.ones((200, 50, 10), "float32")
 

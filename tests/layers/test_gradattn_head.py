@@ -29,7 +29,7 @@ def features_of(sizes, batch=2):
 def test_shapes_for_any_features(sizes, batch, positions):
     head = layers.GradAttnHead(3, positions=positions, **SMALL)
 
-    outputs, attention = head(features_of(sizes, batch), return_attention=True)
+    outputs, attention = head(features_of(sizes, batch), return_weights=True)
 
     assert tuple(outputs.shape) == (batch, 3)
     assert [tuple(a.shape) for a in attention] == [

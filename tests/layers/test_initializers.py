@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_gradattn import GradAttnV1
-from keras_gradattn.layers.initializers import (
+from keras_gradattn.layers._initializers import (
     FanInUniform,
     FanOutNormal,
     Normal,

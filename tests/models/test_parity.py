@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_gradattn.models.pytorch_weights import released_tensors
+from keras_gradattn.paper.pytorch_checkpoints import published_modules, released_tensors
 from tests.backend_gradients import inference, loss_and_gradients
 from tests.reference_numbers import (
     CASES,
@@ -85,6 +85,6 @@ def test_number_of_parameters(network):
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_published_modules_are_those_of_the_released_analysis(network):
-    modules = full_width(network).published_modules()
+    modules = published_modules(full_width(network))
 
     assert list(modules) == PARAMETERS[network]["activation_grad_modules"]

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 import keras_gradattn
+from keras_gradattn.paper.published_analysis import hooked_modules
 from keras_gradattn.training.experiment import MODELS
 from tests.backend_gradients import inference, loss_and_gradients
 from tests.layers.test_depth_mixing import squared_error
@@ -20,25 +21,13 @@ DEPTHS = {
 }
 # Keras' global average pooling computes float64 in float32 on JAX and PyTorch.
 AVERAGED = 2e-6
-RESIDUAL_START = {"normalized": False, "older_weight": 0.05}
-VARIANTS = pytest.mark.parametrize(
-    "variant",
-    [
-        {"query": "pixels"},
-        {"query": "learned"},
-        {"gate": "sigmoid"},
-        {"top_k": 2},
-        {"logit_cap": 0.5},
-        RESIDUAL_START,
-        {"source_dropout": 0.2},
-    ],
-    ids=str,
-)
-KINDS = pytest.mark.parametrize("weights", ["attention", "static", "prior", "equal"])
+MIXINGS = pytest.mark.parametrize("mixing", ["attention", "static", "equal"])
+STARTS = pytest.mark.parametrize("start", ["average", "residual"])
 
 
 def narrow(num_classes=3, **arguments):
-    defaults = {"stage_filters": (4, 8, 8), "stage_blocks": (1, 2, 2), "heads": 2}
+    defaults = {"stage_filters": (4, 8, 8), "stage_blocks": (1, 2, 2)}
+    defaults["channel_groups"] = 2
     return keras_gradattn.GradAttnPathways(num_classes, **(defaults | arguments))
 
 
@@ -63,9 +52,9 @@ class Reference:
         self.training = training
         self.filters = model.get_config()["stage_filters"]
         self.blocks = model.get_config()["stage_blocks"]
-        self.older = model.get_config()["older_weight"]
-        self.normalized = model.get_config()["normalized"]
-        self.heads = model.get_config()["heads"]
+        self.residual = model.get_config()["start"] == "residual"
+        self.older = 0.05 if self.residual else 1.0
+        self.groups = model.get_config()["channel_groups"]
         self.weights = {
             variable.path: torch.tensor(variable.numpy(), dtype=torch.float64)
             for variable in model.weights
@@ -122,21 +111,21 @@ class Reference:
         return functional.max_pool2d(x, 3, 2, 1)
 
     def mixed(self, sources, older, name):
-        prior = torch.tensor([self.older] * older + [1.0] * (len(sources) - older))
-        prior = prior.double()
-        logits = prior.log()[:, None] + self.of(name, "prior_bias").T
+        start = torch.tensor([self.older] * older + [1.0] * (len(sources) - older))
+        start = start.double()
+        logits = start.log()[:, None] + self.of(name, "mixing/bias").T
         means = torch.stack([x.mean((2, 3)) for x in sources], 1)
         keys = means / (means.pow(2).mean(-1, True) + 1e-6).sqrt()
         query = keys[:, -1] @ self.of(name, "query/kernel") + self.of(
             name, "query/bias"
         )
-        query = query.reshape(len(means), 1, self.heads, -1)
-        keys = keys.reshape(len(means), len(sources), self.heads, -1)
+        query = query.reshape(len(means), 1, self.groups, -1)
+        keys = keys.reshape(len(means), len(sources), self.groups, -1)
         products = (query * keys).sum(-1) / keys.shape[-1] ** 0.5
         shares = (logits + products).softmax(1)
         by_channel = shares.repeat_interleave(keys.shape[-1], -1)
-        if not self.normalized:
-            by_channel = by_channel * prior.sum()
+        if self.residual:
+            by_channel = by_channel * start.sum()
         return sum(x * by_channel[:, i, :, None, None] for i, x in enumerate(sources))
 
     def classified(self, x):
@@ -173,12 +162,12 @@ class Reference:
 
 @pytest.mark.usefixtures("double_precision")
 @pytest.mark.parametrize(
-    ("size", "options"),
-    [((24, 20), {}), ((29, 37), {}), ((24, 20), RESIDUAL_START)],
+    ("size", "start"),
+    [((24, 20), "average"), ((29, 37), "average"), ((24, 20), "residual")],
     ids=str,
 )
-def test_forward_equals_pytorch(size, options):
-    model = narrow(dtype="float64", classifier_activation=None, **options)
+def test_forward_equals_pytorch(size, start):
+    model = narrow(dtype="float64", classifier_activation=None, start=start)
     disturb(model)
     images = random_images(3, *size, 3).astype("float64")
 
@@ -209,20 +198,17 @@ def test_gradients_equal_pytorch_autograd():
 
 
 @pytest.mark.usefixtures("double_precision")
-def test_can_start_as_a_residual_network():
-    model = narrow(
-        dtype="float64",
-        classifier_activation=None,
-        normalized=False,
-        older_weight=1e-12,
-    )
+def test_residual_start_is_the_residual_network_with_a_little_of_older_depths():
+    model = narrow(dtype="float64", classifier_activation=None, start="residual")
     images = random_images(3, 24, 20, 3).astype("float64")
-
-    expected = Reference(model, training=False).residual_network(images)
-
-    np.testing.assert_allclose(
-        inference(model, images), expected.detach().numpy(), atol=AVERAGED
+    reference = Reference(model, training=False)
+    reference.mixed = lambda sources, older, name: (
+        0.05 * sum(sources[:older]) + sum(sources[older:])
     )
+
+    expected = reference.pathways(images).detach().numpy()
+
+    np.testing.assert_allclose(inference(model, images), expected, atol=AVERAGED)
 
 
 @pytest.mark.usefixtures("double_precision")
@@ -237,30 +223,25 @@ def test_default_starts_as_an_average_of_all_depths():
     np.testing.assert_allclose(inference(model, images), expected, atol=AVERAGED)
 
 
-def test_a_small_older_weight_starts_near_the_residual_network():
-    near, exact = (
-        narrow(classifier_activation=None, normalized=False, older_weight=weight)
-        for weight in (0.05, 1e-9)
-    )
-    exact.set_weights(near.get_weights())
-    images = random_images(8, 24, 24, 3)
-
+@pytest.mark.usefixtures("double_precision")
+def test_residual_start_is_near_the_residual_network():
+    model = narrow(dtype="float64", classifier_activation=None, start="residual")
+    images = random_images(8, 24, 24, 3).astype("float64")
     # In training mode, where batch normalisation takes out all but the direction.
-    one, other = (outputs_of(m, images, training=True) for m in (near, exact))
+    reference = Reference(model, training=True)
 
-    assert 0 < np.abs(one - other).max() < 0.2 * np.abs(other).max()
+    near, exact = (
+        network(images).detach().numpy()
+        for network in (reference.pathways, reference.residual_network)
+    )
+
+    assert 0 < np.abs(near - exact).max() < 0.2 * np.abs(exact).max()
 
 
 def test_parameters_by_default():
-    counts = {
-        head: sum(
-            int(np.prod(v.shape))
-            for v in keras_gradattn.GradAttnPathways(10, head=head).trainable_variables
-        )
-        for head in ("pool", "gradattn")
-    }
+    variables = keras_gradattn.GradAttnPathways(10).trainable_variables
 
-    assert counts == {"pool": 12_056_394, "gradattn": 13_899_850}
+    assert sum(int(np.prod(v.shape)) for v in variables) == 12_056_394
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
@@ -281,30 +262,18 @@ def test_every_depth_has_its_layers(depth):
     assert sum(x.name.endswith("_mixing") for x in model.layers) == sum(blocks)
 
 
-@KINDS
-@pytest.mark.parametrize("head", ["pool", "gradattn"])
-def test_config_returns_every_argument(weights, head):
+@MIXINGS
+@STARTS
+def test_config_returns_every_argument(mixing, start):
     arguments = {
         "num_classes": 3,
         "input_shape": (None, 40, 1),
         "stage_filters": (4, 8),
         "stage_blocks": (1, 2),
         "stem": "cifar",
-        "heads": 2,
-        "weights": weights,
-        "query": "pixels",
-        "gate": "softmax",
-        "top_k": 3,
-        "logit_cap": 2.0,
-        "normalized": False,
-        "source_dropout": 0.1,
-        "older_weight": 0.2,
-        "head": head,
-        "width": 8,
-        "num_heads": 2,
-        "feed_forward": 12,
-        "num_layers": 1,
-        "dropout": 0.2,
+        "channel_groups": 2,
+        "mixing": mixing,
+        "start": start,
         "classifier_activation": None,
         "normalization": ((0.5,), (0.25,)),
         "class_names": ["a", "b", "c"],
@@ -319,9 +288,9 @@ def test_config_returns_every_argument(weights, head):
     assert type(model).from_config(config).get_config() == config
 
 
-@KINDS
-def test_saved_cloned_and_rebuilt_models_give_equal_outputs(weights, tmp_path):
-    model = narrow(weights=weights)
+@MIXINGS
+def test_saved_cloned_and_rebuilt_models_give_equal_outputs(mixing, tmp_path):
+    model = narrow(mixing=mixing)
     disturb(model)
     images = random_images(2, 29, 37, 3)
     expected = outputs_of(model, images)
@@ -351,9 +320,8 @@ def test_stage_features_have_readable_names_and_halve(stem):
     }
 
 
-@pytest.mark.parametrize("head", ["pool", "gradattn"])
-def test_depth_groups_cover_every_layer_with_weights(head):
-    model = narrow(head=head)
+def test_depth_groups_cover_every_layer_with_weights():
+    model = narrow()
 
     groups = model.depth_groups()
 
@@ -363,10 +331,10 @@ def test_depth_groups_cover_every_layer_with_weights(head):
     assert grouped == {id(v) for v in model.trainable_variables}
 
 
-@KINDS
-def test_recorder_and_analysis_take_the_network(weights):
+@MIXINGS
+def test_recorder_and_analysis_take_the_network(mixing):
     two = {"stage_filters": (4, 8), "stage_blocks": (1, 2)}
-    model = narrow(weights=weights, input_shape=(16, 16, 3), **two)
+    model = narrow(mixing=mixing, input_shape=(16, 16, 3), **two)
     model.compile("adam", "sparse_categorical_crossentropy")
     images, labels = random_images(8, 16, 16, 3), np.arange(8) % 3
     norms = keras_gradattn.GradientNorms()
@@ -376,14 +344,15 @@ def test_recorder_and_analysis_take_the_network(weights):
 
     assert norms.record.groups == ("stem", "stage1", "stage2", "head")
     assert (norms.record.rms > 0).all()
-    assert set(model.published_modules()) <= set(flow.layers)
+    assert set(hooked_modules(model)) <= set(flow.layers)
 
 
 @pytest.mark.parametrize(
-    ("weights", "head"), [("attention", "pool"), ("static", "gradattn")]
+    ("mixing", "start"),
+    [("attention", "average"), ("static", "average"), ("attention", "residual")],
 )
-def test_training_lowers_the_loss(weights, head):
-    model = narrow(weights=weights, head=head, dropout=0.0, input_shape=(16, 16, 1))
+def test_training_lowers_the_loss(mixing, start):
+    model = narrow(mixing=mixing, start=start, input_shape=(16, 16, 1))
     model.compile(keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy")
     labels = np.arange(24) % 3
     images = random_images(24, 16, 16, 1) + labels[:, None, None, None]
@@ -394,27 +363,38 @@ def test_training_lowers_the_loss(weights, head):
     # The query started at zero.
     kernels = [v for v in model.trainable_variables if "mixing/query/kernel" in v.path]
     assert all(np.abs(v.numpy()).max() > 0 for v in kernels)
-    assert bool(kernels) == (weights == "attention")
+    assert bool(kernels) == (mixing == "attention")
 
 
-@VARIANTS
-def test_every_variant_trains_saves_and_takes_any_size(variant, tmp_path):
-    model = narrow(**variant, dropout=0.0)
-    model.compile(keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy")
-    labels = np.arange(24) % 3
-    # The class is the brightness: on pure noise, dropped sources hide what is learned.
-    images = random_images(24, 16, 12, 3) + labels[:, None, None, None]
-    losses = model.fit(images, labels, epochs=16, batch_size=24, verbose=0)
+@STARTS
+def test_a_loaded_network_takes_any_size(start, tmp_path):
+    model = narrow(start=start)
+    disturb(model)
     model.save(tmp_path / "model.keras")
 
     loaded = keras.saving.load_model(tmp_path / "model.keras")
 
-    assert losses.history["loss"][-1] < 0.8 * losses.history["loss"][0]
     assert loaded.get_config() == model.get_config()
     other = random_images(2, 19, 24, 3)
     np.testing.assert_array_equal(
         loaded.predict(other, verbose=0), model.predict(other, verbose=0)
     )
+
+
+def test_a_part_of_the_network_keeps_its_start(tmp_path):
+    """Saved layer by layer, not as a network."""
+    model = narrow(start="residual")
+    disturb(model)
+    part = keras.Model(model.input, model.get_layer("stage3").output)
+    part.save(tmp_path / "part.keras")
+    images = random_images(2, 16, 16, 3)
+
+    loaded = keras.saving.load_model(tmp_path / "part.keras")
+
+    np.testing.assert_array_equal(
+        loaded.predict(images, verbose=0), part.predict(images, verbose=0)
+    )
+    assert "start_weights" in loaded.get_layer("stage3_block1_mixing").get_config()
 
 
 @pytest.mark.parametrize(
@@ -456,13 +436,13 @@ def test_mixed_precision_trains(policy):
     assert model.stage_features["stage1"].dtype == policy[len("mixed_") :]
 
 
-@KINDS
-def test_channels_first_equals_channels_last(weights):
-    last = narrow(weights=weights)
+@MIXINGS
+def test_channels_first_equals_channels_last(mixing):
+    last = narrow(mixing=mixing)
     disturb(last)
     images = random_images(2, 29, 20, 3)
     first = narrow(
-        weights=weights, input_shape=(3, None, None), data_format="channels_first"
+        mixing=mixing, input_shape=(3, None, None), data_format="channels_first"
     )
     first.set_weights(last.get_weights())
 
@@ -501,13 +481,10 @@ def test_the_runner_knows_it():
     ("arguments", "message"),
     [
         ({"num_classes": 0}, "Received: num_classes=0"),
-        ({"heads": 0}, "Received: heads=0"),
-        ({"heads": 3}, "Received: channels=4, heads=3"),
-        ({"weights": "learned"}, "Received: weights='learned'"),
-        ({"older_weight": 0}, "Received: older_weight=0"),
-        ({"older_weight": "small"}, "Received: older_weight='small'"),
-        ({"head": "v2"}, "Received: head='v2'"),
-        ({"num_heads": 7}, "num_heads=7"),
+        ({"channel_groups": 0}, "Received: channel_groups=0"),
+        ({"channel_groups": 3}, "Received: channels=4, channel_groups=3"),
+        ({"mixing": "learned"}, "Received: mixing='learned'"),
+        ({"start": "zero"}, "Received: start='zero'"),
         ({"stem": "vgg"}, "Received: stem='vgg'"),
         ({"input_shape": (7, 32, 3)}, "at least 8 pixels"),
     ],

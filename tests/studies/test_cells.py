@@ -2,8 +2,9 @@
 
 import pytest
 
-from keras_gradattn.datasets import SPECS
-from keras_gradattn.training import MODELS, build_model
+from keras_gradattn import datasets
+from keras_gradattn.datasets import SPECS, specs
+from keras_gradattn.training import MODELS, build_model, run
 from studies.cells import BLOCKS, SEEDS, runs
 from studies.comparisons import COMPARISONS
 from studies.reduced import DATASETS, recipe
@@ -13,8 +14,28 @@ CELLS = [cell for cells in BLOCKS.values() for cell in cells]
 
 
 def test_every_run_has_a_name_of_its_own():
-    names = [cell.stem(seed) for cell, seed in runs()]
+    names = [cell.name(seed) for cell, seed in runs()]
     assert len(set(names)) == len(names) == len(CELLS) * len(SEEDS)
+
+
+def test_names_are_those_that_a_run_gives_its_file(tmp_path, monkeypatch):
+    # Unknown data would be read last: the folder of the result is made before.
+    monkeypatch.setattr(datasets, "SPECS", SPECS | DATASETS)
+    monkeypatch.setattr(specs, "SPECS", SPECS | DATASETS)
+    cell = BLOCKS["D low data"][1]
+    with pytest.raises(datasets.DatasetNotFoundError):
+        run(
+            cell.dataset,
+            cell.model,
+            recipe(cell.recipe),
+            3,
+            data_dir=tmp_path / "none",
+            results=tmp_path,
+            max_epochs=cell.epochs,
+            limit=cell.limit,
+            model_options=cell.model_options,
+        )
+    assert (tmp_path / cell.name(3)).parent.is_dir()
 
 
 def test_a_block_runs_seed_by_seed():

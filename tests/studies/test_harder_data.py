@@ -15,17 +15,15 @@ def write_run(folder, cell, seed, top1):
     content = {
         "parameters": 1234,
         "metrics": {"top1": top1},
-        "history": [
-            {"val_accuracy": 0.1, "loss": 3.0},
-            {"val_accuracy": 0.2, "loss": 2.5},
-        ],
-        "pathways": None,
+        "history": {"val_accuracy": [0.1, 0.2], "loss": [3.0, 2.5]},
     }
     if cell.model == "gradattn_pathways":
         content["pathways"] = {"movement": {"a": [0.25, 0.75], "b": [0.5, 0.5]}}
-        if cell.options["weights"] == "attention":
+        if "mixing" not in cell.options:
             content["pathways"]["frozen_top1"] = top1 - 0.01
-    (folder / f"{cell.stem(seed)}.json").write_text(json.dumps(content))
+    path = folder / f"{cell.name(seed)}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
 
 
 def lines_with(page, *words):

@@ -13,18 +13,18 @@ pytestmark = pytest.mark.any_backend
 @pytest.fixture
 def two_cells(monkeypatch):
     """Two runs, each of which writes its JSON unless it is to fail."""
-    cells = [Cell("A", "d", "m", "r", 1, label) for label in ("first", "second")]
+    cells = [Cell("A", "d", "m", recipe, 1) for recipe in ("first", "second")]
     monkeypatch.setattr(queue, "runs", lambda: [(cell, 1) for cell in cells])
     failing = set()
 
-    def command(core, stem, options):
+    def command(core, name, options):
         code = "import sys; open(sys.argv[1], 'x'); print('done')"
-        if stem in failing:
+        if name in failing:
             code = "raise SystemExit('broken')"
-        return [sys.executable, "-c", code, str(options.results / f"{stem}.json")]
+        return [sys.executable, "-c", code, str(options.results / f"{name}.json")]
 
     monkeypatch.setattr(queue, "_command", command)
-    return [cell.stem(1) for cell in cells], failing
+    return [cell.name(1) for cell in cells], failing
 
 
 def start(tmp_path, *cores):
@@ -32,11 +32,16 @@ def start(tmp_path, *cores):
     return queue.main(arguments)
 
 
+def written(tmp_path):
+    paths = tmp_path.rglob("*.json")
+    return {path.relative_to(tmp_path).with_suffix("").as_posix() for path in paths}
+
+
 @pytest.mark.parametrize("cores", [("0",), ("0", "1")])
 def test_every_run_is_made_once(tmp_path, two_cells, capsys, cores):
-    stems, _ = two_cells
+    names, _ = two_cells
     assert start(tmp_path, *cores) == 0
-    assert {path.stem for path in tmp_path.glob("*.json")} == set(stems)
+    assert written(tmp_path) == set(names)
     assert capsys.readouterr().out.count("finished") == 2
     # Opening with "x" would fail a second time.
     assert start(tmp_path, *cores) == 0
@@ -44,15 +49,15 @@ def test_every_run_is_made_once(tmp_path, two_cells, capsys, cores):
 
 
 def test_a_failure_does_not_end_the_rest(tmp_path, two_cells, capsys):
-    stems, failing = two_cells
-    failing.add(stems[0])
+    names, failing = two_cells
+    failing.add(names[0])
     start(tmp_path, "0")
-    assert [path.stem for path in tmp_path.glob("*.json")] == stems[1:]
-    assert f"FAILED (1) {stems[0]}" in capsys.readouterr().out
-    assert "broken" in (tmp_path / f"{stems[0]}.log").read_text()
+    assert written(tmp_path) == set(names[1:])
+    assert f"FAILED (1) {names[0]}" in capsys.readouterr().out
+    assert "broken" in (tmp_path / f"{names[0]}.log").read_text()
     failing.clear()
     start(tmp_path, "0")
-    assert len(list(tmp_path.glob("*.json"))) == 2
+    assert written(tmp_path) == set(names)
 
 
 def test_commands_name_core_data_and_run(tmp_path):

@@ -59,8 +59,12 @@ def run(results):
     with (
         unittest.mock.patch.multiple(_training_loop, _STRIDE=3, _FORGOTTEN=6),
         # They come after the training and take longest to compile.
-        unittest.mock.patch.object(experiment, "analyze_gradients", return_value=None),
-        unittest.mock.patch.object(experiment, "analyze_attention", return_value=None),
+        unittest.mock.patch.object(
+            experiment, "analyze_gradients", return_value={"layers": []}
+        ),
+        unittest.mock.patch.object(
+            experiment, "analyze_depth_weights", return_value={}
+        ),
     ):
         return training.run(
             "digits",

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_gradattn import datasets, training
+from keras_gradattn import datasets, paper, training
 from keras_gradattn.training import _training_loop
+from keras_gradattn.training._building import build_loss, build_model, build_optimizer
 from keras_gradattn.training._training_loop import TrainingLoop
-from keras_gradattn.training.building import build_loss, build_model, build_optimizer
 
 NARROW = {"stage_filters": (4, 4, 8, 8), "stage_blocks": (1, 1, 1, 1)}
 MOMENTUM = 0.8
@@ -103,7 +103,7 @@ def test_what_is_tested_is_the_average_of_weights_and_statistics(
 
 
 def test_without_an_average_nothing_is_swapped(tmp_path, every_second_step):
-    recipe = training.recipe("as_described")
+    recipe = paper.RECIPES["as_described"]
     digits = datasets.load("digits", limit=8)
     network = build_model("resnet18", digits.spec, recipe, **NARROW)
     network.compile("adam", build_loss(recipe))

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from keras_gradattn import training
-from keras_gradattn.training import _devices, experiment
+from keras_gradattn.training import devices as _devices
+from keras_gradattn.training import experiment
 
 SCRIPT = Path(__file__).with_name("devices_script.py")
 

@@ -10,18 +10,24 @@ import numpy as np
 import pytest
 
 import keras_gradattn
-from keras_gradattn import __main__, datasets, training
+from keras_gradattn import __main__, datasets, paper, training
 from keras_gradattn.training import _files, _validation_rules, experiment
 
 NARROW = {"stage_filters": (4, 4, 8, 8), "stage_blocks": (1, 1, 1, 1)}
 HEAD = {"width": 8, "num_heads": 2, "feed_forward": 8, "num_layers": 1}
-STEM = "digits-gradattn_v3-as_described-seed1"
+DESCRIBED = paper.RECIPES["as_described"]
+
+
+def result(folder, seed=42):
+    """The file of a folder's one run of this seed."""
+    (path,) = folder.rglob(f"seed{seed}.json")
+    return path
 
 
 @pytest.fixture
 def no_analysis(monkeypatch):
     """Leave out the analysis after training, whose compilation takes longest."""
-    monkeypatch.setattr(experiment, "analyze_gradients", lambda *a: None)
+    monkeypatch.setattr(experiment, "analyze_gradients", lambda *a: {"layers": []})
 
 
 def run_command(*arguments):
@@ -34,6 +40,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     code = run_command(
         *("run", "--dataset", "digits", "--model", "gradattn_v3", "--seed", 1),
+        *("--recipe", "as_described"),
         *("--epochs", 2, "--limit", 150, "--results", folder, "--verbose", 0),
         *(f"--model-option={k}={json.dumps(v)}" for k, v in (NARROW | HEAD).items()),
     )
@@ -42,7 +49,7 @@ def finished(tmp_path_factory):
 
 
 def test_json_says_what_was_run_and_what_came_out(finished, backend):
-    content = json.loads((finished / f"{STEM}.json").read_text())
+    content = json.loads(result(finished, 1).read_text())
     assert content["backend"] == backend
     assert content["short"] is True
     assert content["configuration"]["dataset"] == "digits"
@@ -52,10 +59,10 @@ def test_json_says_what_was_run_and_what_came_out(finished, backend):
     assert content["hardware"]["cpu_cores"] >= 1
     assert content["split_sizes"] == {"train": 150, "validation": 150, "test": 150}
     assert (content["epochs_run"], content["steps"]) == (2, 6)
-    for record in content["history"]:
-        assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= set(record)
-        assert record["learning_rate"] == pytest.approx(1e-3)
-        assert record["seconds"] > 0
+    history = content["history"]
+    assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= set(history)
+    assert history["learning_rate"] == pytest.approx([1e-3, 1e-3])
+    assert min(history["seconds"]) > 0
     metrics = content["metrics"]
     assert metrics["samples"] == 150
     assert sum(map(sum, metrics["confusion_matrix"])) == 150
@@ -63,10 +70,10 @@ def test_json_says_what_was_run_and_what_came_out(finished, backend):
     assert metrics["temperature"] > 0
     assert content["parameters"] == sum(
         int(np.prod(v.shape))
-        for v in experiment.build_model(
+        for v in training.build_model(
             "gradattn_v3",
             datasets.spec("digits"),
-            training.recipe("as_described"),
+            DESCRIBED,
             **NARROW,
             **HEAD,
         ).trainable_variables
@@ -74,33 +81,39 @@ def test_json_says_what_was_run_and_what_came_out(finished, backend):
 
 
 def test_json_holds_gradients_by_depth_and_weight_norms(finished):
-    content = json.loads((finished / f"{STEM}.json").read_text())
+    content = json.loads(result(finished, 1).read_text())
     depth = ["stem", "stage1", "stage2", "stage3", "stage4", "head"]
     recorded = content["gradients"]["training"]
     assert list(recorded["kernels"]) == depth
-    assert [window["step"] for window in recorded["windows"]] == [3, 6]
-    for window in recorded["windows"]:
-        assert list(window["norm"]) == depth
-        assert all(norm > 0 for norm in window["norm"].values())
-        assert sum(window["dead"].values()) == len(window["dead_kernels"])
+    assert recorded["step"] == [3, 6]
+    assert list(recorded["rms"]) == list(recorded["dead"]) == depth
+    assert all(rms > 0 for of_group in recorded["rms"].values() for rms in of_group)
+    dead = sum(of_group[-1] for of_group in recorded["dead"].values())
+    assert dead == len(recorded["dead_kernels"])
     assert content["weight_norms"]["steps"] == [0, 3, 6]
     assert list(content["weight_norms"]["norms"]) == depth
     measured = content["gradients"]["test"]
     # One convolution for the stem, two a block; V3's head: five projections, then
     # query, key, value, output, two feed-forward layers, classifier.
-    assert measured["published"]["registered"] == 1 + 8 + 5 + 6 + 1
-    assert measured["published"]["measured"] == 1 + 8 + 5 + 5 + 1
-    assert measured["published"]["health_percent"] <= 100 * 20 / 21
+    published = content["published_analysis"]
+    assert published["registered"] == 1 + 8 + 5 + 6 + 1
+    assert published["measured"] == 1 + 8 + 5 + 5 + 1
+    assert published["health_percent"] <= 100 * 20 / 21
     assert 0 < measured["health_percent"] <= 100
-    assert {line["group"] for line in measured["layers"]} == set(depth)
+    assert {"stem_convolution", "classifier"} <= set(measured["layers"]["layer"])
 
 
 def test_pictures_stand_beside_the_json(finished):
-    assert sorted(path.name for path in finished.iterdir()) == [
-        f"{STEM}-gradients.png",
-        f"{STEM}-history.png",
-        f"{STEM}.json",
+    assert sorted(path.name for path in finished.rglob("*.*")) == [
+        "seed1-gradients.png",
+        "seed1-history.png",
+        "seed1.json",
     ]
+    (path,) = finished.rglob("*.json")
+    dataset, model, recipe, _ = path.relative_to(finished).parts
+    assert dataset == "digits"
+    assert model.startswith("gradattn_v3,")
+    assert recipe == "as_described,epochs=2,limit=150"
 
 
 def test_finished_run_is_skipped(finished, monkeypatch):
@@ -108,6 +121,7 @@ def test_finished_run_is_skipped(finished, monkeypatch):
     content = training.run(
         "digits",
         "gradattn_v3",
+        DESCRIBED,
         seed=1,
         max_epochs=2,
         limit=150,
@@ -118,13 +132,16 @@ def test_finished_run_is_skipped(finished, monkeypatch):
 
 
 def test_another_configuration_does_not_pass_for_the_finished_one(finished):
-    with pytest.raises(ValueError, match=r"differs in limit\..*limit=149, there: 150"):
+    """A recipe that was changed under its old name."""
+    changed = dataclasses.replace(DESCRIBED, learning_rate=0.01)
+    with pytest.raises(ValueError, match=r"differs in recipe\.learning_rate\..*0\.01"):
         training.run(
             "digits",
             "gradattn_v3",
+            changed,
             seed=1,
             max_epochs=2,
-            limit=149,
+            limit=150,
             results=finished,
             model_options=NARROW | HEAD,
         )
@@ -144,9 +161,7 @@ def test_weights_that_the_recipe_leaves_are_tested_as_well(
         training.run(
             "digits",
             "resnet18",
-            dataclasses.replace(
-                training.recipe("as_described"), name=name, restore_best_weights=best
-            ),
+            dataclasses.replace(DESCRIBED, name=name, restore_best_weights=best),
             max_epochs=2,
             limit=150,
             results=tmp_path,
@@ -176,22 +191,21 @@ def test_pathways_are_read_and_frozen(tmp_path, no_analysis):
         max_epochs=2,
         limit=150,
         results=tmp_path,
-        model_options=NARROW | {"heads": 2},
+        model_options=NARROW | {"channel_groups": 2},
         save_model=True,
         pictures=False,
         verbose=0,
     )
-    model = keras.saving.load_model(
-        tmp_path / "digits-gradattn_pathways-as_described-seed42.keras"
-    )
+    (saved,) = tmp_path.rglob("*.keras")
+    model = keras.saving.load_model(saved)
     digits = datasets.load("digits", limit=150)
     train, test = (
         datasets.batches(split, digits.spec, training=False, batch_size=64)
         for split in (digits.train, digits.test)
     )
-    seen = keras_gradattn.pathway_weights(model, test)
-    frozen = keras_gradattn.freeze_pathways(
-        model, keras_gradattn.pathway_weights(model, train)
+    seen = keras_gradattn.depth_weights(model, test)
+    frozen = keras_gradattn.freeze_depth_weights(
+        model, keras_gradattn.depth_weights(model, train)
     )
     frozen.compile(metrics=["accuracy"], loss="sparse_categorical_crossentropy")
 
@@ -215,58 +229,11 @@ def test_pathways_are_read_and_frozen(tmp_path, no_analysis):
     )
 
 
-def test_results_of_before_newer_choices_are_still_read(tmp_path, monkeypatch):
-    """Field by field what was written before several devices could be asked for."""
-    monkeypatch.setattr(experiment, "_run", lambda *a, **k: pytest.fail("trained"))
-    configuration = {
-        "dataset": "digits",
-        "model": "resnet18",
-        "recipe": {
-            "name": "as_described",
-            "optimizer": "coupled_adam",
-            "learning_rate": 0.001,
-            "weight_decay": 0.0001,
-            "decay_norms_and_biases": True,
-            "batch_size": None,
-            "max_epochs": 100,
-            "max_steps": None,
-            "schedule": "plateau",
-            "plateau_factor": 0.2,
-            "plateau_patience": 3,
-            "minimum_learning_rate": 1e-07,
-            "warmup_epochs": 0,
-            "early_stopping_patience": 7,
-            "restore_best_weights": True,
-            "label_smoothing": 0.0,
-            "mixup": 0.0,
-            "cutmix": 0.0,
-            "random_augment": False,
-            "ema_momentum": None,
-            "stem": "imagenet",
-            "mixed_precision": None,
-            "class_weights": None,
-            "augmentation": None,
-            "group": None,
-            "split_seed": 42,
-            "released_pixels": False,
-            "released_v1_head": False,
-            "released_initialization": False,
-            "overrides": {},
-        },
-        "seed": 42,
-        "max_epochs": None,
-        "max_steps": None,
-        "limit": None,
-        "model_options": {},
-    }
-    path = tmp_path / "digits-resnet18-as_described-seed42.json"
-    _files.write_json(path, {"configuration": configuration})
-    found = training.run("digits", "resnet18", results=tmp_path)
-    assert found == {"configuration": configuration}
-    with pytest.raises(ValueError, match=r"differs in devices\. .*devices=2"):
-        training.run("digits", "resnet18", results=tmp_path, devices=2)
-    with pytest.raises(ValueError, match=r"differs in engine\. .*engine='device'"):
-        training.run("digits", "resnet18", results=tmp_path, engine="device")
+def test_results_of_other_formats_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "_run", lambda *a, **k: {"metrics": {"top1": 1}})
+    training.run("digits", "resnet18", results=tmp_path, pictures=False)
+    with pytest.raises(ValueError, match="Received: format None, expected 3"):
+        training.run("digits", "resnet18", results=tmp_path)
 
 
 def test_new_runs_are_described_as_before(tmp_path, monkeypatch):
@@ -278,11 +245,12 @@ def test_new_runs_are_described_as_before(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(experiment, "_run", stop)
-    for name in training.RECIPES:
+    recipes = [*training.RECIPES.values(), *paper.RECIPES.values()]
+    for recipe in recipes:
         with pytest.raises(KeyboardInterrupt):
-            training.run("digits", "resnet18", name, results=tmp_path / name)
-    fields = [field.name for field in dataclasses.fields(training.Recipe)]
-    for configuration in asked:
+            training.run("digits", "resnet18", recipe, results=tmp_path)
+    for recipe, configuration in zip(recipes, asked, strict=True):
+        fields = [field.name for field in dataclasses.fields(recipe)]
         assert list(configuration) == [
             *("dataset", "model", "recipe", "seed", "max_epochs", "max_steps"),
             *("limit", "model_options"),
@@ -299,7 +267,7 @@ def test_compare_reads_the_folder(finished, capsys):
 
 def test_fixed_steps_end_in_the_middle_of_an_epoch(tmp_path, no_analysis):
     recipe = dataclasses.replace(
-        training.recipe("fixed_steps_decoupled"), max_steps=5, batch_size=32
+        paper.RECIPES["fixed_steps_decoupled"], max_steps=5, batch_size=32
     )
     content = training.run(
         "digits",
@@ -314,11 +282,11 @@ def test_fixed_steps_end_in_the_middle_of_an_epoch(tmp_path, no_analysis):
     assert (content["steps"], content["epochs_run"]) == (5, 2)
     assert content["configuration"]["recipe"]["optimizer"] == "adamw"
     assert content["weight_norms"]["steps"] == [0, 3, 5]
-    assert content["history"][-1]["learning_rate"] == pytest.approx(1e-3)
+    assert content["history"]["learning_rate"][-1] == pytest.approx(1e-3)
 
 
 def test_recipe_reaches_the_pipeline(tmp_path, monkeypatch):
-    """Released pixels for training only; the split keeps its own seed."""
+    """Damaged levels for training only; the split keeps its own seed."""
     asked = []
 
     class EnoughError(Exception):
@@ -341,7 +309,7 @@ def test_recipe_reaches_the_pipeline(tmp_path, monkeypatch):
         training.run(
             "fashion_mnist",
             "resnet18",
-            "as_released",
+            paper.RECIPES["as_released"],
             seed=7,
             results=tmp_path,
             model_options=NARROW,
@@ -349,10 +317,10 @@ def test_recipe_reaches_the_pipeline(tmp_path, monkeypatch):
     settings, (train, train_settings), (validation, validation_settings) = asked
     assert settings["seed"] == 42
     assert (train, validation) == ("train", "validation")
-    assert train_settings["pixels"] == "released"
+    assert train_settings["levels"][:2].tolist() == [[50], [53]]
     assert train_settings["seed"] == 7
     assert validation_settings["training"] is False
-    assert "pixels" not in validation_settings
+    assert "levels" not in validation_settings
 
 
 @pytest.mark.parametrize(
@@ -360,7 +328,7 @@ def test_recipe_reaches_the_pipeline(tmp_path, monkeypatch):
     [
         ({"dataset": "fashion_mnst"}, "Did you mean 'fashion_mnist'"),
         ({"model": "resnet_18"}, "Did you mean 'resnet18'"),
-        ({"recipe": "as_describe"}, "Did you mean 'as_described'"),
+        ({"recipe": "modren"}, "Did you mean 'modern'"),
     ],
 )
 def test_unknown_names_suggest_the_nearest(tmp_path, changes, message):
@@ -378,7 +346,9 @@ def test_unwritable_results_folder_is_found_before_training(tmp_path, monkeypatc
 
 
 def test_damaged_json_is_named(tmp_path):
-    (tmp_path / "digits-resnet18-as_described-seed42.json").write_text('{"half":')
+    folder = tmp_path / "digits" / "resnet18" / "modern"
+    folder.mkdir(parents=True)
+    (folder / "seed42.json").write_text('{"half":')
     with pytest.raises(ValueError, match=r"seed42\.json is not a result file"):
         training.run("digits", "resnet18", results=tmp_path)
 
@@ -395,25 +365,26 @@ def test_two_processes_do_not_train_the_same(tmp_path):
 def test_what_another_process_has_finished_is_not_run_again(tmp_path, monkeypatch):
     """It may come between looking for a result and taking the folder."""
     monkeypatch.setattr(experiment, "_run", lambda *a, **k: pytest.fail("trained"))
-    path = tmp_path / "digits-resnet18-as_described-seed42.json"
+    path = tmp_path / "digits" / "resnet18" / "modern" / "seed42.json"
 
     def choose(devices, told):
-        _files.write_json(path, {"configuration": told["configuration"]})
+        content = {"format": 3, "configuration": told["configuration"]}
+        _files.write_json(path, content)
 
     monkeypatch.setattr(experiment, "choose", choose)
     found = training.run("digits", "resnet18", results=tmp_path)
     assert found["configuration"]["dataset"] == "digits"
-    assert list(tmp_path.iterdir()) == [path]
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_run_without_a_finished_epoch_leaves_nothing_behind(tmp_path, monkeypatch):
     """So that the next one, which may be another, starts from an empty folder."""
     with pytest.raises(datasets.DatasetNotFoundError, match="prepare cifar10"):
         training.run("cifar10", "resnet18", results=tmp_path, data_dir=tmp_path / "no")
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.rglob("*.*")) == []
     # One that was killed has not tidied up.
-    working = tmp_path / "digits-resnet18-as_described-seed42.partial"
-    working.mkdir()
+    working = tmp_path / "digits" / "resnet18" / "modern,limit=8" / "seed42.partial"
+    working.mkdir(parents=True)
     (working / "configuration.json").write_text('{"half":')
     reached = []
 
@@ -428,8 +399,7 @@ def test_run_without_a_finished_epoch_leaves_nothing_behind(tmp_path, monkeypatc
 
 
 def test_interrupted_run_does_not_go_on_with_another_recipe(tmp_path, monkeypatch):
-    described = training.recipe("as_described")
-    mine = dataclasses.replace(described, name="mine", label_smoothing=0.1)
+    mine = dataclasses.replace(DESCRIBED, name="mine", label_smoothing=0.1)
 
     def one_epoch(spec, recipe, configuration, working, **settings):
         (working / "checkpoint.npz").write_bytes(b"state")
@@ -441,13 +411,13 @@ def test_interrupted_run_does_not_go_on_with_another_recipe(tmp_path, monkeypatc
     changed = dataclasses.replace(mine, learning_rate=0.01)
     with pytest.raises(ValueError, match=r"differs in recipe\.learning_rate\..*0\.01"):
         training.run("digits", "resnet18", changed, results=tmp_path)
-    (working,) = tmp_path.iterdir()
-    assert (working / "checkpoint.npz").read_bytes() == b"state"
+    (checkpoint,) = tmp_path.rglob("checkpoint.npz")
+    assert checkpoint.read_bytes() == b"state"
 
 
 def test_checkpoint_of_another_backend_is_refused(tmp_path):
-    model = experiment.build_model(
-        "resnet18", datasets.spec("digits"), training.recipe("as_described"), **NARROW
+    model = training.build_model(
+        "resnet18", datasets.spec("digits"), DESCRIBED, **NARROW
     )
     model.compile("adam", "mse")
     from keras_gradattn.training import _checkpoint
@@ -455,7 +425,7 @@ def test_checkpoint_of_another_backend_is_refused(tmp_path):
 
     path = tmp_path / "checkpoint.npz"
     _checkpoint.save(path, {"training": []}, {"backend": "mxnet"})
-    loop = TrainingLoop(model, training.recipe("as_described"), 0, path)
+    loop = TrainingLoop(model, DESCRIBED, 0, path)
     with pytest.raises(ValueError, match="KERAS_BACKEND=mxnet"):
         loop.resume()
 
@@ -464,33 +434,42 @@ def test_checkpoint_of_another_backend_is_refused(tmp_path):
     ("arguments", "message"),
     [
         (["run", "--dataset", "digit"], "Did you mean 'digits'"),
-        (["run", "--dataset", "digits", "--set", "mixup=1"], "--tag"),
         (
-            ["run", "--dataset", "digits", "--tag", "t", "--set", "learnin_rate=1"],
+            ["run", "--dataset", "digits", "--set", "learnin_rate=1"],
             "Did you mean 'learning_rate'",
         ),
-        (["run", "--dataset", "digits", "--tag", "t", "--set", "mixup"], "NAME=VALUE"),
+        (["run", "--dataset", "digits", "--set", "mixup"], "NAME=VALUE"),
+        (["run", "--dataset", "digits", "--recipe", "as_describd"], "'as_described'"),
         (["compare", "--results", "nowhere"], "no finished experiment"),
     ],
 )
 def test_command_line_errors_are_one_line(arguments, message, capsys, monkeypatch):
     monkeypatch.setattr(experiment, "_run", lambda *a, **k: pytest.fail("trained"))
-    assert run_command(*arguments) == 1
+    assert run_command(*arguments) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
 
 
+def test_command_line_shows_where_a_fault_of_ours_is(monkeypatch, tmp_path):
+    def fault(*arguments, **settings):
+        raise ValueError("of our own making")
+
+    monkeypatch.setattr(experiment, "_run", fault)
+    with pytest.raises(ValueError, match="of our own making"):
+        run_command("run", "--dataset", "digits", "--limit", 8, "--results", tmp_path)
+
+
 def test_command_line_lists_the_data_sets(capsys):
     assert run_command("datasets") == 0
     listed = capsys.readouterr().out
-    for name in (*datasets.SPECS, *training.MODELS, *training.RECIPES):
+    for name in (*datasets.SPECS, *training.MODELS, "modern", *paper.RECIPES):
         assert name in listed
 
 
 @pytest.mark.parametrize("limited", [False, True])
 def test_short_means_that_a_full_run_would_have_differed(limited):
-    described = dataclasses.asdict(training.recipe("as_described"))
+    described = dataclasses.asdict(DESCRIBED)
     configuration = {"recipe": described, "limit": 9 if limited else None}
 
     @dataclasses.dataclass
@@ -501,10 +480,10 @@ def test_short_means_that_a_full_run_would_have_differed(limited):
     def short(recipe, stopped_early):
         return experiment._was_shortened(recipe, configuration, Loop(stopped_early))
 
-    cut = dataclasses.replace(training.recipe("as_described"), max_epochs=15)
+    cut = dataclasses.replace(DESCRIBED, max_epochs=15)
     assert short(cut, stopped_early=False)
     assert short(cut, stopped_early=True) is limited
-    assert short(training.recipe("as_described"), stopped_early=True) is limited
+    assert short(DESCRIBED, stopped_early=True) is limited
 
 
 def test_json_without_nan(tmp_path):

@@ -7,8 +7,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_gradattn import datasets, training
-from keras_gradattn.training import building, experiment
+from keras_gradattn import datasets, paper, training
+from keras_gradattn.training import _building as building
+from keras_gradattn.training import experiment
 from keras_gradattn.training._gradient_history import GradientHistory
 from keras_gradattn.training._training_loop import TrainingLoop
 from tests.backend_gradients import loss_and_gradients
@@ -24,7 +25,7 @@ NARROW = {
 }
 # bfloat16 keeps eight significant bits: rounding changes a number by at most this.
 ROUNDOFF = 2.0**-9
-DESCRIBED = training.recipe("as_described")
+DESCRIBED = paper.RECIPES["as_described"]
 
 
 def network(precision, model="gradattn_v3"):
@@ -158,10 +159,10 @@ def without_times(content):
 
 
 def test_interrupted_run_ends_in_the_same_numbers(tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment, "analyze_gradients", lambda *a: None)
-    monkeypatch.setattr(experiment, "analyze_attention", lambda *a: None)
+    monkeypatch.setattr(experiment, "analyze_gradients", lambda *a: {"layers": []})
+    monkeypatch.setattr(experiment, "analyze_depth_weights", lambda *a: {})
     recipe = dataclasses.replace(
-        training.recipe("modern"),
+        training.RECIPES["modern"],
         name="half",
         mixed_precision="mixed_bfloat16",
         max_epochs=3,

@@ -1,0 +1,1 @@
+"""Private names of other projects: the one place that touches them."""

@@ -1,0 +1,211 @@
+"""Every switch of the package, and the only place that changes the process it runs in.
+
+Importing the package, and making or training a model, changes nothing outside of the
+objects themselves. Whoever wants more asks for it here, before the first step: a choice
+is read when a step is traced. What each is worth was measured with
+`python -m benchmarks.tricks`.
+"""
+
+import os
+import warnings
+
+import keras
+
+from keras_gradattn._compat import jax as jax_compat
+from keras_gradattn._compat import tensorflow as tensorflow_compat
+
+CONVOLUTIONS = ("auto", "taps", "backend")
+
+# Kernel, and what it computes faster. All are in use until they are switched off.
+KERNELS = {
+    "adam": "PyTorch's fused Adam and TensorFlow's own, for `CoupledAdam`",
+    "batch_normalization": "PyTorch's and TensorFlow's own kernel, in float32",
+    "max_pooling": "on JAX and CPUs the largest of slices, by columns, then rows",
+    "memory_layout": "on PyTorch convolution and pooling without copying maps",
+    "torch_forward": "TEMPORARY",
+    "dropout": "TEMPORARY",
+    "nan_pooling": "TEMPORARY",
+    "after": "TEMPORARY",
+}
+
+# Option of XLA, and the value that these networks want on a CPU.
+_XLA_OPTIONS = {
+    # YNNPACK, XLA's default for convolutions, takes 1.3 to 2.5 times as long as Eigen
+    # on the maps of these networks. Its matrix products and sums stay.
+    "xla_cpu_experimental_ynn_fusion_type": "-individual_convolution",
+    # Compiling a training step takes 200 MiB less at its peak.
+    "xla_cpu_use_fusion_emitters": "false",
+}
+
+_convolution = "auto"
+_switched_off: set[str] = set()
+_captures_inference = False
+
+
+def tune_jax_for_cpu() -> dict[str, str]:
+    """Have JAX compile for CPUs as these networks are fast and small.
+
+    Adds options to the environment's `XLA_FLAGS`, except those that it names already,
+    and has every compilation of the process give freed memory back to the system
+    (needs glibc). XLA reads its options once, when JAX starts its devices, so call this
+    right after the imports. Does nothing on other backends.
+
+    XLA ends a process over an option that it does not know: a short child process (half
+    a second) tries them first.
+
+    Returns:
+        The options that were added, by name.
+
+    Warns:
+        RuntimeWarning: If JAX has started already, or its XLA does not take an option.
+
+    Example:
+
+    >>> options = keras_gradattn.config.tune_jax_for_cpu()  # doctest: +SKIP
+    """
+    if keras.backend.backend() != "jax":
+        return {}
+    jax_compat.return_compiler_memory()
+    flags = os.environ.get("XLA_FLAGS", "")
+    wanted = {o: v for o, v in _XLA_OPTIONS.items() if f"--{o}=" not in flags}
+    if not wanted:
+        return {}
+    if jax_compat.has_started():
+        warnings.warn(
+            "JAX has started its devices, and XLA reads its options only then: they "
+            "stay as they are. Call `keras_gradattn.config.tune_jax_for_cpu()` right "
+            "after the imports.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return {}
+    refused = jax_compat.refused_options(tuple(wanted.items()))
+    for option, reason in refused.items():
+        warnings.warn(
+            f"This XLA does not take {option}, which is left out: {reason}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        del wanted[option]
+    added = [f"--{option}={value}" for option, value in wanted.items()]
+    if added:
+        os.environ["XLA_FLAGS"] = " ".join([flags, *added]).strip()
+    return wanted
+
+
+def keep_tensorflow_off_accelerators() -> None:
+    """Leave the accelerators to the backend where TensorFlow only prepares batches.
+
+    TensorFlow claims the memory of every GPU that it sees. For the engine `"tf.data"`
+    on JAX and PyTorch; does nothing where TensorFlow is the backend.
+
+    Warns:
+        RuntimeWarning: If TensorFlow has started its devices already.
+
+    Example:
+
+    >>> keras_gradattn.config.keep_tensorflow_off_accelerators()  # doctest: +SKIP
+    """
+    if keras.backend.backend() == "tensorflow":
+        return
+    if not tensorflow_compat.hide_accelerators():
+        warnings.warn(
+            "TensorFlow has started its devices and keeps them. Call "
+            "`keras_gradattn.config.keep_tensorflow_off_accelerators()` right after "
+            "the imports.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def convolution(form: str) -> None:
+    """Choose how every `SymmetricConv2D` that says "auto" is computed.
+
+    Both forms use the same weights and give the same numbers up to rounding.
+
+    Args:
+        form: `"auto"` (by map size, backend and device, the default), `"backend"` (the
+            backend's own convolution) or `"taps"` (one matrix product per kernel tap,
+            wherever the map's size is known).
+
+    Raises:
+        ValueError: If `form` is none of these.
+
+    Example:
+
+    >>> keras_gradattn.config.convolution("auto")
+    """
+    global _convolution
+    _convolution = checked_convolution(form)
+
+
+def checked_convolution(form: str) -> str:
+    """The form itself.
+
+    Raises:
+        ValueError: If there is no such form.
+    """
+    if form not in CONVOLUTIONS:
+        raise ValueError(
+            f"`form` must be one of {CONVOLUTIONS}. Received: form={form!r}"
+        )
+    return form
+
+
+def convolution_form() -> str:
+    """The form that was chosen with `convolution`."""
+    return _convolution
+
+
+def kernel(name: str, use: bool) -> None:
+    """Use one of the package's kernels, or what Keras does instead.
+
+    Results are the same up to rounding. Meant for measuring, and for ruling a kernel
+    out where numbers look wrong.
+
+    Args:
+        name: A key of `KERNELS`.
+        use: Whether the kernel computes from now on.
+
+    Raises:
+        ValueError: If there is no such kernel.
+
+    Example:
+
+    >>> keras_gradattn.config.kernel("batch_normalization", True)
+    """
+    if name not in KERNELS:
+        raise ValueError(
+            f"`name` must be one of {tuple(KERNELS)}. Received: name={name!r}"
+        )
+    if use:
+        _switched_off.discard(name)
+    else:
+        _switched_off.add(name)
+
+
+def uses_kernel(name: str) -> bool:
+    """Whether a kernel of `KERNELS` is in use."""
+    return name not in _switched_off
+
+
+def capture_torch_inference(capture: bool = True) -> None:
+    """Have PyTorch repeat a network's operations without walking through its layers.
+
+    After some passes without gradient on images of one shape a network keeps its
+    operations and runs these. Off unless asked for. Does nothing on other backends.
+
+    Args:
+        capture: Whether networks capture. Defaults to `True`.
+
+    Example:
+
+    >>> keras_gradattn.config.capture_torch_inference(False)
+    """
+    global _captures_inference
+    _captures_inference = bool(capture)
+
+
+def captures_torch_inference() -> bool:
+    """Whether `capture_torch_inference` was asked for."""
+    return _captures_inference

@@ -1,0 +1,141 @@
+"""Several networks or runs side by side."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+from keras_gradattn.gradients import plots
+from keras_gradattn.gradients.gradient_flow import GradientFlow
+from keras_gradattn.gradients.gradient_norms import GradientNorms
+from keras_gradattn.gradients.gradient_record import GradientRecord
+from keras_gradattn.gradients.report import table
+
+Run = GradientNorms | GradientRecord | GradientFlow
+
+
+@dataclasses.dataclass(frozen=True)
+class GradientComparison:
+    """Gradient by depth of several runs.
+
+    Attributes:
+        lines: One dictionary per run and group (training) or layer (flow): `run`,
+            `depth` (0 at the input to 1 at the output), `where`, `measure`, `first`
+            and `last` (mean of the first and last epoch; equal for flows).
+        measure: What `first` and `last` hold.
+    """
+
+    lines: tuple[dict, ...]
+    measure: str
+
+    def to_dataframe(self):
+        """The lines as a `pandas.DataFrame`."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self.lines))
+
+    def input_to_output(self) -> dict[str, float]:
+        """Per run the measure nearest the input over that nearest the output."""
+        ratios = {}
+        for run in dict.fromkeys(line["run"] for line in self.lines):
+            own = [line["last"] for line in self.lines if line["run"] == run]
+            ratios[run] = own[0] / own[-1] if own[-1] else float("nan")
+        return ratios
+
+    def report(self) -> str:
+        """A table of all runs, and how much of the gradient arrives at the input."""
+        rows = [
+            [line["run"], line["where"], f"{line['first']:.3g}", f"{line['last']:.3g}"]
+            for line in self.lines
+        ]
+        ratios = [
+            f"{run!r}: input over output {ratio:.3g}"
+            for run, ratio in self.input_to_output().items()
+        ]
+        return "\n".join(
+            [
+                f"Gradient by depth: {self.measure}",
+                "",
+                *table(["run", "where", "first epoch", "last epoch"], rows),
+                "",
+                *ratios,
+            ]
+        )
+
+    def plot(self, path: str | os.PathLike | None = None):
+        """All runs on one axis (needs matplotlib), dashed before and solid after.
+
+        Args:
+            path: Where to save the picture, or `None`.
+
+        Returns:
+            The `matplotlib.figure.Figure`.
+        """
+        return plots.plot_comparison(self, path)
+
+
+def compare_gradients(runs: Mapping[str, Run]) -> GradientComparison:
+    """Put several records, or several gradient flows, side by side.
+
+    Args:
+        runs: Names to `GradientNorms` callbacks, loaded records, or flows, all of the
+            same kind.
+
+    Returns:
+        A `GradientComparison`: RMS per gradient element by group for training, the
+        per-sample product |a||g| by layer for flows.
+
+    Raises:
+        ValueError: Without runs, with empty ones, or with both kinds.
+
+    Example:
+
+    ```python
+    compare_gradients({"plain": norms_plain, "residual": norms_residual}).plot("a.png")
+    ```
+    """
+    runs = {
+        name: run.record if isinstance(run, GradientNorms) else run
+        for name, run in runs.items()
+    }
+    kinds = {type(run) for run in runs.values()}
+    if kinds == {GradientRecord}:
+        lines, measure = _training_lines(runs), "RMS per element of the gradient"
+    elif kinds == {GradientFlow}:
+        lines, measure = _flow_lines(runs), "|a||g| per sample at layer outputs"
+    else:
+        raise ValueError(
+            "`compare_gradients` takes at least one run, and either training records "
+            f"or gradient flows. Received: {sorted(kind.__name__ for kind in kinds)}"
+        )
+    return GradientComparison(tuple(lines), measure)
+
+
+def _training_lines(runs):
+    for name, record in runs.items():
+        epochs = record.epochs
+        if not len(epochs["epoch"]):
+            raise ValueError(f"Run {name!r} holds no finished epoch.")
+        root = np.sqrt(record.group_sizes)
+        for i, group in enumerate(record.groups):
+            yield {
+                "run": name,
+                "depth": i / max(len(record.groups) - 1, 1),
+                "where": group,
+                "first": float(epochs["mean"][0, i] / root[i]),
+                "last": float(epochs["mean"][-1, i] / root[i]),
+            }
+
+
+def _flow_lines(runs):
+    for name, flow in runs.items():
+        product = flow.mean("product")
+        for i, layer in enumerate(flow.layers):
+            yield {
+                "run": name,
+                "depth": i / max(len(flow.layers) - 1, 1),
+                "where": layer,
+                "first": float(product[i]),
+                "last": float(product[i]),
+            }

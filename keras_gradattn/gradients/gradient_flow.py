@@ -1,0 +1,474 @@
+"""Gradient flow of a trained model, measured after the fact."""
+
+import dataclasses
+import itertools
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import keras
+import numpy as np
+
+from keras_gradattn.gradients import plots
+from keras_gradattn.gradients import report as _report
+from keras_gradattn.gradients.output_taps import ALL_STATISTICS, TappedModel
+from keras_gradattn.gradients.thresholds import EXPLODING, VANISHING
+
+FORWARD_STATISTICS = ("mean_square", "variance", "dead_relu_share")
+
+
+@dataclasses.dataclass(frozen=True)
+class GradientFlow:
+    """Gradients of layer outputs and the forward signal, by depth.
+
+    Attributes:
+        name: Name of the model.
+        layers: Layer names, in the order of the forward pass.
+        groups: Depth group of each layer.
+        kinds: Class name of each layer.
+        gradient: `{statistic: (batches, layers)}`: `norm` (whole batch), `rms`,
+            `product`, `mean_abs`, `std`, `max_abs`, `zero_share`
+            (see `with_output_taps`).
+        forward: `{statistic: (batches, layers)}`: `mean_square` (mean over channels
+            of the squared channel mean), `variance` (mean over channels of the
+            variance over batch and positions), `dead_relu_share` (share of channels
+            that a ReLU leaves at zero for the whole batch; NaN elsewhere).
+        losses: (batches,) loss of each batch.
+        silent: Names that the published analysis registers but cannot measure.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    groups: tuple[str, ...]
+    kinds: tuple[str, ...]
+    gradient: dict[str, np.ndarray]
+    forward: dict[str, np.ndarray]
+    losses: np.ndarray
+    silent: tuple[str, ...] = ()
+
+    @property
+    def dead(self) -> np.ndarray:
+        """(layers,) whether every gradient element was exactly zero, every time."""
+        return np.all(self.gradient["zero_share"] == 1, axis=0)
+
+    def mean(self, statistic: str) -> np.ndarray:
+        """(layers,) mean over batches of one gradient or forward statistic."""
+        table = self.gradient if statistic in self.gradient else self.forward
+        return table[statistic].mean(axis=0)
+
+    def health(
+        self, vanishing: float = VANISHING, exploding: float = EXPLODING
+    ) -> float:
+        """Share of layers that can receive a gradient with a norm in between."""
+        norm = self.mean("norm")
+        return float(np.mean((norm > vanishing) & (norm < exploding)))
+
+    def decay_per_depth(self, statistic: str = "product") -> float:
+        """Geometric-mean factor of the gradient per layer towards the input.
+
+        One means that the gradient arrives at the input as it left the loss; below
+        one it is attenuated. Dead layers are left out and reported apart.
+        """
+        alive = self.mean(statistic)[~self.dead]
+        if len(alive) < 2:
+            return float("nan")
+        return float((alive[0] / alive[-1]) ** (1 / (len(alive) - 1)))
+
+    def to_dict(self) -> dict:
+        """Means over the batches, one entry per layer, as plain numbers."""
+        return {
+            "name": self.name,
+            "batches": len(self.losses),
+            "loss": float(self.losses.mean()),
+            "health": self.health(),
+            "decay_per_depth": self.decay_per_depth(),
+            "layers": self._lines(),
+        }
+
+    def to_dataframe(self):
+        """A `pandas.DataFrame`, one line per layer in the order of depth."""
+        import pandas as pd
+
+        return pd.DataFrame(self._lines())
+
+    def _lines(self):
+        means = {key: self.mean(key) for key in (*self.gradient, *self.forward)}
+        return [
+            {
+                "depth": i,
+                "layer": layer,
+                "group": self.groups[i],
+                "kind": self.kinds[i],
+                **{key: float(values[i]) for key, values in means.items()},
+                "dead": bool(self.dead[i]),
+            }
+            for i, layer in enumerate(self.layers)
+        ]
+
+    def report(self) -> str:
+        """What was seen, in words and one table."""
+        return _report.flow_report(self)
+
+    def plot(self, path: str | os.PathLike | None = None):
+        """Gradient and forward signal by depth (needs matplotlib).
+
+        Args:
+            path: Where to save the picture, or `None`.
+
+        Returns:
+            The `matplotlib.figure.Figure`.
+        """
+        return plots.plot_flow(self, path)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write one portable `.npz` file (no pickle inside)."""
+        metadata = {
+            "flow": 1,
+            "name": self.name,
+            "layers": self.layers,
+            "groups": self.groups,
+            "kinds": self.kinds,
+            "silent": self.silent,
+        }
+        with open(path, "wb") as file:
+            np.savez_compressed(
+                file,
+                metadata=np.array(json.dumps(metadata)),
+                losses=self.losses,
+                **{f"gradient/{k}": v for k, v in self.gradient.items()},
+                **{f"forward/{k}": v for k, v in self.forward.items()},
+            )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "GradientFlow":
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: If the file is not a gradient flow.
+        """
+        with np.load(path, allow_pickle=False) as file:
+            metadata = (
+                json.loads(str(file["metadata"])) if "metadata" in file.files else {}
+            )
+            if "flow" not in metadata:
+                raise ValueError(
+                    f"The file holds no gradient flow. Received: {os.fspath(path)!r}"
+                )
+            tables: dict[str, dict] = {"gradient": {}, "forward": {}}
+            for key in file.files:
+                kind, _, statistic = key.partition("/")
+                if kind in tables:
+                    tables[kind][statistic] = file[key]
+            return cls(
+                name=metadata["name"],
+                layers=tuple(metadata["layers"]),
+                groups=tuple(metadata["groups"]),
+                kinds=tuple(metadata["kinds"]),
+                silent=tuple(metadata["silent"]),
+                losses=file["losses"],
+                **tables,
+            )
+
+
+def analyze_gradient_flow(
+    model: keras.Model,
+    data: object,
+    loss: str | Callable | keras.losses.Loss | None = None,
+    *,
+    batches: int = 20,
+    batch_size: int = 128,
+    layers: Sequence[str | keras.layers.Layer] | None = None,
+    training: bool = True,
+    name: str | None = None,
+) -> GradientFlow:
+    """Measure the loss gradient with respect to layer outputs, by depth.
+
+    Weights, BatchNorm statistics, random seeds, optimizer and the model object stay
+    exactly as they were: everything runs on copies of the state.
+
+    Args:
+        model: A built Keras model.
+        data: `(x, y)` or `(x, y, sample_weight)` arrays, a `tf.data.Dataset`, a
+            `keras.utils.PyDataset`, a PyTorch `DataLoader` or any iterable of batches
+            of these.
+        loss: Name, function or `keras.losses.Loss`; the compiled one by default.
+            Reduced by the mean over the batch. A function for a model with several
+            outputs gets all of them.
+        batches: How many batches to measure. Defaults to 20.
+        batch_size: Samples per batch where `data` is a pair of arrays.
+        layers: Layers at any depth, objects or names. By default every layer with a
+            kernel and every ReLU.
+        training: Whether to run in training mode (batch statistics, dropout).
+        name: Name in reports and pictures, the model's by default.
+
+    Returns:
+        A `GradientFlow`.
+
+    Raises:
+        ValueError: For empty or malformed data, a loss that is not finite or not one
+            function, unknown layers, a model without trainable weights.
+
+    Example:
+
+    ```python
+    flow = analyze_gradient_flow(model, (x_test, y_test), batches=20)
+    print(flow.report())
+    ```
+
+    The measures are those of Ghoshal & Buckchash (2026) (`norm`) and their
+    batch-independent counterparts (`rms`, `product`; see `with_output_taps`).
+    """
+    for argument, value in (("batches", batches), ("batch_size", batch_size)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(
+                f"`{argument}` must be an integer of at least 1. "
+                f"Received: {argument}={value!r}"
+            )
+    if model.built and not model.trainable_variables:
+        raise ValueError(
+            f"The model has no trainable weights. Received: model={model.name!r}"
+        )
+    loss_function = _loss_function(model, loss)
+    chosen = default_layers(model) if layers is None else layers
+    measure, losses, gradients, forwards = None, [], [], []
+    for number, (x, y, weight) in enumerate(_batches(data, batch_size, batches)):
+        if measure is None:
+            tapped = TappedModel(model, chosen, ALL_STATISTICS, example=x)
+            measure = _MEASURES[keras.backend.backend()](
+                tapped, loss_function, training
+            )
+            state = [v.value for v in tapped.non_trainable_variables]
+        value, gradient, forward, state = measure(state, x, y, weight)
+        value = float(keras.ops.convert_to_numpy(value))
+        if not np.isfinite(value):
+            raise ValueError(
+                f"The loss of batch {number} is not finite, and so no gradient means "
+                f"anything. Received: loss={value}"
+            )
+        losses.append(value)
+        gradients.append([keras.ops.convert_to_numpy(g) for g in gradient])
+        forwards.append([keras.ops.convert_to_numpy(f) for f in forward])
+    if not losses:
+        raise ValueError("`data` holds no batch. Received: empty data")
+    gradient = np.asarray(gradients, "float64")
+    forward = np.asarray(forwards, "float64")
+    taps = [variable.gradient_tap for variable in tapped.taps]
+    kinds = {id(layer): type(layer).__name__ for layer in tapped._chosen}
+    return GradientFlow(
+        name=name or model.name,
+        layers=tuple(tap.layer for tap in taps),
+        groups=tuple(tap.group for tap in taps),
+        kinds=tuple(kinds[key[0]] for key in tapped._taps),
+        gradient={s: gradient[:, :, i] for i, s in enumerate(ALL_STATISTICS)},
+        forward={s: forward[:, :, i] for i, s in enumerate(FORWARD_STATISTICS)},
+        losses=np.asarray(losses),
+    )
+
+
+def default_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """Every layer with a kernel of its own, and every ReLU, at any depth."""
+    chosen = []
+    for layer in model._flatten_layers(include_self=False):
+        leaf = not list(layer._flatten_layers(include_self=False))
+        has_kernel = any(v.ndim >= 2 for v in layer.trainable_variables)
+        if leaf and (has_kernel or _is_relu(layer)):
+            chosen.append(layer)
+    if not chosen:
+        raise ValueError(
+            "The model has no layer with a kernel; name the `layers` to measure. "
+            f"Received: model={model.name!r}"
+        )
+    return chosen
+
+
+def _is_relu(layer):
+    if isinstance(layer, keras.layers.ReLU):
+        return True
+    return getattr(layer, "activation", None) in (
+        keras.activations.relu,
+        keras.activations.relu6,
+    )
+
+
+def _loss_function(model, loss):
+    if loss is None:
+        loss = getattr(model, "loss", None)
+        if loss is None:
+            raise ValueError(
+                "Give a `loss`: the model is not compiled with one. "
+                f"Received: loss=None, model={model.name!r}"
+            )
+    if isinstance(loss, (Mapping, list, tuple)):
+        raise ValueError(
+            "Give the `loss` as one function of labels and outputs: how the losses of "
+            "several outputs add up is not measured from the compiled model. "
+            f"Received: loss={loss!r}"
+        )
+    function = keras.losses.get(loss)
+
+    def mean_loss(y, prediction, weight):
+        if weight is None:
+            return keras.ops.mean(function(y, prediction))
+        if isinstance(function, keras.losses.Loss):
+            return keras.ops.mean(function(y, prediction, sample_weight=weight))
+        values = function(y, prediction)
+        weight = keras.ops.cast(weight, values.dtype)
+        weight = keras.ops.reshape(weight, (-1,) + (1,) * (len(values.shape) - 1))
+        return keras.ops.mean(values * weight)
+
+    return mean_loss
+
+
+def _batches(data: object, batch_size: int, batches: int) -> Iterable:
+    if isinstance(data, tuple) and len(data) in (2, 3):
+        lengths = [len(array) for array in keras.tree.flatten(data)]
+        if len(set(lengths)) != 1:
+            raise ValueError(
+                "`x` and `y` must have the same length. "
+                f"Received: arrays of lengths {lengths}"
+            )
+        found = (
+            keras.tree.map_structure(lambda a, s=start: a[s : s + batch_size], data)
+            for start in range(0, lengths[0], batch_size)
+        )
+    elif isinstance(data, keras.utils.PyDataset):
+        found = (data[i] for i in range(data.num_batches or batches))
+    elif isinstance(data, Iterable):
+        found = data
+    else:
+        raise ValueError(
+            "`data` must be a pair of arrays, a data set or an iterable of batches. "
+            f"Received: {type(data).__name__}"
+        )
+    for batch in itertools.islice(found, batches):
+        if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+            raise ValueError(
+                "A batch must be `(x, y)` or `(x, y, sample_weight)`; arrays are "
+                "given as a tuple. "
+                f"Received: {type(batch).__name__} in {type(data).__name__}"
+            )
+        x, y, weight = (*batch, None)[:3]
+        yield (
+            *keras.tree.map_structure(keras.ops.convert_to_tensor, (x, y)),
+            None if weight is None else keras.ops.convert_to_tensor(weight),
+        )
+
+
+def _collected(tapped):
+    """(collector to read afterwards, hook that fills it during the forward pass)."""
+    collected = []
+
+    def collect(_, layer, output):
+        collected.append(_forward_statistics(layer, output))
+
+    tapped.on_output = collect
+    return collected
+
+
+def _forward_statistics(layer, output):
+    ops = keras.ops
+    values = ops.cast(
+        output, "float64" if "float64" in str(output.dtype) else "float32"
+    )
+    axis = 1 if getattr(layer, "data_format", "") == "channels_first" else -1
+    axes = [i for i in range(len(values.shape)) if i != axis % len(values.shape)]
+    means = ops.mean(values, axis=axes)
+    dead = ops.full((), np.nan, values.dtype)
+    if _is_relu(layer):
+        silent = ops.equal(ops.max(ops.abs(values), axis=axes), 0)
+        dead = ops.mean(ops.cast(silent, values.dtype))
+    return ops.stack(
+        [
+            ops.mean(ops.square(means)),
+            ops.mean(ops.var(values, axis=axes)),
+            dead,
+        ]
+    )
+
+
+def _jax_measure(tapped, loss_function, training):
+    import jax
+
+    fixed, taps = _split(tapped)
+
+    def loss(values, fixed, state, x, y, weight):
+        collected = _collected(tapped)
+        prediction, state = tapped.stateless_call(
+            _merged(tapped, fixed, values), state, x, training=training
+        )
+        return loss_function(y, prediction, weight), (list(collected), state)
+
+    step = jax.jit(jax.value_and_grad(loss, has_aux=True))
+
+    def measure(state, x, y, weight):
+        (value, (forward, state)), gradient = step(taps, fixed, state, x, y, weight)
+        return value, gradient, forward, state
+
+    return measure
+
+
+def _tensorflow_measure(tapped, loss_function, training):
+    import tensorflow as tf
+
+    fixed, taps = _split(tapped)
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def step(state, x, y, weight):
+        collected = _collected(tapped)
+        values = [tf.identity(tap) for tap in taps]
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            prediction, state = tapped.stateless_call(
+                _merged(tapped, fixed, values), state, x, training=training
+            )
+            value = loss_function(y, prediction, weight)
+        gradient = tape.gradient(
+            value, values, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        return value, gradient, list(collected), state
+
+    return step
+
+
+def _torch_measure(tapped, loss_function, training):
+    import torch
+
+    fixed, taps = _split(tapped)
+
+    def measure(state, x, y, weight):
+        collected = _collected(tapped)
+        values = [tap.detach().clone().requires_grad_() for tap in taps]
+        prediction, state = tapped.stateless_call(
+            _merged(tapped, fixed, values), state, x, training=training
+        )
+        value = loss_function(y, prediction, weight)
+        gradient = torch.autograd.grad(
+            value, values, allow_unused=True, materialize_grads=True
+        )
+        state = [tensor.detach() for tensor in state]
+        return value.detach(), gradient, [f.detach() for f in collected], state
+
+    return measure
+
+
+_MEASURES = {
+    "jax": _jax_measure,
+    "tensorflow": _tensorflow_measure,
+    "torch": _torch_measure,
+}
+
+
+def _split(tapped):
+    """Values of the model's own trainable variables, and of the taps."""
+    taps = set(map(id, tapped.taps))
+    fixed = [v.value for v in tapped.trainable_variables if id(v) not in taps]
+    return fixed, [v.value for v in tapped.taps]
+
+
+def _merged(tapped, fixed, values):
+    replaced = dict(zip(map(id, tapped.taps), values, strict=True))
+    fixed = iter(fixed)
+    return [
+        replaced[id(v)] if id(v) in replaced else next(fixed)
+        for v in tapped.trainable_variables
+    ]

@@ -1,0 +1,502 @@
+"""Layer-output taps: the gradient with respect to what a layer returns.
+
+A tap is an identity whose backward pass also returns statistics of the gradient that
+flows through it, as the "gradient" of a small weight marked
+`overwrite_with_gradient` (the mechanism of Keras' float8 layers, which keeps such
+weights out of clipping, decay and the update).
+"""
+
+import contextlib
+import dataclasses
+import functools
+import math
+import threading
+from collections.abc import Callable, Sequence
+
+import keras
+
+from keras_gradattn.gradients import _norms
+from keras_gradattn.gradients.depth_groups import group_of_layers, suggestion
+
+TRAINING_STATISTICS = ("norm", "rms", "product")
+ALL_STATISTICS = (*TRAINING_STATISTICS, "mean_abs", "std", "max_abs", "zero_share")
+
+# Norms of a gradient whose squares are summed as they are: those that float32 loses,
+# of up to 1e6 elements a sample, have a norm below 1e-16.
+_TRUSTED = (1e-8, 1e18)
+
+# Divisible by what networks usually divide sizes by.
+_ANY_SIZE = 64
+
+# One model's `call` is exchanged while it is traced: two threads must not do so.
+_patching = threading.RLock()
+
+
+@dataclasses.dataclass(frozen=True)
+class GradientTap:
+    """What a tap measures: the layer's name, its depth group, the statistics."""
+
+    layer: str
+    group: str
+    statistics: tuple[str, ...]
+
+
+def with_output_taps(
+    model: keras.Model,
+    layers: Sequence[str | keras.layers.Layer],
+    statistics: Sequence[str] = TRAINING_STATISTICS,
+) -> "TappedModel":
+    """A model that shares all weights and measures gradients of layer outputs.
+
+    Compile and fit the returned model with a `GradientNorms` callback, and the
+    callback's record gains `layer_outputs`. `model` itself stays as it is, trained
+    by the shared weights; save and deploy `model`.
+
+    Statistics per step and layer, with `B` samples, gradient `g` and output `a`:
+    `norm` = |g| (the published whole-batch norm), `rms` = |g| sqrt(B) / sqrt(elements
+    per sample) (independent of the batch for a batch-mean loss), `product` = the sum
+    over samples of |a_i| |g_i| (the one to compare across map sizes), `mean_abs`,
+    `std` (n - 1), `max_abs` and `zero_share`.
+
+    Of a layer that returns several tensors the first one is tapped.
+
+    Args:
+        model: A built Keras model.
+        layers: Layers of the model at any depth, or their names (or paths, where a
+            name occurs more than once).
+        statistics: Names of statistics to take.
+
+    Returns:
+        An uncompiled `keras.Model` that computes what `model` computes.
+
+    Raises:
+        ValueError: For unknown layers, layers that are not called or return no float
+            tensor, layers inside recurrent layers, and distributed models.
+
+    Example:
+
+    ```python
+    tapped = with_output_taps(model, ["stage1", "head"])
+    tapped.compile("adam", "sparse_categorical_crossentropy")
+    norms = GradientNorms()
+    tapped.fit(x, y, callbacks=[norms])
+    norms.to_dataframe("layer_outputs")
+    ```
+    """
+    for method in ("train_step", "compute_loss"):
+        if getattr(type(model), method) is not getattr(keras.Model, method):
+            raise ValueError(
+                f"The model has a `{method}` of its own, which the tapped model would "
+                "not use: its gradients would be those of another training. "
+                f"Received: model={model.name!r} of type {type(model).__name__}"
+            )
+    return TappedModel(model, layers, statistics)
+
+
+class TappedModel(keras.Model):
+    """A model with taps on chosen layers. Made by `with_output_taps`."""
+
+    def __init__(self, model, layers, statistics=TRAINING_STATISTICS, example=None):
+        super().__init__(name=f"{model.name}_tapped")
+        _refuse(model, statistics)
+        self.untapped = model
+        self._statistics = tuple(statistics)
+        self._taps = {}
+        # Called with (tap name, output) during each call where set.
+        self.on_output: Callable | None = None
+        chosen = find_layers(model, layers)
+        # Held outside of Keras' tracking: they belong to the model already.
+        object.__setattr__(self, "_chosen", tuple(chosen))
+        self._make_taps(self._call_order(example))
+        self.built = True
+
+    def _make_taps(self, order):
+        names = unique_names(self.untapped)
+        groups = group_of_layers(self.untapped)
+        dtype = (
+            _norms.wide_dtype(self.untapped.variables)
+            if self.untapped.variables
+            else "float32"
+        )
+        for layer, call in order:
+            name = names[id(layer)] + (f" (call {call + 1})" if call else "")
+            weight = self.add_weight(
+                shape=(len(self._statistics),),
+                initializer="zeros",
+                dtype=dtype,
+                autocast=False,
+                overwrite_with_gradient=True,
+                name="tap_" + name.replace("/", "_"),
+            )
+            weight.gradient_tap = GradientTap(name, groups[id(layer)], self._statistics)
+            self._taps[(id(layer), call)] = weight
+
+    def _call_order(self, example):
+        """(layer, number of the call) in the order of the forward pass."""
+        if example is None:
+            example = _example_of_inputs(self.untapped)
+        if example is None:
+            return [(layer, 0) for layer in self._chosen]
+        order, problems = [], []
+
+        def note(layer, call, outputs):
+            # Shape inference may run the model more than once.
+            if (layer, call) not in order:
+                order.append((layer, call))
+            if not _is_float_tensor(_first(outputs)):
+                problems.append(layer.name)
+            return outputs
+
+        probe = _Probe(self.untapped, lambda: _outputs_seen_by(self._chosen, note))
+        probe.compute_output_spec(
+            keras.tree.map_structure(
+                lambda t: keras.KerasTensor(
+                    tuple(t.shape), keras.backend.standardize_dtype(t.dtype)
+                ),
+                example,
+            )
+        )
+        if problems:
+            raise ValueError(
+                "A tap needs a layer whose (first) output is a floating-point tensor. "
+                f"Received: layers={problems}"
+            )
+        missing = [layer.name for layer in self._chosen if (layer, 0) not in order]
+        if missing:
+            raise ValueError(
+                "These layers are not called in the model's forward pass and have no "
+                f"output to tap. Received: layers={missing}"
+            )
+        return order
+
+    def call(self, inputs, training=None):
+        with _outputs_seen_by(self._chosen, self._tap):
+            if self.untapped._call_has_training_arg:
+                return self.untapped(inputs, training=training)
+            return self.untapped(inputs)
+
+    def _tap(self, layer, call, outputs):
+        weight = self._taps.get((id(layer), call))
+        if weight is None:
+            raise ValueError(
+                f"Layer {layer.name!r} is called {call + 1} times in a forward pass, "
+                "more often than when the taps were made. Leave it out of `layers`."
+            )
+        first = _first(outputs)
+        if self.on_output is not None:
+            self.on_output(weight.gradient_tap.layer, layer, first)
+        first = _identity(first, keras.ops.convert_to_tensor(weight), self._statistics)
+        if isinstance(outputs, (list, tuple)):
+            return type(outputs)([first, *outputs[1:]])
+        return first
+
+    @property
+    def taps(self) -> list[keras.Variable]:
+        """The tap weights, in the order of the forward pass."""
+        return list(self._taps.values())
+
+    def get_config(self):
+        raise NotImplementedError(
+            "A tapped model is a measuring instrument: save `tapped.untapped`, which "
+            "holds the same weights."
+        )
+
+
+class _Probe(keras.layers.Layer):
+    """Runs a model symbolically inside a context."""
+
+    def __init__(self, model, context):
+        super().__init__()
+        object.__setattr__(self, "_probed", (model,))
+        object.__setattr__(self, "_context", context)
+
+    def call(self, inputs):
+        with self._context():
+            return self._probed[0](inputs)
+
+
+@contextlib.contextmanager
+def _outputs_seen_by(layers, function):
+    """While open, `function(layer, call, outputs)` replaces those layers' outputs.
+
+    The exchange is on the instances and only while the composite layers' code runs
+    (that is, is traced), so layers inside of other layers are reached and nothing
+    of the user's model is left changed.
+    """
+    with _patching:
+        before = []
+        calls = dict.fromkeys(map(id, layers), 0)
+
+        def exchanged(layer, original):
+            def call(*args, **kwargs):
+                outputs = original(*args, **kwargs)
+                number = calls[id(layer)]
+                calls[id(layer)] += 1
+                return function(layer, number, outputs)
+
+            return call
+
+        try:
+            for layer in layers:
+                before.append((layer, layer.__dict__.get("call")))
+                layer.__dict__["call"] = exchanged(layer, layer.call)
+            yield
+        finally:
+            for layer, own in before:
+                if own is None:
+                    layer.__dict__.pop("call", None)
+                else:
+                    layer.__dict__["call"] = own
+
+
+def _identity(values, weight, statistics):
+    if keras.backend.backend() == "torch":
+        return _torch_identity()(values, weight, statistics)
+
+    @keras.ops.custom_gradient
+    def identity(values, weight):
+        def backward(*args, upstream=None):
+            if upstream is None:
+                (upstream,) = args
+            measured = _measure(values, upstream, statistics)
+            dtype = keras.backend.standardize_dtype(weight.dtype)
+            return upstream, _norms.cast(measured, dtype)
+
+        return values, backward
+
+    return identity(values, weight)
+
+
+@functools.cache
+def _torch_identity():
+    """The identity where what backward needs is freed as soon as it was used.
+
+    A closure, which `keras.ops.custom_gradient` asks for, holds every tapped output
+    until the whole graph is gone: memory that each step has to fetch anew.
+    """
+    import torch
+
+    class Identity(torch.autograd.Function):
+        @staticmethod
+        def forward(context, values, weight, statistics):
+            context.save_for_backward(values)
+            context.statistics = statistics
+            context.dtype = weight.dtype
+            return values
+
+        @staticmethod
+        def backward(context, upstream):
+            (values,) = context.saved_tensors
+            measured = _quickly_measured(values, upstream, context.statistics)
+            if measured is None:
+                measured = _measure(values, upstream, context.statistics)
+            return upstream, measured.to(context.dtype), None
+
+    return Identity.apply
+
+
+def _quickly_measured(output, gradient, statistics):
+    """The statistics of training in few operations; `None` where they would not do.
+
+    PyTorch runs one operation after the other: on a CPU the cost of small maps is the
+    number of operations. Elsewhere the step is compiled, or asking for a number
+    would make the host wait for the device.
+    """
+    if set(statistics) - set(TRAINING_STATISTICS):
+        return None
+    import torch
+
+    if gradient.device.type != "cpu" or {gradient.dtype, output.dtype} != {
+        torch.float32
+    }:
+        return None
+    if output.ndim < 2:
+        return None
+    # Flattened, a map that is kept channels first would be copied.
+    inside = tuple(range(1, output.ndim))
+    per_sample, activations = (
+        torch.linalg.vector_norm(values, dim=inside) for values in (gradient, output)
+    )
+    norm = float(torch.linalg.vector_norm(per_sample))
+    if not _TRUSTED[0] < norm < _TRUSTED[1]:
+        return None
+    values = {
+        "norm": norm,
+        "rms": norm * len(gradient) / gradient.numel() ** 0.5,
+        "product": float(torch.dot(per_sample, activations)),
+    }
+    return torch.tensor([values[name] for name in statistics])
+
+
+def _measure(output, gradient, statistics):
+    ops = keras.ops
+    g, a = _norms.dense(gradient), _norms.dense(output)
+    shape = ops.shape(g)
+    batch, elements = (_size(sizes, g.dtype) for sizes in (shape[:1], shape))
+    flat = ops.reshape(g, (shape[0], -1))
+    per_sample, scale = _norms.scaled_row_norms(flat)
+    norm = scale * ops.sqrt(ops.sum(ops.square(per_sample)))
+    values = {
+        "norm": lambda: norm,
+        # norm * sqrt(batch) / sqrt(elements per sample)
+        "rms": lambda: norm * (batch / elements**0.5),
+        "product": lambda: (
+            scale
+            * ops.sum(per_sample * _norms.row_norms(ops.reshape(a, (shape[0], -1))))
+        ),
+        "mean_abs": lambda: ops.mean(ops.abs(g)),
+        "std": lambda: ops.sqrt(
+            ops.sum(ops.square(g - ops.mean(g))) / (_at_least_two(elements) - 1)
+        ),
+        "max_abs": lambda: _norms.largest(flat),
+        "zero_share": lambda: ops.mean(ops.cast(ops.equal(g, 0), g.dtype)),
+    }
+    return ops.stack([ops.cast(values[name](), g.dtype) for name in statistics])
+
+
+def _size(sizes, dtype):
+    """Product of sizes: a number where they are known, a scalar tensor otherwise."""
+    if all(isinstance(size, int) for size in sizes):
+        return float(math.prod(sizes))
+    return keras.ops.cast(keras.ops.prod(keras.ops.convert_to_tensor(sizes)), dtype)
+
+
+def _at_least_two(elements):
+    if isinstance(elements, float):
+        return max(elements, 2.0)
+    return keras.ops.maximum(elements, 2)
+
+
+def _example_of_inputs(model):
+    """Shapes and types to try the model with, `None` where it does not say."""
+    inputs = getattr(model, "_inputs_struct", None)
+    if inputs is None:
+        inputs = getattr(model, "inputs", None)
+        if isinstance(inputs, list) and len(inputs) == 1:
+            inputs = inputs[0]
+    if inputs is None:
+        return None
+    # Concrete sizes: layers may compare sizes, which unknown ones cannot be.
+    return keras.tree.map_structure(
+        lambda t: keras.KerasTensor(
+            [_ANY_SIZE if size is None else size for size in t.shape], t.dtype
+        ),
+        inputs,
+    )
+
+
+def _first(outputs):
+    # Attention layers return their scores beside the output where asked to.
+    return outputs[0] if isinstance(outputs, (list, tuple)) else outputs
+
+
+def _is_float_tensor(value):
+    return hasattr(value, "dtype") and keras.backend.is_float_dtype(
+        keras.backend.standardize_dtype(value.dtype)
+    )
+
+
+def _refuse(model, statistics):
+    unknown = [name for name in statistics if name not in ALL_STATISTICS]
+    if unknown or not statistics:
+        raise ValueError(
+            f"`statistics` must be among {ALL_STATISTICS}. Received: {statistics}"
+        )
+    if not model.built:
+        raise ValueError(
+            "The model must be built before its layers can be tapped: call it on a "
+            f"batch first. Received: model={model.name!r}"
+        )
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        strategy = tf.distribute.get_strategy()
+        replicas = max(
+            strategy.num_replicas_in_sync,
+            model.distribute_strategy.num_replicas_in_sync,
+        )
+        if replicas > 1:
+            raise ValueError(
+                "Layer-output gradients cannot be recorded under a strategy with "
+                "several replicas: norms of parts of the batch do not add up to the "
+                f"norm of the batch. Received: {replicas} replicas"
+            )
+
+
+def find_layers(
+    model: keras.Model, layers: Sequence[str | keras.layers.Layer]
+) -> list[keras.layers.Layer]:
+    """Layers of the model at any depth, by object, name or path."""
+    if isinstance(layers, (str, keras.layers.Layer)):
+        layers = [layers]
+    everything = list(model._flatten_layers(include_self=False))
+    names = unique_names(model)
+    found = []
+    for wanted in layers:
+        if isinstance(wanted, str):
+            hits = [
+                layer
+                for layer in everything
+                if wanted in (layer.name, names[id(layer)])
+            ]
+        else:
+            hits = [layer for layer in everything if layer is wanted]
+        if len(hits) != 1:
+            label = wanted if isinstance(wanted, str) else wanted.name
+            known = sorted(set(names.values()))
+            problem = (
+                f"is the name of {len(hits)} layers, give one of "
+                f"{[names[id(h)] for h in hits]}"
+                if hits
+                else "is not part of the model" + suggestion(label, known)
+            )
+            raise ValueError(f"Layer {label!r} {problem} Received: {label!r}")
+        if hits[0] not in found:
+            found.append(hits[0])
+    if not found:
+        raise ValueError(f"No layers to tap. Received: layers={layers!r}")
+    _refuse_recurrent(everything, found)
+    return found
+
+
+def _refuse_recurrent(everything, found):
+    for parent in everything:
+        if isinstance(
+            parent,
+            (
+                keras.layers.RNN,
+                keras.layers.Bidirectional,
+                keras.layers.TimeDistributed,
+            ),
+        ):
+            inside = [
+                layer
+                for layer in parent._flatten_layers(include_self=False)
+                if any(layer is one for one in found)
+            ]
+            if inside:
+                raise ValueError(
+                    "Layers that run once per time step cannot be tapped: the norms "
+                    "of the steps would be added up. Tap the layer around them. "
+                    f"Received: {inside[0].name!r} inside {parent.name!r}"
+                )
+
+
+def unique_names(model: keras.Model) -> dict[int, str]:
+    """Per layer id its name, prefixed by its parents' where names repeat."""
+    paths: dict[int, tuple[str, ...]] = {}
+
+    def walk(layer, prefix):
+        for child in layer._flatten_layers(include_self=False, recursive=False):
+            if id(child) not in paths:
+                paths[id(child)] = (*prefix, child.name)
+                walk(child, paths[id(child)])
+
+    walk(model, ())
+    counts: dict[str, int] = {}
+    for path in paths.values():
+        counts[path[-1]] = counts.get(path[-1], 0) + 1
+    return {
+        key: path[-1] if counts[path[-1]] == 1 else "/".join(path)
+        for key, path in paths.items()
+    }

@@ -1,0 +1,287 @@
+"""Training protocols as data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from keras_gradattn.datasets._names import suggestion
+from keras_gradattn.datasets.specs import Augmentation, DatasetSpec
+
+if TYPE_CHECKING:
+    from typing import Self
+
+# A network and batches of test images and labels, to plain data for a JSON.
+Analysis = Callable[[keras.Model, Iterable[Any]], Any]
+
+_OPTIMIZERS = ("coupled_adam", "adamw", "adam")
+_SCHEDULES = ("plateau", "cosine", "constant")
+_STEMS = ("imagenet", "cifar", "auto")
+_PRECISIONS = (None, "auto", "mixed_bfloat16", "mixed_float16")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One training protocol; a user's own is `dataclasses.replace(recipe, ...)`.
+
+    Args:
+        name: Names the result files.
+        optimizer: `"coupled_adam"` (L2 in the gradient, as in PyTorch's Adam),
+            `"adamw"` (decoupled decay) or `"adam"` (no decay).
+        learning_rate: Peak learning rate.
+        weight_decay: Factor of the decay.
+        decay_norms_and_biases: Whether norm scales and every bias decay as well.
+        batch_size: Images a step; `None` for the data set's own.
+        max_epochs: Longest training, in epochs.
+        max_steps: Fixed number of optimiser steps; overrides `max_epochs`.
+        schedule: `"plateau"` (on validation accuracy), `"cosine"` or `"constant"`.
+        plateau_factor: What a plateau multiplies the learning rate by.
+        plateau_patience: Epochs without improvement that a plateau may last; the
+            next one reduces the rate, as in PyTorch. No minimum delta.
+        minimum_learning_rate: The plateau schedule's floor.
+        warmup_epochs: Epochs of linear warm-up (cosine schedule only).
+        early_stopping_patience: Epochs without a better validation accuracy after
+            which training stops; `None` for never.
+        restore_best_weights: Whether the weights of the best validation epoch are
+            tested, rather than the last.
+        label_smoothing: Share of the target spread over all classes, 0 to 1.
+        mixup: Beta parameter of MixUp (Zhang et al. 2018); 0 for none.
+        cutmix: Beta parameter of CutMix (Yun et al. 2019); 0 for none. With both,
+            each is applied to half of the images.
+        random_augment: Whether RandAugment (Cubuk et al. 2020) follows the data
+            set's augmentation.
+        ema_momentum: Momentum of the exponential moving average over steps, of the
+            weights and of what BatchNorm remembers, which is then what is validated
+            and tested; `None` for no average.
+        stem: `"imagenet"` (7x7, stride 4 in all), `"cifar"` (3x3, stride 1), or
+            `"auto"`: `"cifar"` up to 64 pixels.
+        mixed_precision: `None` for float32, `"auto"` for `"mixed_bfloat16"` on an
+            accelerator and float32 on a CPU, or a Keras policy for either:
+            `"mixed_bfloat16"` or `"mixed_float16"`.
+        class_weights: `"balanced"` weights classes by inverse frequency.
+        augmentation: `None` for the data set's own, `()` for none, or other entries.
+        group: Split by this column of the data set, such as `"patient_id"`.
+        split_seed: Seed of the random split, the same for every training seed.
+        overrides: Data set name -> fields that differ there.
+        changes: Fields that `with_changes` has set; they name the result's file.
+
+    Raises:
+        ValueError: If a field is out of range or unknown.
+
+    Example:
+
+    ```python
+    import dataclasses
+    from keras_gradattn.training import RECIPES
+
+    longer = dataclasses.replace(RECIPES["modern"], name="longer", max_epochs=300)
+    ```
+    """
+
+    name: str
+    optimizer: str = "coupled_adam"
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    decay_norms_and_biases: bool = True
+    batch_size: int | None = None
+    max_epochs: int = 100
+    max_steps: int | None = None
+    schedule: str = "plateau"
+    plateau_factor: float = 0.2
+    plateau_patience: int = 3
+    minimum_learning_rate: float = 1e-7
+    warmup_epochs: int = 0
+    early_stopping_patience: int | None = 7
+    restore_best_weights: bool = True
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    random_augment: bool = False
+    ema_momentum: float | None = None
+    stem: str = "imagenet"
+    mixed_precision: str | None = None
+    class_weights: str | None = None
+    augmentation: tuple | None = None
+    group: str | None = None
+    split_seed: int = 42
+    overrides: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _one_of("optimizer", self.optimizer, _OPTIMIZERS)
+        _one_of("schedule", self.schedule, _SCHEDULES)
+        _one_of("stem", self.stem, _STEMS)
+        _one_of("mixed_precision", self.mixed_precision, _PRECISIONS)
+        _one_of("class_weights", self.class_weights, (None, "balanced"))
+        _above("learning_rate", self.learning_rate, 0)
+        _above("max_epochs", self.max_epochs, 0)
+        for name in ("batch_size", "max_steps", "early_stopping_patience"):
+            if getattr(self, name) is not None:
+                _above(name, getattr(self, name), 0)
+        for name in ("weight_decay", "warmup_epochs", "mixup", "cutmix"):
+            if getattr(self, name) < 0:
+                raise ValueError(
+                    f"`{name}` must not be negative. "
+                    f"Received: {name}={getattr(self, name)}"
+                )
+        for name in ("label_smoothing", "ema_momentum"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise ValueError(
+                    f"`{name}` must lie in [0, 1). Received: {name}={value}"
+                )
+        fields = {field.name for field in dataclasses.fields(self)}
+        for dataset, changes in self.overrides.items():
+            if unknown := set(changes) - fields:
+                raise ValueError(
+                    f"`overrides` of {dataset} must name fields of a Recipe. "
+                    f"Received: {sorted(unknown)}"
+                )
+
+    def for_dataset(self, dataset: str) -> Self:
+        """The recipe as it applies to one data set.
+
+        Args:
+            dataset: Name of the data set.
+
+        Returns:
+            A recipe with that data set's overrides in place, none left.
+        """
+        changes = self.overrides.get(dataset, {})
+        return dataclasses.replace(self, overrides={}, **changes)
+
+    def with_changes(self, **changes: Any) -> Self:
+        """The recipe with other fields, which win over its `overrides`.
+
+        Args:
+            **changes: Fields by name; `changes` of the new recipe names them.
+
+        Returns:
+            A recipe of the same name.
+
+        Raises:
+            ValueError: If there is no such field, or a value is out of range.
+
+        Example:
+
+        >>> recipe = keras_gradattn.training.RECIPES["modern"]
+        >>> recipe.with_changes(learning_rate=3e-4).learning_rate
+        0.0003
+        """
+        fields = {field.name: None for field in dataclasses.fields(self)}
+        for name in changes:
+            look_up(name, fields, "recipe field")
+        overrides = {
+            dataset: {k: v for k, v in own.items() if k not in changes}
+            for dataset, own in self.overrides.items()
+        }
+        named = {**self.changes, **changes}
+        return dataclasses.replace(self, overrides=overrides, changes=named, **changes)
+
+    def model_arguments(self, model: str, spec: DatasetSpec) -> dict[str, Any]:
+        """Arguments of a network's constructor that the protocol asks for.
+
+        Args:
+            model: Key of `keras_gradattn.training.MODELS`.
+            spec: The data set.
+
+        Returns:
+            Argument names to values; here none.
+        """
+        return {}
+
+    def training_levels(self, spec: DatasetSpec) -> np.ndarray | None:
+        """What each 8-bit level of a training image is replaced by.
+
+        Args:
+            spec: The data set.
+
+        Returns:
+            uint8 array (256, channels), or `None` where pixels stay as they are.
+        """
+        return None
+
+    def analyses(self) -> dict[str, Analysis]:
+        """What the protocol measures of a trained network beside its accuracy.
+
+        Returns:
+            Names to functions of the network and of test batches; each returns what
+            the result's JSON holds under that name. Here none.
+        """
+        return {}
+
+    @property
+    def mixes_labels(self) -> bool:
+        """Whether targets are distributions over classes instead of indices."""
+        return bool(self.label_smoothing or self.mixup or self.cutmix)
+
+
+def _one_of(name: str, value: Any, choices: tuple) -> None:
+    if value not in choices:
+        raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={value}")
+
+
+def _above(name: str, value: float, bound: float) -> None:
+    if not value > bound:
+        raise ValueError(
+            f"`{name}` must be greater than {bound}. Received: {name}={value}"
+        )
+
+
+_MODERN = Recipe(
+    name="modern",
+    optimizer="adamw",
+    weight_decay=0.05,
+    decay_norms_and_biases=False,
+    max_epochs=60,
+    schedule="cosine",
+    warmup_epochs=3,
+    early_stopping_patience=None,
+    label_smoothing=0.1,
+    mixup=0.2,
+    cutmix=1.0,
+    ema_momentum=0.999,
+    stem="auto",
+    mixed_precision="auto",
+    overrides={
+        "tiny_imagenet": {
+            "max_epochs": 100,
+            "warmup_epochs": 5,
+            "random_augment": True,
+            "augmentation": (Augmentation("flip"), Augmentation("crop", padding=8)),
+        },
+        "cifar10": {"random_augment": True},
+        # Cutting a digit or a cell apart changes what it is.
+        "svhn": {"cutmix": 0.0, "max_epochs": 30},
+        # Few steps in all: the average must have forgotten where it began.
+        "digits": {"cutmix": 0.0, "max_epochs": 100, "ema_momentum": 0.99},
+        "tissuemnist": {"cutmix": 0.0, "max_epochs": 30},
+        "bloodmnist": {"cutmix": 0.0},
+        "pbc28": {"cutmix": 0.0, "ema_momentum": 0.99},
+        # The label of a patch is decided by its centre alone (PCam README).
+        "pcam": {"cutmix": 0.0, "mixup": 0.0, "max_epochs": 20},
+        "pad_ufes_20": {
+            "cutmix": 0.0,
+            "max_epochs": 100,
+            "ema_momentum": 0.99,
+            "group": "patient_id",
+            "class_weights": "balanced",
+        },
+    },
+)
+
+RECIPES: dict[str, Recipe] = {_MODERN.name: _MODERN}
+
+
+def look_up(name: str, table: Mapping[str, Any], kind: str) -> Any:
+    """Entry `name` of `table`, or a `ValueError` that suggests the nearest name."""
+    if name in table:
+        return table[name]
+    raise ValueError(
+        f"Unknown {kind}.{suggestion(name, table)} Known: {', '.join(sorted(table))}. "
+        f"Received: {name!r}"
+    )

@@ -1,0 +1,93 @@
+"""Every example in a public docstring and in the README runs as it stands."""
+
+import doctest
+import importlib
+import inspect
+import re
+import textwrap
+import types
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import keras_gradattn
+
+README = Path(__file__).parents[1] / "README.md"
+ROOMS = ("", ".layers", ".gradients", ".models", ".datasets", ".training", ".paper")
+FENCE = re.compile(r"```python\n(.*?)```", re.DOTALL)
+
+
+def public_objects():
+    """Everything that a public room names, once, with methods of classes."""
+    found = {}
+    for room in ROOMS:
+        module = importlib.import_module(f"keras_gradattn{room}")
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if isinstance(thing, types.ModuleType) or not callable(thing):
+                continue
+            found.setdefault(id(thing), (f"{name}", thing))
+            if inspect.isclass(thing):
+                for method, value in vars(thing).items():
+                    if inspect.isfunction(value) and not method.startswith("_"):
+                        found.setdefault(id(value), (f"{name}.{method}", value))
+    return dict(found.values())
+
+
+DOCUMENTED = {
+    name: thing
+    for name, thing in public_objects().items()
+    if ">>>" in (thing.__doc__ or "") or "```python" in (thing.__doc__ or "")
+}
+
+
+@pytest.fixture
+def names(tmp_path, monkeypatch):
+    """What examples take for granted: the usual imports, a network and some data."""
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(32, 8, 8, 1)).astype("float32"), np.arange(32) % 4
+    model = keras_gradattn.GradAttnV2(
+        4, (8, 8, 1), stage_filters=(4, 4), stage_blocks=(1, 1), width=8, num_heads=2
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return {
+        "keras": keras,
+        "np": np,
+        "keras_gradattn": keras_gradattn,
+        "kg": keras_gradattn,
+        "model": model,
+        **{"x": x, "y": y, "x_test": x, "y_test": y, "images": x, "labels": y},
+    }
+
+
+@pytest.fixture
+def readme_names(names):
+    """The same with images of three channels, large enough for a full network."""
+    images = np.random.default_rng(1).normal(size=(16, 32, 32, 3)).astype("float32")
+    return names | {"images": images, "labels": np.arange(16) % 10}
+
+
+def test_code_of_the_readme(readme_names):
+    """Its blocks run one after the other, as a reader would type them."""
+    for code in FENCE.findall(README.read_text("utf-8")):
+        exec(compile(code, "README.md", "exec"), readme_names)
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_example_of_a_docstring(name, names):
+    thing = DOCUMENTED[name]
+    module = importlib.import_module(thing.__module__)
+    scope = {**vars(module), **names}
+    text = inspect.getdoc(thing)
+    for code in FENCE.findall(text):
+        exec(compile(textwrap.dedent(code), name, "exec"), scope)
+    examples = doctest.DocTestParser().get_doctest(text, scope, name, None, 0)
+    failures = []
+    runner = doctest.DocTestRunner(
+        optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS, verbose=False
+    )
+    runner.run(examples, out=failures.append)
+    assert not failures, "".join(failures)
