@@ -26,10 +26,18 @@ PIXELS = 28
 SWITCHES = {
     "jax": ("convolution", "xla_options", "memory_return", "max_pooling", "dropout"),
     "tensorflow": (
-        "convolution", "batch_normalization", "adam", "nan_pooling", "after",
+        "convolution",
+        "batch_normalization",
+        "adam",
+        "nan_pooling",
+        "after",
     ),
     "torch": (
-        "convolution", "memory_layout", "batch_normalization", "adam", "torch_forward",
+        "convolution",
+        "memory_layout",
+        "batch_normalization",
+        "adam",
+        "torch_forward",
     ),
 }
 EVERYTHING = "everything"
@@ -83,7 +91,7 @@ class Contender:
 
 
 def work(without: str) -> None:
-    """Be a contender: build, take a step, then answer the questions on standard input."""
+    """Be a contender: build, take a step, then answer on the standard output."""
     began = time.perf_counter()
     import keras
     import numpy as np

@@ -16,6 +16,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from keras_gradattn.training._files import replace_file
 from studies.figure_expressions import figure
@@ -56,8 +57,7 @@ def insert(paths: Sequence[Path], root: Path = ROOT) -> list[Path]:
     """Bring texts up to date; returns those that had drifted."""
     drifted = check(paths, root)
     for path in drifted:
-        text = inserted(path.read_text("utf-8"), root)
-        replace_file(path, lambda file, text=text: file.write(text.encode()))
+        write_text(path, inserted(path.read_text("utf-8"), root))
     return drifted
 
 
@@ -74,6 +74,16 @@ def check(paths: Sequence[Path], root: Path = ROOT) -> list[Path]:
             drifted.append(path)
             _tell(path, before, after)
     return drifted
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text whole or not at all."""
+    data = text.encode()
+
+    def write(file: BinaryIO) -> None:
+        file.write(data)
+
+    replace_file(path, write)
 
 
 def _filled(match: re.Match[str], names: dict[str, str], root: Path) -> str:

@@ -37,10 +37,12 @@ def rank_correlation(
 def _spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Correlation of each row's ranks, NaN where a row is constant."""
     # scikit-learn's dependency; its spearmanr warns on constant input.
-    from scipy.stats import rankdata
+    from scipy.stats import rankdata  # type: ignore[import-untyped]
 
     x, y = (rankdata(values, axis=1) for values in (x, y))
     x, y = (ranks - ranks.mean(1, keepdims=True) for ranks in (x, y))
     scale = np.sqrt((x**2).sum(1) * (y**2).sum(1))
     varies = scale > 0
-    return np.divide((x * y).sum(1), scale, out=np.full(len(x), np.nan), where=varies)
+    found = np.full(len(x), np.nan)
+    np.divide((x * y).sum(1), scale, out=found, where=varies)
+    return found

@@ -132,7 +132,8 @@ def trunk_title(experiment: Experiment) -> str:
 
 def layers(experiment: Experiment) -> int:
     """Depth of a network whose blocks were chosen, classifier included."""
-    return 2 * sum(options_of(experiment)["stage_blocks"]) + 2
+    blocks: list[int] = options_of(experiment)["stage_blocks"]
+    return 2 * sum(blocks) + 2
 
 
 def is_standard(experiment: Experiment) -> bool:
@@ -173,15 +174,14 @@ def remark_lines(runs: Sequence[Experiment]) -> list[str]:
 
 def dead_kernels(experiment: Experiment) -> int:
     """How many kernels were dead in the last recorded window."""
-    return sum(
-        dead[-1] for dead in experiment["gradients"]["training"]["dead"].values()
-    )
+    dead: dict[str, list[int]] = experiment["gradients"]["training"]["dead"]
+    return sum(of_depth[-1] for of_depth in dead.values())
 
 
 def dead_share(experiment: Experiment) -> float:
     """Share of kernels that were dead in the last recorded window."""
-    kernels = sum(experiment["gradients"]["training"]["kernels"].values())
-    return dead_kernels(experiment) / kernels
+    kernels: dict[str, int] = experiment["gradients"]["training"]["kernels"]
+    return dead_kernels(experiment) / sum(kernels.values())
 
 
 def top1(experiments: Sequence[Experiment]) -> list[Fraction]:
@@ -221,7 +221,7 @@ def difference(
         Welch's interval, which does not take the variances for equal.
     """
     # scikit-learn's dependency.
-    from scipy.stats import ttest_ind
+    from scipy.stats import ttest_ind  # type: ignore[import-untyped]
 
     samples = [list(map(float, values)) for values in (other, plain)]
     interval = ttest_ind(*samples, equal_var=False).confidence_interval()

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_gradattn.training._files import replace_file
 from keras_gradattn.training.results import read_results
 from studies import insert_figures
 from studies.reading import Experiment
@@ -81,7 +80,7 @@ def write(folder: str | Path = FOLDER) -> list[Path]:
     written = []
     for name, text in texts(experiments).items():
         path = folder / name
-        replace_file(path, lambda file, text=text: file.write(text.encode()))
+        insert_figures.write_text(path, text)
         written.append(path)
     return written
 

@@ -1,6 +1,6 @@
 """The public surface: every name, its signature, its public methods.
 
-    python -m tests.api > tests/api.txt
+python -m tests.api > tests/api.txt
 """
 
 import importlib

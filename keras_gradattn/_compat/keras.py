@@ -136,6 +136,17 @@ def trained_variables(optimizer: Any) -> list[Any]:
     return list(_needed(optimizer, name, "Pairing gradients with variables"))
 
 
+def accumulated_gradients(optimizer: Any) -> list[tuple[int, Any]]:
+    """Identity of each trained variable, and the variable that sums its gradients.
+
+    Only `gradient_accumulation_steps` is public. Absent: `MissingPrivateNameError`.
+    """
+    name = "_accumulated_gradients"
+    sums = _needed(optimizer, name, "Measuring gradient noise by accumulation")
+    trained = trained_variables(optimizer)
+    return [(id(v), held) for v, held in zip(trained, sums, strict=True)]
+
+
 def moving_averages(optimizer: Any) -> list[tuple[Any, Any]]:
     """Each trained variable with the average that `use_ema` keeps of it.
 
@@ -218,3 +229,93 @@ class OpenAdam(keras.optimizers.Adam):
 
     def _apply_weight_decay(self, variables: Any) -> None:
         self.decay_all(variables)
+
+
+def call_name(layer: Any) -> str:
+    """The method of a layer to exchange where its outputs are to be changed.
+
+    A rematerialised layer runs `call` once more in the backward pass, through
+    `rematerialized_call`: what is added to its outputs must stand outside of that.
+    Absent: nothing is rematerialised.
+    """
+    if getattr(layer, "_remat_mode", None) is not None:
+        return "rematerialized_call"
+    return "call"
+
+
+def example_of_built_shapes(model: Any) -> Any:
+    """Tensors of the shapes that a subclassed model was built with.
+
+    Public is only that it is built. Absent, or with several inputs: `None`.
+    """
+    shapes = getattr(model, "_build_shapes_dict", None)
+    if not shapes or len(shapes) != 1:
+        return None
+    (shape,) = shapes.values()
+    if not isinstance(shape, (tuple, list)) or not all(
+        size is None or isinstance(size, int) for size in shape
+    ):
+        return None
+    sizes = [2 if size is None else size for size in shape]
+    return keras.KerasTensor(sizes, keras.config.floatx())
+
+
+def is_functional(model: Any) -> bool:
+    """Whether a model is a graph of layers, whose `layers` are in its order.
+
+    The class `Functional` has no public name. Absent: `False`, and the order is found
+    by running the model without values.
+    """
+    operations = getattr(model, "_operations_by_depth", None)
+    return operations is not None and "call" not in _own_methods(model)
+
+
+def _own_methods(model: Any) -> set[str]:
+    """Methods that classes outside of Keras give to a model."""
+    return {
+        name
+        for kind in type(model).__mro__
+        if not kind.__module__.startswith("keras.")
+        for name in vars(kind)
+    }
+
+
+def copy_mask(source: Any, target: Any) -> None:
+    """Give a tensor the mask that Keras attached to another one.
+
+    Layers hand masks on beside their outputs; a layer's `compute_mask` is public, but a
+    nested model has used it already. Absent: there is no mask.
+    """
+    if target is source:
+        return
+    try:
+        from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
+    except ImportError:
+        return
+    if (mask := get_keras_mask(source)) is not None:
+        set_keras_mask(target, mask)
+
+
+def fill_averages(optimizer: Any) -> bool:
+    """Give an average to those variables of a built optimizer that have none.
+
+    Returns:
+        Whether the optimizer keeps averages by now.
+    """
+    averages = getattr(optimizer, "_model_variables_moving_average", None)
+    if averages is None:
+        return False
+    for i, variable in enumerate(trained_variables(optimizer)):
+        if averages[i] is None:
+            averages[i] = optimizer.add_variable_from_reference(variable, "average")
+    return True
+
+
+def compiled_loss(model: Any) -> Callable[[Any, Any, Any], Any]:
+    """From labels, outputs and sample weights to the loss a model is compiled with.
+
+    `compute_loss` is public, but adds losses of layers that its last call has left, and
+    moves metrics. Absent: `MissingPrivateNameError`.
+    """
+    loss = _needed(model, "_compile_loss", "Analysing with the compiled loss")
+    return lambda y, outputs, weight: loss(y, outputs, sample_weight=weight)

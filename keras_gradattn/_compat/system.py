@@ -51,7 +51,7 @@ def _take(descriptor: int) -> None:
 
 
 def cpu_cores() -> int:
-    """Cores that this process may use; elsewhere than on Linux, those that there are."""
+    """Cores that this process may use; where the system does not say, all of them."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -7,7 +7,7 @@ import pathlib
 import zipfile
 
 
-def open_zip(path: str | os.PathLike) -> zipfile.ZipFile:
+def open_zip(path: str | os.PathLike[str]) -> zipfile.ZipFile:
     """Opens an archive whose members all stay inside its folder.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from keras_gradattn.datasets._names import suggestion
 from keras_gradattn.datasets.med_mnist.facts import FACTS, SIZES
@@ -18,7 +19,7 @@ _OURS = {
 }
 
 
-def tfds_builder(name: str, data_dir: str | os.PathLike | None = None):
+def tfds_builder(name: str, data_dir: str | os.PathLike[str] | None = None) -> Any:
     """The TFDS builder of a data set.
 
     Args:
@@ -32,14 +33,12 @@ def tfds_builder(name: str, data_dir: str | os.PathLike | None = None):
     """
     import tensorflow_datasets as tfds
 
-    full_name = name
-    if name in SPECS:
-        full_name = SPECS[name].source.tfds
-        if full_name is None:
-            raise ValueError(
-                f"{SPECS[name].title} is not prepared with TFDS. Get it with: "
-                f"{SPECS[name].how_to_get}. Received: name={name!r}"
-            )
+    full_name = SPECS[name].source.tfds if name in SPECS else name
+    if full_name is None:
+        raise ValueError(
+            f"{SPECS[name].title} is not prepared with TFDS. Get it with: "
+            f"{SPECS[name].how_to_get}. Received: name={name!r}"
+        )
     folder = full_name.split("/")[0]
     if folder in _OURS:
         # TFDS would take the first configuration where none is named.
@@ -57,6 +56,6 @@ def tfds_builder(name: str, data_dir: str | os.PathLike | None = None):
 def _check_name(name: str, known: Sequence[str]) -> None:
     if name not in known:
         raise ValueError(
-            f"There is no such data set.{suggestion(name, known)} "
+            f"There is no such data set.{suggestion(name, known, SPECS)} "
             f"Received: name={name!r}"
         )

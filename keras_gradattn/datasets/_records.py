@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -37,15 +38,26 @@ class ArrayRecords:
 
 
 class _PreparedRecords:
-    """One split of a data set that TFDS has prepared."""
+    """One split of a data set that TFDS has prepared.
 
-    def __init__(self, builder, split: str):
+    Args:
+        builder: Its TFDS builder.
+        split: Name of the split.
+        image: Feature that is the image.
+        label: Feature that is the label.
+    """
+
+    def __init__(
+        self, builder: Any, split: str, image: str = "image", label: str = "label"
+    ):
         self._builder = builder
         self._split = split
+        self._image = image
+        self._label = label
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        names = getattr(self._builder.info.features["label"], "names", None)
+        names = getattr(self._builder.info.features[self._label], "names", None)
         # Without names TFDS numbers the classes.
         return None if not names or names[0] == "0" else tuple(names)
 
@@ -53,11 +65,18 @@ class _PreparedRecords:
 class TensorFlowRecords(_PreparedRecords):
     """Read in order through tf.data."""
 
-    def __init__(self, builder, split: str):
-        super().__init__(builder, split)
+    def __init__(
+        self, builder: Any, split: str, image: str = "image", label: str = "label"
+    ):
+        super().__init__(builder, split, image, label)
         self._length: int | None = None
 
-    def _dataset(self, **decoders):
+    def _undecoded(self) -> Any:
+        import tensorflow_datasets as tfds
+
+        return self._dataset(**{self._image: tfds.decode.SkipDecoding()})
+
+    def _dataset(self, **decoders: Any) -> Any:
         import tensorflow_datasets as tfds
 
         # One file after the other, so that rows mean the same in every format.
@@ -72,9 +91,7 @@ class TensorFlowRecords(_PreparedRecords):
 
     def __len__(self) -> int:
         if self._length is None:
-            import tensorflow_datasets as tfds
-
-            dataset = self._dataset(image=tfds.decode.SkipDecoding())
+            dataset = self._undecoded()
             self._length = int(dataset.cardinality())
             if self._length < 0:
                 count = dataset.reduce(np.int64(0), lambda count, _: count + 1)
@@ -82,26 +99,23 @@ class TensorFlowRecords(_PreparedRecords):
         return self._length
 
     def groups(self, column: str) -> np.ndarray:
-        import tensorflow_datasets as tfds
-
-        dataset = self._dataset(image=tfds.decode.SkipDecoding())
+        dataset = self._undecoded()
         column_values = dataset.map(lambda example: example[column])
         return np.array(list(column_values.as_numpy_iterator()))
 
     def read(self, rows: np.ndarray) -> Iterator[Chunk]:
         import tensorflow as tf
-        import tensorflow_datasets as tfds
 
         wanted = np.zeros(len(self), bool)
         wanted[rows] = True
-        image_feature = self._builder.info.features["image"]
+        image_feature = self._builder.info.features[self._image]
         wanted_tensor = tf.constant(wanted)
-        dataset = self._dataset(image=tfds.decode.SkipDecoding()).enumerate()
+        dataset = self._undecoded().enumerate()
         dataset = dataset.filter(lambda row, _: wanted_tensor[row])
         dataset = dataset.map(
             lambda _, example: (
-                image_feature.decode_example(example["image"]),
-                example["label"],
+                image_feature.decode_example(example[self._image]),
+                example[self._label],
             ),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
@@ -115,8 +129,10 @@ class TensorFlowRecords(_PreparedRecords):
 class RandomAccessRecords(_PreparedRecords):
     """ArrayRecord, read by position and without TensorFlow."""
 
-    def __init__(self, builder, split: str):
-        super().__init__(builder, split)
+    def __init__(
+        self, builder: Any, split: str, image: str = "image", label: str = "label"
+    ):
+        super().__init__(builder, split, image, label)
         self._source = builder.as_data_source(split=split)
 
     def __len__(self) -> int:
@@ -126,16 +142,16 @@ class RandomAccessRecords(_PreparedRecords):
         import tensorflow_datasets as tfds
 
         source = self._builder.as_data_source(
-            split=self._split, decoders={"image": tfds.decode.SkipDecoding()}
+            split=self._split, decoders={self._image: tfds.decode.SkipDecoding()}
         )
         return np.array([source[row][column] for row in range(len(source))])
 
     def read(self, rows: np.ndarray) -> Iterator[Chunk]:
-        any_size = None in self._builder.info.features["image"].shape
+        any_size = None in self._builder.info.features[self._image].shape
         step = _PHOTOGRAPHS if any_size else _CHUNK
         for start in range(0, len(rows), step):
             chunk = rows[start : start + step].tolist()
             examples = self._source.__getitems__(chunk)
-            images = [example["image"] for example in examples]
-            labels = np.asarray([example["label"] for example in examples])
+            images = [example[self._image] for example in examples]
+            labels = np.asarray([example[self._label] for example in examples])
             yield images if any_size else np.stack(images), labels

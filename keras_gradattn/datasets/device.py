@@ -15,22 +15,27 @@ import keras
 import numpy as np
 
 from keras_gradattn.datasets.augmentation import Augmenter
-from keras_gradattn.datasets.loading import Split
-from keras_gradattn.datasets.pipeline import BatchSource, Epochs, PyBatches
+from keras_gradattn.datasets.parts import Split
+from keras_gradattn.datasets.pipeline import (
+    Batch,
+    BatchSource,
+    Epochs,
+    PyBatches,
+)
 from keras_gradattn.datasets.specs import Augmentation, DatasetSpec
 
 
 class ImagesOnDevice(keras.layers.Layer):
     """From row numbers to augmented, normalised images, inside the compiled step.
 
-    The images are a uint8 weight of the layer, which training leaves alone.
+    The images are a weight of the layer, which training leaves alone.
 
     Args:
-        images: uint8 array (images, height, width, channels).
+        images: uint8 or float32 array (images, height, width, channels).
         spec: Description of the data set.
         augmentation: Table that takes the place of the data set's own; an empty one
             switches augmentation off. Used in training only.
-        levels: As for `batches`.
+        level_table: As for `batches`.
         **kwargs: `name` as in `keras.layers.Layer`.
 
     Input: dictionary of `"rows"`, integers (batch,), and `"numbers"`, uniform random
@@ -52,7 +57,7 @@ class ImagesOnDevice(keras.layers.Layer):
         spec: DatasetSpec,
         *,
         augmentation: Sequence[Augmentation] | None = None,
-        levels: np.ndarray | None = None,
+        level_table: np.ndarray | None = None,
         **kwargs: Any,
     ):
         # Levels are integers up to 255 and random numbers decide about whole pixels:
@@ -61,9 +66,13 @@ class ImagesOnDevice(keras.layers.Layer):
         entries = spec.augmentation if augmentation is None else tuple(augmentation)
         self._augmenter = Augmenter(entries)
         self._spec = spec
-        self._levels = levels
+        self._level_table = level_table
         self.images = keras.Variable(
-            images, dtype="uint8", trainable=False, autocast=False, name="images"
+            images,
+            dtype=str(images.dtype),
+            trainable=False,
+            autocast=False,
+            name="images",
         )
         self.built = True
 
@@ -76,8 +85,8 @@ class ImagesOnDevice(keras.layers.Layer):
         ops = keras.ops
         images = ops.take(ops.convert_to_tensor(self.images), inputs["rows"], axis=0)
         if training:
-            if self._levels is not None:
-                images = self._replace_levels(images, self._levels)
+            if self._level_table is not None:
+                images = self._replace_levels(images, self._level_table)
             images, _ = self._augmenter(images, None, inputs["numbers"], ops)
         images = ops.cast(images, "float32")
         mean = 255 * np.array(self._spec.mean, "float32")
@@ -85,13 +94,15 @@ class ImagesOnDevice(keras.layers.Layer):
         # One grey channel is repeated by the subtraction.
         return (images - ops.convert_to_tensor(mean)) * ops.convert_to_tensor(scale)
 
-    def _replace_levels(self, images: Any, levels: np.ndarray) -> Any:
-        channels = levels.shape[1]
+    def _replace_levels(self, images: Any, level_table: np.ndarray) -> Any:
+        channels = level_table.shape[1]
         place = keras.ops.cast(images, "int32") * channels
         place = place + keras.ops.arange(channels, dtype="int32")
-        return keras.ops.take(keras.ops.convert_to_tensor(levels.ravel()), place)
+        return keras.ops.take(keras.ops.convert_to_tensor(level_table.ravel()), place)
 
-    def compute_output_shape(self, input_shape: dict[str, tuple]) -> tuple:
+    def compute_output_shape(
+        self, input_shape: dict[str, tuple[int | None, ...]]
+    ) -> tuple[int | None, ...]:
         return (input_shape["rows"][0], *self._spec.input_shape)
 
 
@@ -103,7 +114,7 @@ class DeviceFeed:
             images together must fit the device's memory.
         spec: Their description.
         augmentation: As for `batches`.
-        levels: As for `batches`.
+        level_table: As for `batches`.
 
     Example:
 
@@ -129,11 +140,11 @@ class DeviceFeed:
         spec: DatasetSpec,
         *,
         augmentation: Sequence[Augmentation] | None = None,
-        levels: np.ndarray | None = None,
+        level_table: np.ndarray | None = None,
     ):
         self._spec = spec
         self._augmentation = augmentation
-        self._levels = levels
+        self._level_table = level_table
         counts = [len(split) for split in splits]
         starts = np.cumsum([0, *counts[:-1]]).tolist()
         self._first_row = {
@@ -143,7 +154,7 @@ class DeviceFeed:
             np.concatenate([split.images for split in splits]),
             spec,
             augmentation=augmentation,
-            levels=levels,
+            level_table=level_table,
             name="images_on_device",
         )
 
@@ -206,7 +217,7 @@ class DeviceFeed:
             training=training,
             seed=seed,
             augmentation=self._augmentation,
-            levels=self._levels,
+            level_table=self._level_table,
             one_hot=one_hot,
             drop_remainder=drop_remainder,
             replicas=replicas,
@@ -223,7 +234,7 @@ class _RowSource(BatchSource):
     first_row = 0
     width = 1
 
-    def batch(self, epoch, index):
+    def batch(self, epoch: int, index: int) -> Batch:
         rows, numbers = self._choices(epoch, index)
         labels = self._labels(self._split.labels[rows])
         labels = self._augmenter.mix_labels(labels, numbers, self.image_shape[:2])

@@ -3,74 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import os
 import pathlib
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_gradattn.datasets import _npz, _records, local_copies
-from keras_gradattn.datasets._builders import tfds_builder
+from keras_gradattn.datasets._names import suggestion
+from keras_gradattn.datasets.authors_files import (
+    find_authors_files,
+    read_authors_files,
+)
+from keras_gradattn.datasets.images import Array
+from keras_gradattn.datasets.parts import DatasetNotFoundError, DatasetSplits, Split
+from keras_gradattn.datasets.prepared import Prepared, not_found
 from keras_gradattn.datasets.resize import resize
-from keras_gradattn.datasets.specs import DatasetSpec, spec
+from keras_gradattn.datasets.specs import SPECS, DatasetSpec
 from keras_gradattn.datasets.splits import NAMES, group_split, random_split
+from keras_gradattn.datasets.tfds_names import from_tfds
 
 # Larger parts are decoded into a memory-mapped temporary file.
 _LARGEST_IN_MEMORY = 4 * 2**30
 _LONG_WORK = 50_000
 
 
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """One part of a data set.
-
-    Args:
-        name: `"train"`, `"validation"` or `"test"`.
-        images: uint8 array (images, height, width, channels), at the network's
-            size but not normalised; memory-mapped where it is large.
-        labels: int32 array (images,), or (images, classes) of 0 and 1 for
-            multi-label data.
-        rows: Position of each image in its source.
-    """
-
-    name: str
-    images: np.ndarray
-    labels: np.ndarray
-    rows: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-@dataclasses.dataclass(frozen=True)
-class DatasetSplits:
-    """A data set and its three parts.
-
-    Args:
-        spec: Its description, with the class names that the source gives.
-        train: For training.
-        validation: For choosing the best epoch.
-        test: For the final evaluation.
-    """
-
-    spec: DatasetSpec
-    train: Split
-    validation: Split
-    test: Split
-
-
-class DatasetNotFoundError(FileNotFoundError):
-    """The data set is not in the folder; the message says how to get it."""
-
-
 def load(
     name: str,
     *,
-    data_dir: str | os.PathLike | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
     download: bool = False,
     seed: int = 42,
     group: str | None = None,
@@ -80,12 +45,14 @@ def load(
 ) -> DatasetSplits:
     """Reads a data set by name and divides it as published.
 
+    A data set that is not in `SPECS` is looked for in TFDS, as `from_tfds` does.
+
     Args:
-        name: Key in `SPECS`, such as `"fashion_mnist"`.
-        data_dir: Folder of prepared TFDS data, or with the MedMNIST file, or with
-            a copy of Tiny ImageNet or CIFAR-10 (the authors' archive, anybody's zip
-            of it, or the extracted folder; see `datasets.local_copies`). Default:
-            TFDS' own (`~/tensorflow_datasets`).
+        name: Key in `SPECS`, such as `"fashion_mnist"`, or a name for `tfds.builder`.
+        data_dir: Folder of prepared TFDS data, or with the MedMNIST file, or with the
+            authors' own files: of SVHN (.mat), PCam (.h5) or PAD-UFES-20 (metadata.csv
+            and images), or an archive or extracted folder of Tiny ImageNet or CIFAR-10
+            (see `datasets.local_copies`). Default: TFDS' own (`~/tensorflow_datasets`).
         download: Whether to download and prepare a missing data set with TFDS.
         seed: Seed of the random division, and of the subset that `limit` takes.
         group: Column that must not be in two parts, such as `"patient_id"` for
@@ -93,8 +60,8 @@ def load(
         limit: At most so many images for each part, chosen at random.
         engine: `"tf.data"` reads TFRecord (needs TensorFlow), `"pydataset"`
             reads ArrayRecord (does not); `"auto"` takes what is there.
-        verify: Whether a MedMNIST file must have the published MD5 sum, and a copy
-            of another data set is compared with it, which is a warning only.
+        verify: Whether a MedMNIST file must have the published MD5 sum, and whether
+            another number of images or MD5 sum of the authors' own files is a warning.
 
     Returns:
         A `DatasetSplits` with `spec`, `train`, `validation` and `test`.
@@ -110,8 +77,18 @@ def load(
     >>> len(digits.train), digits.train.images.shape
     (1257, (1257, 8, 8, 1))
     """
-    description = spec(name)
     check_engine(engine)
+    if name not in SPECS:
+        return _load_from_tfds(
+            name,
+            data_dir=data_dir,
+            download=download,
+            seed=seed,
+            group=group,
+            limit=limit,
+            engine=engine,
+        )
+    description = SPECS[name]
     if limit is not None and limit < 1:
         raise ValueError(f"`limit` should be positive. Received: limit={limit}")
     if group is not None and group != description.source.group:
@@ -132,7 +109,21 @@ def load(
     class_names = next(iter(parts.values())).class_names
     if class_names is not None and len(class_names) == description.num_classes:
         description = dataclasses.replace(description, class_names=class_names)
-    return DatasetSplits(description, **splits)
+    return DatasetSplits(
+        description, splits["train"], splits["validation"], splits["test"]
+    )
+
+
+def _load_from_tfds(name: str, **options: Any) -> DatasetSplits:
+    try:
+        return from_tfds(name, **options)
+    except ImportError:
+        # Without TFDS there are no other names.
+        raise ValueError(
+            f"There is no such data set.{suggestion(name, SPECS)} "
+            f"Known: {', '.join(SPECS)}, and with tensorflow-datasets all of TFDS. "
+            f"Received: name={name!r}"
+        ) from None
 
 
 def check_engine(engine: str) -> None:
@@ -144,30 +135,51 @@ def check_engine(engine: str) -> None:
         )
 
 
-def _open(description, data_dir, download, engine, verify) -> dict[str, object]:
+def _open(
+    description: DatasetSpec,
+    data_dir: str | os.PathLike[str] | None,
+    download: bool,
+    engine: str,
+    verify: bool,
+) -> dict[str, Any]:
     source = description.source
     if description.name == "digits":
         return {"train": _digits(description)}
+    files = find_authors_files(description, data_dir)
+    if files is not None:
+        return read_authors_files(description, files, verify=verify)
+    copy = local_copies.find_copy(description, data_dir)
+    if copy is not None:
+        return dict(local_copies.read_copy(description, copy, verify=verify))
     if source.npz is not None:
         path = _find_npz(source.npz, data_dir)
         if path is not None:
             if source.md5 is not None and verify:
-                _verify(description, path)
+                _verify(description, path, source.md5)
             return {
                 name: _records.ArrayRecords(images, labels)
                 for name, (images, labels) in _npz.read_npz(path).items()
             }
-    copy = local_copies.find_copy(description, data_dir)
-    if copy is not None:
-        return dict(local_copies.read_copy(description, copy, verify=verify))
+    how_to_get = description.how_to_get
+    if local_copies.can_be_copied(description):
+        how_to_get += ", or put its authors' archive there"
     if source.tfds is None:
-        raise _not_found(description, data_dir)
-    return _open_tfds(description, data_dir, download, engine)
+        raise not_found(description.title, how_to_get, data_dir)
+    prepared = Prepared(description.name, description.title, how_to_get, data_dir)
+    builder = prepared.builder()
+    if download:
+        prepared.download(builder)
+    splits = source.splits
+    wanted = source.merge or tuple((splits or {}).values())
+    parts: dict[str, Any] = dict(prepared.open(builder, wanted, engine=engine))
+    if source.merge or splits is None:
+        return parts
+    return {name: parts[split] for name, split in splits.items()}
 
 
-def _verify(description: DatasetSpec, path: pathlib.Path) -> None:
+def _verify(description: DatasetSpec, path: pathlib.Path, md5: str) -> None:
     try:
-        _npz.verify_md5(path, description.source.md5)
+        _npz.verify_md5(path, md5)
     except ValueError as error:
         hint = (
             " A file rebuilt from the PBC photographs is the data set 'pbc28'."
@@ -177,7 +189,9 @@ def _verify(description: DatasetSpec, path: pathlib.Path) -> None:
         raise ValueError(f"{error}{hint}") from None
 
 
-def _find_npz(name: str, data_dir) -> pathlib.Path | None:
+def _find_npz(
+    name: str, data_dir: str | os.PathLike[str] | None
+) -> pathlib.Path | None:
     if data_dir is None:
         return None
     folder = pathlib.Path(data_dir)
@@ -198,64 +212,9 @@ def _digits(description: DatasetSpec) -> _records.ArrayRecords:
     return _records.ArrayRecords(images, digits.target)
 
 
-def _open_tfds(description, data_dir, download, engine) -> dict[str, object]:
-    source = description.source
-    try:
-        builder = tfds_builder(description.name, data_dir)
-    except ImportError as error:
-        raise ImportError(
-            f"{description.title} is read with TensorFlow Datasets. Get it with: "
-            "pip install 'keras-gradattn[data]'"
-        ) from error
-    wanted = source.merge or tuple(source.splits.values())
-    try:
-        if download:
-            builder.download_and_prepare()
-        records = _choose_records(description, builder, data_dir, engine)
-        parts = {split: records(builder, split) for split in wanted}
-        for part in parts.values():
-            len(part)
-    # What TFDS raises where the data set, or the files that its user has to
-    # download by hand, are not there.
-    except (AssertionError, FileNotFoundError) as error:
-        raise _not_found(description, data_dir) from error
-    if source.merge:
-        return parts
-    return {name: parts[split] for name, split in source.splits.items()}
-
-
-def _choose_records(description, builder, data_dir, engine) -> type:
-    formats = {entry.value for entry in builder.info.available_file_formats()}
-    formats.add(builder.info.file_format.value)
-    has_tensorflow = importlib.util.find_spec("tensorflow") is not None
-    if "array_record" in formats and (
-        len(formats) == 1 or engine == "pydataset" or not has_tensorflow
-    ):
-        return _records.RandomAccessRecords
-    if has_tensorflow:
-        return _records.TensorFlowRecords
-    if not builder.is_prepared():
-        raise _not_found(description, data_dir)
-    raise ImportError(
-        f"{description.title} is stored as {builder.info.file_format.value}, which "
-        "only TensorFlow reads. Install tensorflow, or prepare the data as "
-        "ArrayRecord: python -m keras_gradattn.datasets.prepare "
-        f"{description.name} --file_format array_record. "
-        f"Received: data_dir={str(data_dir)!r}"
-    )
-
-
-def _not_found(description: DatasetSpec, data_dir) -> DatasetNotFoundError:
-    how_to_get = description.how_to_get
-    if local_copies.can_be_copied(description):
-        how_to_get += ", or put its authors' archive there"
-    return DatasetNotFoundError(
-        f"{description.title} is not there. Get it with: {how_to_get}. "
-        f"Received: data_dir={None if data_dir is None else str(data_dir)!r}"
-    )
-
-
-def _divide(description, parts, seed, group) -> dict[str, np.ndarray]:
+def _divide(
+    description: DatasetSpec, parts: Mapping[str, Any], seed: int, group: str | None
+) -> dict[str, Array]:
     if not description.source.merge:
         return {name: np.arange(len(parts[name])) for name in NAMES}
     if group is None:
@@ -264,9 +223,11 @@ def _divide(description, parts, seed, group) -> dict[str, np.ndarray]:
     return group_split(groups, seed)
 
 
-def _read(description, parts, rows) -> dict[str, Split]:
+def _read(
+    description: DatasetSpec, parts: Mapping[str, Any], rows: dict[str, Array]
+) -> dict[str, Split]:
     if not description.source.merge:
-        splits = {}
+        splits: dict[str, Split] = {}
         for name in NAMES:
             part_rows = {name: rows[name]}
             splits |= _read_parts(description, [parts[name]], part_rows)
@@ -275,18 +236,22 @@ def _read(description, parts, rows) -> dict[str, Split]:
 
 
 def _read_parts(
-    description: DatasetSpec, parts: list, rows: dict[str, np.ndarray]
+    description: DatasetSpec, parts: list[Any], rows: dict[str, Array]
 ) -> dict[str, Split]:
     """Reads the wanted rows of all parts in one pass, each into its split."""
     wanted = np.sort(np.concatenate(list(rows.values())))
     # Which split each wanted image belongs to, and where there it stands.
     owner = np.empty(len(wanted), int)
     place = np.empty(len(wanted), int)
-    splits = {}
+    splits: dict[str, Split] = {}
+    pixels: list[Array] = []
     for index, (name, split_rows) in enumerate(rows.items()):
         found = np.searchsorted(wanted, split_rows)
         owner[found], place[found] = index, np.arange(len(split_rows))
-        splits[name] = _empty_split(description, name, split_rows)
+        pixels.append(_empty_images(description, len(split_rows)))
+        labels_shape = (description.num_classes,) if description.multi_label else ()
+        empty = np.empty((len(split_rows), *labels_shape), "int32")
+        splits[name] = Split(name, pixels[index], empty, split_rows)
     progress = _progress(len(wanted))
     done = first = 0
     for part in parts:
@@ -299,7 +264,7 @@ def _read_parts(
             done += len(images)
             for index, split in enumerate(splits.values()):
                 mine = owner[chunk] == index
-                split.images[place[chunk][mine]] = images[mine]
+                pixels[index][place[chunk][mine]] = images[mine]
                 split.labels[place[chunk][mine]] = labels[mine]
             if progress is not None:
                 progress.update(done)
@@ -318,11 +283,9 @@ def _progress(count: int) -> keras.utils.Progbar | None:
     return keras.utils.Progbar(count, verbose=verbose, unit_name="image")
 
 
-def _empty_split(description: DatasetSpec, name: str, rows: np.ndarray) -> Split:
+def _empty_images(description: DatasetSpec, count: int) -> Array:
     size = description.image_size
-    images = _allocate((len(rows), size, size, description.source_channels))
-    label_shape = (description.num_classes,) if description.multi_label else ()
-    return Split(name, images, np.empty((len(rows), *label_shape), "int32"), rows)
+    return _allocate((count, size, size, description.source_channels))
 
 
 def _allocate(shape: tuple[int, ...]) -> np.ndarray:

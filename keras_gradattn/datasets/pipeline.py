@@ -12,7 +12,9 @@ import keras
 import numpy as np
 
 from keras_gradattn.datasets.augmentation import Augmenter
-from keras_gradattn.datasets.loading import Split, check_engine
+from keras_gradattn.datasets.images import Array
+from keras_gradattn.datasets.loading import check_engine
+from keras_gradattn.datasets.parts import Split
 from keras_gradattn.datasets.pixels import normalize, replace_levels
 from keras_gradattn.datasets.specs import Augmentation, DatasetSpec
 
@@ -30,7 +32,7 @@ def batches(
     seed: int = 0,
     engine: str = "auto",
     augmentation: Sequence[Augmentation] | None = None,
-    levels: np.ndarray | None = None,
+    level_table: np.ndarray | None = None,
     initial_epoch: int = 0,
     one_hot: bool | None = None,
     drop_remainder: bool = False,
@@ -60,7 +62,7 @@ def batches(
             `DeviceFeed`.
         augmentation: Table that takes the place of the data set's own; an
             empty one switches augmentation off. Used in training only.
-        levels: uint8 array (256, channels): what each 8-bit level of a training
+        level_table: uint8 array (256, channels): what each 8-bit level of a training
             image is replaced by before the augmentation. Default: nothing is.
         initial_epoch: Epoch of the first pass, for a resumed run.
         one_hot: Whether labels are one-hot float32 instead of integers.
@@ -74,7 +76,8 @@ def batches(
             Default: half of the processor's cores, eight at most.
 
     Returns:
-        A dataset of (float32 images (batch, height, width, channels), labels).
+        A dataset of (float32 images (batch, height, width, channels), labels). Its
+        `spec` is the description.
 
     Raises:
         ValueError: If an argument is unknown or the part has no batch.
@@ -95,7 +98,7 @@ def batches(
         training=training,
         seed=seed,
         augmentation=augmentation,
-        levels=levels,
+        level_table=level_table,
         one_hot=one_hot,
         drop_remainder=drop_remainder,
         replicas=replicas,
@@ -108,8 +111,14 @@ def batches(
         tensorflow = keras.backend.backend() == "tensorflow"
         engine = "tf.data" if tensorflow else "pydataset"
     if engine == "tf.data":
-        return _tf_dataset(source, epochs, workers)
-    return PyBatches(source, epochs, workers)
+        data = _tf_dataset(source, epochs, workers)
+    else:
+        data = PyBatches(source, epochs, workers)
+    data.spec = spec
+    return data
+
+
+Batch = tuple[Any, Array]
 
 
 class BatchSource:
@@ -124,7 +133,7 @@ class BatchSource:
         training: bool,
         seed: int,
         augmentation: Iterable[Augmentation] | None,
-        levels: np.ndarray | None,
+        level_table: np.ndarray | None,
         one_hot: bool | None,
         drop_remainder: bool,
         replicas: int,
@@ -139,14 +148,14 @@ class BatchSource:
                 f"`batch_size` should be a multiple of replicas={replicas}. "
                 f"Received: batch_size={batch_size}"
             )
-        _check_levels(levels, split)
+        _check_level_table(level_table, split)
         entries = spec.augmentation if augmentation is None else tuple(augmentation)
         self._augmenter = Augmenter(entries if training else ())
         self._split = split
         self._spec = spec
         self._training = training
         self._seed = seed
-        self._levels = levels if training else None
+        self._level_table = level_table if training else None
         self._one_hot = Augmenter(entries).mixes_labels if one_hot is None else one_hot
         if self._augmenter.mixes_labels and not self._one_hot:
             raise ValueError(
@@ -181,9 +190,10 @@ class BatchSource:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Shape of one image."""
-        return (*self._split.images.shape[1:3], self._spec.channels)
+        _, height, width, _ = self._split.images.shape
+        return (height, width, self._spec.channels)
 
-    def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def batch(self, epoch: int, index: int) -> Batch:
         """Batch `index` of `epoch`."""
         rows, numbers = self._choices(epoch, index)
         if self._augmenter.mixes_labels:
@@ -219,10 +229,12 @@ class BatchSource:
         size = count // self._replicas
         return slice(self._replica * size, (self._replica + 1) * size)
 
-    def _pixels(self, images, labels, numbers):
+    def _pixels(
+        self, images: Array, labels: Array | None, numbers: Array
+    ) -> tuple[Array, Any]:
         mean, std = self._spec.mean, self._spec.std
-        if self._levels is not None:
-            images = replace_levels(images, self._levels)
+        if self._level_table is not None:
+            images = replace_levels(images, self._level_table)
         images, labels = self._augmenter(images, labels, numbers)
         return normalize(images, mean, std), labels
 
@@ -238,18 +250,21 @@ class BatchSource:
 
     def _labels(self, labels: np.ndarray) -> np.ndarray:
         if self._one_hot and labels.ndim == 1:
-            return np.eye(self._spec.num_classes, dtype="float32")[labels]
+            # Not a row of a unit matrix, which is huge where classes are many.
+            rows = np.zeros((len(labels), self._spec.num_classes), "float32")
+            rows[np.arange(len(labels)), labels] = 1
+            return rows
         return labels.astype(self.label_dtype)
 
 
-def _check_levels(levels: np.ndarray | None, split: Split) -> None:
-    if levels is None:
+def _check_level_table(level_table: np.ndarray | None, split: Split) -> None:
+    if level_table is None:
         return
     wanted = (256, split.images.shape[-1])
-    if levels.shape != wanted or levels.dtype != np.uint8:
+    if level_table.shape != wanted or level_table.dtype != np.uint8:
         raise ValueError(
-            f"`levels` should be a uint8 array of shape {wanted}. "
-            f"Received: {levels.dtype} with shape {levels.shape}"
+            f"`level_table` should be a uint8 array of shape {wanted}. "
+            f"Received: {level_table.dtype} with shape {level_table.shape}"
         )
 
 
@@ -291,7 +306,7 @@ class PyBatches(keras.utils.PyDataset):
         self._epochs = epochs
         self._threads = workers
         self._executor: concurrent.futures.Executor | None = None
-        self._ahead: dict[tuple[int, int], concurrent.futures.Future] = {}
+        self._ahead: dict[tuple[int, int], concurrent.futures.Future[Batch]] = {}
         self._last = -1
         self._lock = threading.Lock()
 
@@ -307,7 +322,7 @@ class PyBatches(keras.utils.PyDataset):
         with self._lock:
             self._epochs.begin()
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int) -> Batch:
         if not 0 <= index < len(self):
             raise IndexError(f"There are {len(self)} batches. Received: {index}")
         with self._lock:
@@ -333,10 +348,10 @@ class PyBatches(keras.utils.PyDataset):
                 self._ahead[key] = self._executor.submit(self._source.batch, *key)
 
 
-def _tf_dataset(source: BatchSource, epochs: Epochs, workers: int):
+def _tf_dataset(source: BatchSource, epochs: Epochs, workers: int) -> Any:
     import tensorflow as tf
 
-    def make_batch(epoch, index):
+    def make_batch(epoch: Any, index: Any) -> tuple[Any, Any, Any]:
         images, labels = tf.numpy_function(
             lambda epoch, index: source.batch(int(epoch), int(index)),
             (epoch, index),
@@ -346,18 +361,18 @@ def _tf_dataset(source: BatchSource, epochs: Epochs, workers: int):
         labels.set_shape((None, *source.label_shape))
         return index, images, labels
 
-    def one_pass(_):
+    def one_pass(_: Any) -> Any:
         epoch = tf.numpy_function(
             lambda: np.int64(epochs.begin()), (), tf.int64, stateful=True
         )
         indices = tf.data.Dataset.range(source.length)
         return indices.map(
             lambda index: make_batch(epoch, index),
-            num_parallel_calls=tf.data.AUTOTUNE if workers else None,
+            num_parallel_calls=workers or None,
             deterministic=True,
         )
 
-    def hand_out(index, images, labels):
+    def hand_out(index: Any, images: Any, labels: Any) -> tuple[Any, Any]:
         tf.numpy_function(
             lambda index: np.int64(epochs.hand_out(int(index))),
             (index,),

@@ -13,10 +13,10 @@ from keras_gradattn.datasets.specs import SPECS
 
 def prepare(
     name: str,
-    data_dir: str | os.PathLike | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
     *,
     file_format: str | None = None,
-    manual_dir: str | os.PathLike | None = None,
+    manual_dir: str | os.PathLike[str] | None = None,
 ) -> str:
     """Downloads a data set and prepares it with TFDS (needs TensorFlow).
 
@@ -45,7 +45,7 @@ def prepare(
     except AssertionError as error:
         # What TFDS raises for a manual folder that is empty or not there.
         raise FileNotFoundError(str(error)) from error
-    return os.fspath(builder.data_path)
+    return str(os.fspath(builder.data_path))
 
 
 def hide_progress_in_logs() -> None:

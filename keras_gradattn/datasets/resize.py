@@ -28,7 +28,8 @@ def resize_matrix(source: int, target: int) -> np.ndarray:
     centre = (np.arange(target) + 0.5) * scale
     distance = np.abs(np.arange(source) + 0.5 - centre[:, None]) / width
     weights = np.maximum(0.0, 1.0 - distance)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype("float32")
+    normalized: np.ndarray = weights / weights.sum(axis=1, keepdims=True)
+    return normalized.astype("float32")
 
 
 def resize(images: np.ndarray, size: int) -> np.ndarray:

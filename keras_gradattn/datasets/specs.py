@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 from keras_gradattn.datasets._names import suggestion
+from keras_gradattn.datasets.image_files import Reading
+from keras_gradattn.datasets.levels import EIGHT_BITS, Levels
 from keras_gradattn.datasets.med_mnist.facts import FACTS
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -29,6 +31,9 @@ class Augmentation:
     """
 
     __slots__ = ("name", "options")
+
+    name: str
+    options: Mapping[str, Any]
 
     def __init__(self, name: str, **options: Any):
         object.__setattr__(self, "name", name)
@@ -52,10 +57,10 @@ class Augmentation:
         options = "".join(f", {key}={value!r}" for key, value in self.options.items())
         return f"Augmentation({self.name!r}{options})"
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return _augmentation_from_dict, (self.to_dict(),)
 
-    def __deepcopy__(self, memo: dict) -> Augmentation:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Augmentation:
         return self
 
     def to_dict(self) -> dict[str, Any]:
@@ -111,6 +116,11 @@ class DatasetSpec:
         how_to_get: The one command or page that gets the data.
         source_channels: Channels of the stored images.
         multi_label: Whether an image has any number of labels.
+        resize: How images of another shape become square: `"stretch"`, `"crop"`
+            or `"pad"`.
+        levels: Stored levels that become 0 and 255, of images with more than 8
+            bits.
+        deep: Whether images have more than 8 bits and are float32.
     """
 
     name: str
@@ -129,11 +139,76 @@ class DatasetSpec:
     how_to_get: str
     source_channels: int
     multi_label: bool = False
+    resize: str = "stretch"
+    levels: Levels = EIGHT_BITS
+    deep: bool = False
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """Shape of one network input, (height, width, channels)."""
         return (self.image_size, self.image_size, self.channels)
+
+    @property
+    def reading(self) -> Reading:
+        """How image files become pixels, for `ImageFiles`."""
+        return Reading(
+            self.image_size,
+            self.source_channels,
+            self.resize,
+            self.levels,
+            self.deep,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The description as a dictionary that JSON can hold."""
+        fields = {
+            field.name: getattr(self, field.name) for field in dataclasses.fields(self)
+        }
+        source = {
+            field.name: getattr(self.source, field.name)
+            for field in dataclasses.fields(self.source)
+        }
+        if source["splits"] is not None:
+            source["splits"] = dict(source["splits"])
+        return fields | {
+            "split_sizes": dict(self.split_sizes),
+            "augmentation": [entry.to_dict() for entry in self.augmentation],
+            "source": source,
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> DatasetSpec:
+        """The description that `to_dict` gave, through JSON or not.
+
+        Args:
+            content: The dictionary.
+
+        Example:
+
+        >>> DatasetSpec.from_dict(spec("digits").to_dict()) == spec("digits")
+        True
+        """
+        fields = dict(content)
+        source = dict(fields["source"])
+        source["merge"] = tuple(source["merge"])
+        if source["splits"] is not None:
+            source["splits"] = MappingProxyType(dict(source["splits"]))
+        for name in ("class_names", "mean", "std", "levels"):
+            fields[name] = tuple(fields[name])
+        return cls(
+            **fields
+            | {
+                "split_sizes": MappingProxyType(dict(fields["split_sizes"])),
+                "augmentation": tuple(
+                    _augmentation_from_dict(entry) for entry in fields["augmentation"]
+                ),
+                "source": Source(**source),
+            }
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A read-only mapping cannot be pickled.
+        return DatasetSpec.from_dict, (self.to_dict(),)
 
 
 def _sizes(train: int, validation: int, test: int) -> Mapping[str, int]:

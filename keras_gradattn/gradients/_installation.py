@@ -1,319 +1,240 @@
-"""Puts the ring into a model's optimizer for one `fit`, and takes it out again."""
+"""Has a model train by its recorded step, for one `fit`, and by its plain one after."""
 
-import contextlib
 import functools
-import warnings
+import inspect
 from collections.abc import Callable
 
 import keras
 
-from keras_gradattn.gradients._ring import Ring, Rows
+from keras_gradattn._compat import keras as keras_compat
+from keras_gradattn.gradients._recorded_step import (
+    NOTHING,
+    Channel,
+    RecordedStep,
+    Settings,
+    recorded_step,
+)
+from keras_gradattn.gradients._ring import Rows
 
-_NOTHING = object()
-
-
-def unwrap(optimizer: object) -> object:
-    """The optimizer that receives unscaled gradients.
-
-    `LossScaleOptimizer` divides by its scale before it calls the inner optimizer,
-    and does not call it at all where the step is skipped.
-    """
-    while hasattr(optimizer, "inner_optimizer"):
-        optimizer = optimizer.inner_optimizer
-    return optimizer
-
-
-def refuse_unsupported(model: keras.Model) -> None:
-    """Raise where recorded numbers could not be trusted.
-
-    Raises:
-        ValueError: With the reason and what to do instead.
-    """
-    optimizer = getattr(model, "optimizer", None)
-    if optimizer is None or not hasattr(unwrap(optimizer), "apply"):
-        raise ValueError(
-            "`GradientNorms` reads what `model.optimizer` is given, and this model "
-            "has no Keras optimizer: compile it with one. Models that drive several "
-            "optimizers of their own need `keras.optimizers.MultiOptimizer`. "
-            f"Received: model.optimizer={optimizer!r}"
-        )
-    if model.built and not _gradient_variables(model):
-        raise ValueError(
-            "`GradientNorms` needs trainable weights, and the model has none. "
-            f"Received: model={model.name!r}"
-        )
-    if keras.backend.backend() == "tensorflow":
-        _refuse_strategy(model)
-    if keras.backend.backend() == "jax":
-        import jax
-
-        if jax.process_count() > 1:
-            raise ValueError(
-                "`GradientNorms` cannot read the recorded norms back when JAX runs "
-                f"in several processes. Received: {jax.process_count()} processes"
-            )
-
-
-def _refuse_strategy(model: keras.Model) -> None:
-    import tensorflow as tf
-
-    strategy = model.distribute_strategy
-    if strategy.num_replicas_in_sync == 1 and not isinstance(
-        strategy, tf.distribute.ParameterServerStrategy
-    ):
-        return
-    if type(strategy) is not tf.distribute.MirroredStrategy:
-        raise ValueError(
-            "`GradientNorms` sums the replicas' gradients under `MirroredStrategy` "
-            "only; under other strategies the norms would be those of one replica. "
-            f"Received: strategy={type(strategy).__name__}"
-        )
-    if _tap_variables(model):
-        raise ValueError(
-            "Layer-output gradients cannot be recorded under `MirroredStrategy`: "
-            "each replica sees its own part of the batch, and norms of parts do not "
-            "add up to the norm of the batch. Train the tapped model on one device, "
-            "or measure it afterwards with `analyze_gradient_flow`."
-        )
-    if hasattr(model.optimizer, "inner_optimizer"):
-        raise ValueError(
-            "`GradientNorms` does not support loss scaling together with "
-            "`MirroredStrategy`: whether a step is skipped is decided outside of the "
-            "replicas. Use `mixed_bfloat16`, or one device. "
-            f"Received: optimizer={type(model.optimizer).__name__}"
-        )
-
-
-def _gradient_variables(model: keras.Model) -> list:
-    return [v for v in model.trainable_variables if not v.overwrite_with_gradient]
-
-
-def _tap_variables(model: keras.Model) -> list:
-    return [v for v in model.trainable_variables if hasattr(v, "gradient_tap")]
+_ATTRIBUTE = "gradient_norms_installation"
 
 
 class Installation:
-    """The ring of one `fit`, and every hook that it needs.
-
-    Hooks are instance attributes over the class's methods, so taking them out leaves
-    the objects as they were. `fit` does not tell callbacks when it fails; therefore
-    the train function is watched for exceptions, and the next training of whatever
-    kind (it asks for a train function first) takes a leftover installation out.
+    """The part that one recorder takes in the training of a model.
 
     Args:
         model: Compiled model, checked by `refuse_unsupported`.
-        capacity: Rows of the ring.
-        detail_every: Every how many rows the costlier columns are measured.
+        optimizer: The optimizer whose gradients are recorded.
+        settings: What is compiled into the step.
         check_every: Every how many steps `on_rows` is called at the latest, or
             `None` for only when the ring is full.
         on_rows: Called with new `Rows` when they were read.
-        epoch_logs: Called once the epoch's steps are done, for entries of its logs.
+        epoch_logs: Called once the epoch's steps are done, with the logs so far, for
+            entries of its logs.
     """
 
     def __init__(
         self,
         model: keras.Model,
+        optimizer: object,
+        settings: Settings,
         *,
-        capacity: int,
-        detail_every: int,
         check_every: int | None,
         on_rows: Callable[[Rows], None],
-        epoch_logs: Callable[[], dict[str, float]],
+        epoch_logs: Callable[[dict], dict[str, float]],
     ):
         self.model = model
-        self.optimizer = unwrap(model.optimizer)
-        self.ring: Ring | None = None
-        self.active = False
-        self._outer = model.optimizer
-        self._capacity = max(capacity, 2 * model.steps_per_execution)
-        self._detail_every = detail_every
-        self._read_every = self._capacity - model.steps_per_execution
-        if check_every is not None:
-            self._read_every = min(self._read_every, check_every)
+        self.optimizer = optimizer
+        self.settings = settings
+        self.channel: Channel | None = None
+        self._check_every = check_every
         self._on_rows = on_rows
-        self._epoch_logs = epoch_logs
-        self._evaluating = False
+        self.epoch_logs = epoch_logs
         self._pending = 0
-        self._jax_state = None
-        self._patched: list[tuple[object, str, object]] = []
-        self._install()
+        self._site = _Site.of(model)
+        self._site.add(self)
 
-    def _install(self):
-        current = self.model.__dict__.get("gradient_norms_installation")
-        if current is not None:
+    @property
+    def active(self) -> bool:
+        """Whether the training that this was made for goes on."""
+        return self._site.active and self in self._site.members
+
+    def listen(self, channel: Channel) -> None:
+        """Take what this channel measures."""
+        if self.channel is not channel:
+            self.channel = channel
+            channel.calls = 0
+            # Rows of an earlier training that nobody has read are nobody's.
+            channel.read()
+        channel.listener = self._after_step
+
+    def _after_step(self):
+        self._pending += self.model.steps_per_execution or 1
+        room = self.channel.settings.capacity
+        if self.channel.ring is not None:
+            room = self.channel.ring.capacity
+        # Room for the steps of one more call, twice for two updates a step.
+        limit = max(room // max(self._rows_a_step(), 1), 1)
+        limit -= (self.model.steps_per_execution or 1) - 1
+        if self._check_every is not None:
+            limit = min(limit, self._check_every)
+        if self._pending >= limit:
+            self.read()
+
+    def _rows_a_step(self):
+        ring = self.channel.ring
+        return len(ring.kinds) if ring is not None else 1
+
+    def read(self) -> None:
+        """Hand rows written since the last call to `on_rows`."""
+        self._pending = 0
+        if self.channel is None:
+            return
+        rows = self.channel.read()
+        if rows is not None and len(rows.number):
+            self._on_rows(rows)
+
+    def remove(self) -> None:
+        """Read what is left; the model trains as if never recorded."""
+        if not self.active:
+            return
+        try:
+            self.read()
+        finally:
+            self._site.discard(self)
+
+    def remove_if_over(self) -> None:
+        """Remove after a `fit` that ended without telling its callbacks."""
+        if self.active and self._site.is_over():
+            self.remove()
+
+
+class _Site:
+    """What is exchanged on a model while recorders take part in its training."""
+
+    def __init__(self, model):
+        self.model = model
+        self.members: list[Installation] = []
+        self.active = True
+        self.step: RecordedStep | None = None
+        self._evaluating = False
+        # A training that calls the callbacks by hand has no end that can be seen.
+        self._in_fit = _fits_running(model) > 0
+        self._patched: list[tuple[object, str, object]] = []
+
+    @classmethod
+    def of(cls, model):
+        site = model.__dict__.get(_ATTRIBUTE)
+        if site is not None and site.is_over():
+            for member in list(site.members):
+                member.remove()
+            site = None
+        return site if site is not None and site.active else cls(model)
+
+    def is_over(self):
+        return self._in_fit and not _fits_running(self.model)
+
+    def add(self, installation):
+        if any(one.optimizer is installation.optimizer for one in self.members):
             raise ValueError(
                 "Another `GradientNorms` records this model already. Use one per "
-                "`fit`; `groups=` chooses how finely it resolves."
+                "`fit` and optimizer; `groups=` chooses how finely it resolves."
             )
+        self.members.append(installation)
         try:
-            self.active = True
-            self._set(self.model, "gradient_norms_installation", self)
-            if self.model.built:
-                self._build_ring()
-            self._set(self.optimizer, "apply", self._apply(self.optimizer.apply))
-            if _tap_variables(self.model) and self._outer is not self.optimizer:
-                self._unscale_taps()
-            self.model.make_train_function(force=True)
-            self._set(
-                self.model, "train_function", self._watched(self.model.train_function)
-            )
-            self._add_epoch_logs()
-            self._set(
-                self.model,
-                "make_train_function",
-                self._remove_before(self.model.make_train_function),
-            )
+            if not self._patched:
+                self._patch()
+            self._take_recorded_function()
         except BaseException:
-            self.remove(read=False)
+            self.discard(installation)
             raise
+
+    def _patch(self):
+        self._set(self.model, _ATTRIBUTE, self)
+        self._add_epoch_logs()
+        self._set(
+            self.model,
+            "make_train_function",
+            self._made(self.model.make_train_function),
+        )
 
     def _set(self, owner, name, value):
         # Through `__dict__`: Keras' and PyTorch's `__setattr__` would track it.
-        self._patched.append((owner, name, owner.__dict__.get(name, _NOTHING)))
+        self._patched.append((owner, name, owner.__dict__.get(name, NOTHING)))
         owner.__dict__[name] = value
 
-    def _build_ring(self):
-        self.ring = Ring(
-            _gradient_variables(self.model),
-            _tap_variables(self.model),
-            capacity=self._capacity,
-            detail_every=self._detail_every,
-            barrier=bool(self.model.jit_compile) and not self.model.run_eagerly,
-            strategy=_replicated_strategy(self.model),
-        )
-        if keras.backend.backend() == "jax":
-            self._thread_through_optimizer()
+    def _plain(self):
+        function = self.model.train_function
+        return function.plain if isinstance(function, RecordedStep) else function
 
-    def _thread_through_optimizer(self):
-        # JAX' step is pure: only the optimizer's variables come in and go out of it
-        # next to the model's own. Files must not see two variables more than the
-        # optimizer has, or loading them would drop the optimizer's state.
-        if not self.optimizer.built:
-            self.optimizer.build(self.model.trainable_variables)
-        for variable in (self.ring.rows, self.ring.count):
-            self.optimizer._track_variable(variable)
-        variables = self._outer.variables
-        self._state_index = [
-            next(i for i, v in enumerate(variables) if v is wanted)
-            for wanted in (self.ring.rows, self.ring.count)
-        ]
-        for owner in {id(o): o for o in (self.optimizer, self._outer)}.values():
-            for name in ("save_own_variables", "load_own_variables"):
-                self._set(owner, name, self._without_ring(getattr(owner, name)))
-
-    def _without_ring(self, method):
-        @functools.wraps(method)
-        def hidden(store):
-            with self._ring_hidden():
-                return method(store)
-
-        return hidden
-
-    @contextlib.contextmanager
-    def _ring_hidden(self):
-        self._untrack_ring()
+    def _take_recorded_function(self):
+        """Put the recorded function in the plain one's place."""
+        own = self.model.__dict__.pop("make_train_function", NOTHING)
         try:
-            yield
-        finally:
-            for variable in (self.ring.rows, self.ring.count):
-                self.optimizer._track_variable(variable)
-
-    def _untrack_ring(self):
-        for variable in (self.ring.rows, self.ring.count):
-            if any(v is variable for v in self.optimizer._variables):
-                self.optimizer._untrack_variable(variable)
-
-    def _unscale_taps(self):
-        # `LossScaleOptimizer` leaves variables that are overwritten by their
-        # gradient (float8 scales) as they are; a tap's value is a gradient norm and
-        # must be divided by the scale like any gradient.
-        is_overwritten = self._outer._overwrite_variable_with_gradient
-        self._set(
-            self._outer,
-            "_overwrite_variable_with_gradient",
-            lambda v: is_overwritten(v) and not hasattr(v, "gradient_tap"),
-        )
-
-    def _apply(self, original):
-        @functools.wraps(original)
-        def apply(grads, trainable_variables=None):
-            grads = list(grads)
-            if trainable_variables is None:
-                variables = list(self.optimizer._trainable_variables)
-            else:
-                trainable_variables = variables = list(trainable_variables)
-            if not grads:
-                return original(grads, trainable_variables)
-            if self.ring is None:
-                self._build_ring_while_tracing()
-            measured = self.ring.measure(
-                grads,
-                variables,
-                self.optimizer._iterations.value,
-                self.optimizer.loss_scale_factor,
+            self.model.train_function = self._plain()
+            self.model.make_train_function()
+            self._follow_a_new_optimizer()
+            step = recorded_step(
+                self.model, [(one.optimizer, one.settings) for one in self.members]
             )
-            result = original(measured.gradients, trainable_variables)
-            self.ring.write(measured)
-            return result
+        finally:
+            if own is not NOTHING:
+                self.model.__dict__["make_train_function"] = own
+        for one, channel in zip(self.members, step.channels, strict=True):
+            one.listen(channel)
+        self.step = step
+        self.model.train_function = step
 
-        return apply
+    def _follow_a_new_optimizer(self):
+        """Where a callback compiles the model anew."""
+        for one in self.members:
+            if one.optimizer is self._compiled_with:
+                one.optimizer = self.model.optimizer
+        self._compiled_with = self.model.optimizer
 
-    def _build_ring_while_tracing(self):
-        # TensorFlow builds a subclassed model during the first step's tracing.
-        import tensorflow as tf
+    _compiled_with = NOTHING
 
-        with tf.init_scope():
-            self._build_ring()
+    def _made(self, original):
+        """`make_train_function` in a training that is recorded."""
 
-    def _watched(self, train_function):
-        per_call = self.model.steps_per_execution
-        jax = keras.backend.backend() == "jax"
+        @functools.wraps(original)
+        def make(force=False):
+            if self._left_over():
+                for one in list(self.members):
+                    one.remove()
+                return self.model.make_train_function(force=force)
+            if force or self.model.train_function is None:
+                for one in self.members:
+                    one.read()
+                self.model.train_function = None
+                self._take_recorded_function()
+            return None
 
-        @functools.wraps(train_function)
-        def watched(*args):
-            try:
-                result = train_function(*args)
-            except StopIteration:  # the data's regular end
-                raise
-            except BaseException:
-                self._after_crash()
-                raise
-            if jax:
-                optimizer_state = result[1][2]
-                self._jax_state = tuple(optimizer_state[i] for i in self._state_index)
-            self._pending += per_call
-            if self._pending >= self._read_every:
-                self.read()
-            return result
+        return make
 
-        return watched
-
-    def _after_crash(self):
-        if keras.backend.backend() == "jax":
-            # The trainer assigns its state by position after this; positions hold
-            # only until the ring is taken out.
-            self.model.jax_state_sync()
-        self.remove()
-
-    def _remove_before(self, make_train_function):
-        @functools.wraps(make_train_function)
-        def remove_then_make(force=False):
-            self.remove()
-            return self.model.make_train_function(force=force)
-
-        return remove_then_make
+    def _left_over(self):
+        """Whether the caller begins a training after one that failed."""
+        running = _fits_running(self.model)
+        if self._in_fit:
+            # A `fit` that is being begun asks for its function too.
+            return running == 0 or (running == 1 and _begins_a_fit(self.model))
+        return running > 0
 
     def _add_epoch_logs(self):
         # One dictionary goes round all callbacks at an epoch's end, so entries made
         # there reach later callbacks only. `fit` asks the model for the dictionary's
         # contents first; so does `evaluate`, whose logs are not the epoch's.
-        results, evaluate = self.model._get_metrics_result_or_logs, self.model.evaluate
+        results = keras_compat.epoch_logs(self.model)
+        evaluate = self.model.evaluate
 
         @functools.wraps(results)
         def results_and_norms(logs):
-            if self._evaluating:
-                return results(logs)
-            return {**results(logs), **self._epoch_logs()}
+            found = results(logs)
+            if self._evaluating or not _fits_running(self.model):
+                return found
+            for one in self.members:
+                found = {**found, **one.epoch_logs(found)}
+            return found
 
         @functools.wraps(evaluate)
         def marked(*args, **kwargs):
@@ -323,58 +244,60 @@ class Installation:
             finally:
                 self._evaluating = False
 
-        self._set(self.model, "_get_metrics_result_or_logs", results_and_norms)
+        self._set(self.model, keras_compat.EPOCH_LOGS, results_and_norms)
         self._set(self.model, "evaluate", marked)
 
-    def read(self) -> None:
-        """Hand rows written since the last call to `on_rows`."""
-        self._pending = 0
-        if self.ring is None:
-            return
-        state, self._jax_state = self._jax_state, None
-        rows = self.ring.read(state)
-        if len(rows.number):
-            self._on_rows(rows)
-
-    def remove(self, read: bool = True) -> None:
-        """Take every hook out; afterwards the model trains as if never recorded."""
-        if not self.active:
+    def discard(self, installation):
+        self.members.remove(installation)
+        if installation.channel is not None:
+            installation.channel.listener = None
+        if self.members:
             return
         self.active = False
-        try:
-            if read:
-                self._read_what_is_left()
-        finally:
-            for owner, name, before in reversed(self._patched):
-                if before is _NOTHING:
-                    owner.__dict__.pop(name, None)
-                else:
-                    owner.__dict__[name] = before
-            self._patched.clear()
-            if self.ring is not None and keras.backend.backend() == "jax":
-                self._untrack_ring()
-            # The compiled step still writes into the ring: have it made anew.
-            self.model.train_function = None
-
-    def _read_what_is_left(self):
-        if keras.backend.backend() == "jax" and self.ring is not None:
-            arrays = self._jax_state or (self.ring.rows._value, self.ring.count._value)
-            if any(array is None or array.is_deleted() for array in arrays):
-                self._jax_state = None
-                if self._pending:
-                    warnings.warn(
-                        "Training failed inside a compiled step, which took the ring "
-                        f"of gradient norms along: the last {self._pending} steps "
-                        "before the failure are missing from the record.",
-                        RuntimeWarning,
-                        stacklevel=2,
-                    )
-                return
-        self.read()
+        for owner, name, before in reversed(self._patched):
+            if before is NOTHING:
+                owner.__dict__.pop(name, None)
+            else:
+                owner.__dict__[name] = before
+        self._patched.clear()
+        if isinstance(self.model.train_function, RecordedStep):
+            self.model.train_function = self.model.train_function.plain
 
 
-def _replicated_strategy(model: keras.Model) -> object:
-    if keras.backend.backend() != "tensorflow":
-        return None
-    strategy = model.distribute_strategy
-    return strategy if strategy.num_replicas_in_sync > 1 else None
+def _fits_running(model):
+    """How many calls of this model's `fit` are on the stack."""
+    return sum(1 for _ in _fit_frames(model))
+
+
+def _begins_a_fit(model):
+    """Whether `fit` itself, and nothing that it called, asks for the function."""
+    # This function, `_left_over`, `make`, and what asked.
+    frame = inspect.currentframe()
+    for _ in range(3):
+        frame = frame.f_back
+    return _is_fit(frame, model)
+
+
+def _fit_frames(model):
+    frame = inspect.currentframe()
+    while frame is not None:
+        if _is_fit(frame, model):
+            yield frame
+        frame = frame.f_back
+
+
+def _is_fit(frame, model):
+    return (
+        frame is not None
+        and frame.f_code.co_name == "fit"
+        and "epochs" in frame.f_code.co_varnames
+        and frame.f_locals.get("self") is model
+    )
+
+
+def fit_callbacks(model: keras.Model) -> list[keras.callbacks.Callback]:
+    """Callbacks of the `fit` that is running, beginning with the outermost."""
+    for frame in _fit_frames(model):
+        callbacks = frame.f_locals.get("callbacks")
+        return list(getattr(callbacks, "callbacks", None) or ())
+    return []

@@ -4,6 +4,9 @@ Sums of squares in float32 lose every value below about 1e-19 and overflow above
 1e19, and very small gradients are what this package exists to see. So the plain
 sum is used only where it is trustworthy; otherwise the values are scaled into its
 range first, as BLAS' ``nrm2`` does (Blue, 1978, ACM TOMS 4(1)).
+
+What a compiler has to compile is counted: hundreds of small gradients are laid side
+by side and measured as the rows of a few matrices.
 """
 
 import math
@@ -11,35 +14,51 @@ import math
 import keras
 import numpy as np
 
+from keras_gradattn._compat import torch as torch_compat
+
 # Squares below float32's smallest normal number (1.2e-38) are lost; a sum of 1e7
 # elements above 1e-24 cannot have lost more than 1e-7 of itself that way.
 _TRUSTED = (1e-24, 1e37)
 # Powers of two scale without rounding.
 _UP, _DOWN = 2.0**64, 2.0**-64
-# Gradients with fewer elements cost less to measure in full than to branch for.
+# Gradients with fewer elements are copied into one matrix; larger ones stay in place.
 _SMALL = 2**14
-# Weights may decay to almost nothing but are never huge: one scale serves them all.
-_WEIGHT_SCALE = 2.0**40
+# Elements of the largest matrix that is put together where all is measured.
+_CHUNK = 2**22
 
 
-def norms_and_zero_shares(gradients: list, with_zeros: object, compiled: bool) -> tuple:
+def norms_and_zero_shares(
+    gradients: list, sizes: list[int], with_zeros: object, compiled: bool
+) -> tuple:
     """L2 norm of each gradient, and its share of exactly zero elements.
 
     Args:
-        gradients: Dense tensors.
-        with_zeros: Whether shares are wanted, a bool or a traced one. NaN otherwise.
+        gradients: Dense tensors. Of a sparse gradient those rows that are not zero.
+        sizes: Number of elements of each gradient, those of zero rows included.
+        with_zeros: Whether shares are wanted, a bool or a traced one; 0 otherwise.
         compiled: Whether XLA compiles the step.
 
     Returns:
-        Two vectors in the widest dtype among the gradients, and for each gradient a
-        tensor that is there once it was measured (`None` where that does not matter).
+        Two vectors in the widest dtype among the gradients.
     """
     backend = keras.backend.backend()
     if backend == "torch":
-        return *_torch_norms_and_zero_shares(gradients, with_zeros), None
-    if backend == "tensorflow" and not compiled:
-        return _tensorflow_norms_and_zero_shares(gradients, with_zeros)
-    return *_xla_norms_and_zero_shares(gradients, with_zeros), None
+        norms, nonzero = _torch_norms(gradients, with_zeros)
+        if not with_zeros:
+            return norms, nonzero
+    elif backend == "tensorflow" and not compiled:
+        norms, nonzero = _tensorflow_norms(gradients, with_zeros)
+    else:
+        norms, nonzero = _xla_norms(gradients, with_zeros)
+    elements = keras.ops.convert_to_tensor(
+        np.maximum(sizes, 1), dtype=keras.backend.standardize_dtype(nonzero.dtype)
+    )
+    if backend == "torch":
+        elements = elements.to(nonzero.device)
+    shares = (elements - nonzero) / elements
+    if backend == "torch":
+        return norms, shares
+    return norms, keras.ops.where(with_zeros, shares, keras.ops.zeros_like(shares))
 
 
 def after(gradient: object, measured: object) -> object:
@@ -56,44 +75,25 @@ def after(gradient: object, measured: object) -> object:
         return tf.identity(gradient)
 
 
-def zero_shares(gradients: list) -> object:
-    """Share of exactly zero elements of each gradient, as one vector."""
-    return keras.ops.stack(
-        [
-            keras.ops.mean(keras.ops.cast(keras.ops.equal(g, 0), wide_dtype([g])))
-            for g in gradients
-        ]
-    )
-
-
 def dense(gradient: object) -> object:
-    """The gradient as an ordinary tensor: sparse rows summed, half widened.
-
-    Embeddings hand over sparse gradients in which one row can occur several times;
-    only the summed rows have the norm that the optimizer sees.
-    """
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        gradient = tf.convert_to_tensor(gradient)
-    elif backend == "torch" and gradient.is_sparse:
+    """A tensor that is not sparse, half precision widened."""
+    if keras.backend.backend() == "torch" and gradient.is_sparse:
         gradient = gradient.to_dense()
-    elif hasattr(gradient, "todense"):
-        gradient = gradient.todense()
     return cast(gradient, wide_dtype([gradient]))
 
 
 def cast(tensor: object, dtype: str) -> object:
     """What `keras.ops.cast` does.
 
-    PyTorch takes every operation as it comes, and Keras' own takes longer to find
-    nothing to do than a norm of a small gradient takes.
+    Keras' own takes longer to find nothing to do than a norm of a small gradient
+    takes, and on TensorFlow adds an operation where there is nothing to do.
     """
     if keras.backend.backend() == "torch":
         import torch
 
         return tensor.to(getattr(torch, dtype))
+    if keras.backend.standardize_dtype(tensor.dtype) == dtype:
+        return tensor
     return keras.ops.cast(tensor, dtype)
 
 
@@ -103,35 +103,7 @@ def wide_dtype(tensors: list) -> str:
     return "float64" if "float64" in dtypes else "float32"
 
 
-def weight_norms(weights: list, wanted: object, compiled: bool) -> object:
-    """L2 norm of each weight, as one vector; NaN where not `wanted`."""
-    dtype = wide_dtype(weights)
-    if compiled or keras.backend.backend() == "jax":
-        # A branch each, see `_xla_norms_and_zero_shares`.
-        norms = [
-            _if_wanted(wanted, lambda w=w: _weight_norm(w, dtype), dtype)
-            for w in weights
-        ]
-        return keras.ops.stack(norms)
-    return _if_wanted(
-        wanted,
-        lambda: keras.ops.stack([_weight_norm(w, dtype) for w in weights]),
-        dtype,
-        (len(weights),),
-    )
-
-
-def _weight_norm(weight, dtype):
-    ops = keras.ops
-    total = ops.sum(ops.square(dense(weight) * _WEIGHT_SCALE))
-    return ops.cast(ops.sqrt(total), dtype) / _WEIGHT_SCALE
-
-
-def _if_wanted(wanted, compute, dtype, shape=()):
-    return _branch(wanted, compute, lambda: keras.ops.full(shape, float("nan"), dtype))
-
-
-def _branch(predicate, if_true, if_false):
+def branch(predicate: object, if_true, if_false) -> object:
     """A branch of the compiled step; an ordinary one where the answer is known."""
     known = isinstance(predicate, bool)
     if keras.backend.backend() == "jax" and not known:
@@ -163,7 +135,7 @@ def scaled_row_norms(matrix: object) -> tuple:
     ops = keras.ops
     squares = ops.sum(ops.square(matrix), axis=1)
     total = ops.sum(squares)
-    return _branch(
+    return branch(
         ops.logical_and(total > _TRUSTED[0], total < _TRUSTED[1]),
         lambda: (ops.sqrt(squares), ops.ones_like(total)),
         lambda: _rows_over_largest(matrix),
@@ -188,108 +160,149 @@ def largest(values: object) -> object:
     return keras.ops.max(keras.ops.abs(values))
 
 
-def _rescaled(gradients: list, squares: object) -> object:
-    """Norms of the scaled gradients, each by what its plain sum of squares tells."""
-    ops = keras.ops
-    scale = ops.where(
-        squares < _TRUSTED[0], _UP, ops.where(squares > _TRUSTED[1], _DOWN, 1.0)
-    )
-    scale = ops.cast(scale, squares.dtype)
-    totals = [
-        ops.cast(ops.sum(ops.square(g * ops.cast(scale[i], g.dtype))), squares.dtype)
-        for i, g in enumerate(gradients)
-    ]
-    return ops.sqrt(ops.stack(totals)) / scale
+# XLA: few kernels to compile.
 
 
-def _xla_norms_and_zero_shares(gradients, with_zeros):
+def _xla_norms(gradients, with_zeros):
     ops = keras.ops
     dtype = wide_dtype(gradients)
-    nan = ops.full((), float("nan"), dtype)
-    norms, zeros = [], []
-    for g in gradients:
-        square = ops.cast(ops.sum(ops.square(g)), dtype)
-
-        def in_full(g=g, square=square):
-            squares = ops.expand_dims(square, 0)
-            return _rescaled([g], squares)[0], ops.cast(zero_shares([g])[0], dtype)
-
-        def in_short(square=square):
-            return ops.sqrt(square), nan
-
-        if _is_small(g):
-            norm, zero = in_full()
-        else:
-            # A branch each: one branch for all would keep every gradient until the
-            # last is there, and read them when the processor's cache has lost them.
-            trusted = (square > _TRUSTED[0]) & (square < _TRUSTED[1])
-            short = ops.logical_and(trusted, ops.logical_not(with_zeros))
-            norm, zero = _branch(short, in_short, in_full)
-        norms.append(norm)
-        zeros.append(zero)
-    return ops.stack(norms), ops.where(with_zeros, ops.stack(zeros), nan)
+    counts = [_elements(g) for g in gradients]
+    large = [i for i, n in enumerate(counts) if n is not None and n >= _SMALL]
+    small = [i for i in range(len(counts)) if i not in set(large)]
+    parts, order = [], []
+    if small:
+        norms, nonzero, places = _in_full(gradients, counts, small, dtype, _SMALL)
+        parts.append((norms, nonzero))
+        order += places
+    if large:
+        parts.append(_large_norms(gradients, counts, large, dtype, with_zeros))
+        order += large
+    norms, nonzero = (_joined(list(column)) for column in zip(*parts, strict=True))
+    back = np.argsort(order)
+    if np.array_equal(back, np.arange(len(back))):
+        return norms, nonzero
+    return ops.take(norms, back), ops.take(nonzero, back)
 
 
-def _is_small(gradient):
-    # TensorFlow may not know the size of a gradient that was sparse.
-    if keras.backend.backend() == "tensorflow":
-        size = gradient.shape.num_elements()
-    else:
-        size = math.prod(gradient.shape)
-    return size is not None and size < _SMALL
+def _large_norms(gradients, counts, large, dtype, with_zeros):
+    """One pass over each; all else only where it is wanted or needed."""
+    ops = keras.ops
+    squares = ops.stack([cast(ops.sum(ops.square(gradients[i])), dtype) for i in large])
+    trusted = ops.all((squares > _TRUSTED[0]) & (squares < _TRUSTED[1]))
 
+    def in_full():
+        norms, nonzero, places = _in_full(gradients, counts, large, dtype, _CHUNK)
+        back = [places.index(i) for i in large]
+        return ops.take(norms, back), ops.take(nonzero, back)
 
-def _tensorflow_norms_and_zero_shares(gradients, with_zeros):
-    import tensorflow as tf
-
-    # A branch keeps its gradients until it is taken, and the optimizer cannot work
-    # in their memory meanwhile: one for each large gradient, one for all small ones.
-    small = [i for i, g in enumerate(gradients) if _is_small(g)]
-    large = [[i] for i, g in enumerate(gradients) if not _is_small(g)]
-    groups = [group for group in (small, *large) if group]
-    measured = [
-        _tensorflow_group([gradients[i] for i in group], with_zeros) for group in groups
-    ]
-    order = np.argsort(np.concatenate(groups))
-    # In one dtype: one gradient of 64 bits makes all of them so.
-    dtype = wide_dtype(gradients)
-    norms, zeros = (
-        tf.gather(tf.concat([tf.cast(part, dtype) for part in parts], 0), order)
-        for parts in zip(*measured, strict=True)
+    return branch(
+        ops.logical_and(trusted, ops.logical_not(with_zeros)),
+        lambda: (ops.sqrt(squares), ops.zeros_like(squares)),
+        in_full,
     )
-    ready = {
-        i: part
-        for group, (part, _) in zip(groups, measured, strict=True)
-        for i in group
-    }
-    return norms, zeros, [ready[i] for i in range(len(gradients))]
 
 
-def _tensorflow_group(gradients, with_zeros):
+def _in_full(gradients, counts, chosen, dtype, room):
+    """Norms for any magnitude and counts of non-zeros, as rows of few matrices."""
+    ops = keras.ops
+    norms, nonzero, places = [], [], []
+    for members, length in _matrices(counts, chosen, gradients, room):
+        matrix = _side_by_side([gradients[i] for i in members], length)
+        highest = ops.max(ops.abs(matrix), axis=1, keepdims=True)
+        usable = ops.logical_and(ops.isfinite(highest), highest > 0)
+        scale = ops.where(usable, highest, ops.ones_like(highest))
+        total = ops.sqrt(ops.sum(ops.square(matrix / scale), axis=1)) * scale[:, 0]
+        norms.append(cast(total, dtype))
+        nonzero.append(ops.sum(ops.cast(ops.not_equal(matrix, 0), dtype), axis=1))
+        places += members
+    return _joined(norms), _joined(nonzero), places
+
+
+def _matrices(counts, chosen, gradients, room):
+    """Which gradients share a matrix: of one dtype and about one size."""
+    alike: dict = {}
+    for i in chosen:
+        if counts[i] is None:
+            yield [i], -1
+            continue
+        length = 1 << max(counts[i] - 1, 0).bit_length()
+        dtype = keras.backend.standardize_dtype(gradients[i].dtype)
+        alike.setdefault((dtype, length), []).append(i)
+    for (_, length), members in alike.items():
+        rows = max(room // length, 1) if length > _SMALL else len(members)
+        for start in range(0, len(members), rows):
+            part = members[start : start + rows]
+            yield part, counts[part[0]] if len(part) == 1 else length
+
+
+def _side_by_side(gradients, length):
+    ops = keras.ops
+    if len(gradients) == 1:
+        return ops.reshape(gradients[0], (1, length))
+    pieces = []
+    for gradient in gradients:
+        flat = ops.reshape(gradient, (-1,))
+        pieces.append(flat)
+        if (missing := length - _elements(gradient)) > 0:
+            pieces.append(ops.zeros((missing,), flat.dtype))
+    return ops.reshape(ops.concatenate(pieces), (len(gradients), length))
+
+
+def _joined(parts):
+    return parts[0] if len(parts) == 1 else keras.ops.concatenate(parts)
+
+
+def _elements(gradient):
+    # TensorFlow may not know how many rows of an embedding a batch touches.
+    sizes = list(gradient.shape)
+    return None if None in sizes else math.prod(int(size) for size in sizes)
+
+
+# TensorFlow without XLA.
+
+
+def _tensorflow_norms(gradients, with_zeros):
     import tensorflow as tf
 
     # `l2_loss` (half the sum of squares) is the one reduction of TensorFlow that
     # makes a single pass without a temporary copy of the squares.
     dtype = wide_dtype(gradients)
-    squares = 2 * tf.stack([tf.cast(tf.nn.l2_loss(g), dtype) for g in gradients])
+    squares = 2 * tf.stack([cast(tf.nn.l2_loss(g), dtype) for g in gradients])
     trusted = tf.reduce_all((squares > _TRUSTED[0]) & (squares < _TRUSTED[1]))
-    missing = tf.fill(tf.shape(squares), tf.constant(float("nan"), squares.dtype))
-    norms, zeros = tf.cond(
+
+    def in_full():
+        nonzero = [tf.reduce_sum(tf.cast(tf.not_equal(g, 0), dtype)) for g in gradients]
+        scales = _scales(squares)
+        totals = [
+            2 * cast(tf.nn.l2_loss(g * tf.cast(scale, g.dtype)), dtype)
+            for g, scale in zip(gradients, tf.unstack(scales), strict=True)
+        ]
+        return tf.sqrt(tf.stack(totals)) / scales, tf.stack(nonzero)
+
+    return tf.cond(
         tf.logical_and(trusted, tf.logical_not(with_zeros)),
-        lambda: (tf.sqrt(squares), missing),
-        lambda: (
-            _rescaled(gradients, squares),
-            tf.cast(zero_shares(gradients), squares.dtype),
-        ),
+        lambda: (tf.sqrt(squares), tf.zeros_like(squares)),
+        in_full,
     )
-    return norms, tf.where(with_zeros, zeros, missing)
 
 
-def _torch_norms_and_zero_shares(gradients, with_zeros):
+def _scales(squares):
+    """Powers of two that bring gradients into range, by their plain sums of squares."""
+    ops = keras.ops
+    scales = ops.where(
+        squares < _TRUSTED[0], _UP, ops.where(squares > _TRUSTED[1], _DOWN, 1.0)
+    )
+    return ops.cast(scales, squares.dtype)
+
+
+# PyTorch.
+
+
+def _torch_norms(gradients, with_zeros):
     import torch
 
     dtype = getattr(torch, wide_dtype(gradients))
-    norms = torch.stack([norm.to(dtype) for norm in torch._foreach_norm(gradients)])
+    norms = torch.stack([norm.to(dtype) for norm in torch_compat.norms(gradients)])
     squares = norms * norms
     if squares.device.type == "cpu":
         trusted = (squares > _TRUSTED[0]) & (squares < _TRUSTED[1])
@@ -299,6 +312,10 @@ def _torch_norms_and_zero_shares(gradients, with_zeros):
         doubtful = torch.arange(len(gradients))
     if len(doubtful):
         rest = [gradients[i] for i in doubtful.tolist()]
-        norms[doubtful] = _rescaled(rest, squares[doubtful])
-    missing = torch.full_like(norms, float("nan"))
-    return norms, zero_shares(gradients).to(dtype) if with_zeros else missing
+        scales = _scales(squares[doubtful])
+        scaled = [g * s for g, s in zip(rest, scales.to(dtype), strict=True)]
+        norms[doubtful] = torch.stack(torch_compat.norms(scaled)).to(dtype) / scales
+    nonzero = torch.zeros_like(norms)
+    if with_zeros:
+        nonzero = torch.stack([torch.count_nonzero(g) for g in gradients]).to(dtype)
+    return norms, nonzero

@@ -6,9 +6,14 @@ from collections.abc import Callable, Mapping
 
 import keras
 
+from keras_gradattn._compat import keras as keras_compat
+from keras_gradattn.gradients._layer_order import LayerOrder
+
 GroupsArgument = str | Mapping[str, str] | Callable[[keras.Variable], str | None]
 
 OTHER = "other"
+# A group of more layers with weights says little about depth.
+_MOST_LAYERS = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +32,11 @@ class Grouping:
 
 
 def group_variables(
-    model: keras.Model, variables: list, groups: GroupsArgument = "depth"
+    model: keras.Model,
+    variables: list,
+    groups: GroupsArgument = "depth",
+    *,
+    level: int | None = None,
 ) -> Grouping:
     """Assign variables to groups.
 
@@ -35,10 +44,14 @@ def group_variables(
         model: The model that owns the variables.
         variables: Trainable variables, in the order of the columns.
         groups: `"depth"` (the model's own `depth_groups()` where it has one, its
-            top-level layers in topological order otherwise), `"variable"`, a mapping
+            layers in the order of computation otherwise), `"variable"`, a mapping
             from variable path, layer name or path prefix to group name (the rest
             goes to `"other"`), or a function from variable to group name, `None`
             leaving the variable out.
+        level: How many levels of layers `"depth"` opens: 1 groups by top-level layers,
+            2 by the layers inside them. By default every nested model is opened, and
+            every layer with more than 20 others with weights inside. Names of inner
+            groups begin with the outer ones: `gpt2_backbone/transformer_layer_3`.
 
     Returns:
         A `Grouping`.
@@ -54,8 +67,9 @@ def group_variables(
     ```
     """
     paths = _unique([variable.path for variable in variables])
+    order = None
     if groups == "depth":
-        names = _by_depth(model, variables)
+        names, order = _by_depth(model, variables, level)
     elif groups == "variable":
         names = paths
     elif isinstance(groups, Mapping):
@@ -68,7 +82,8 @@ def group_variables(
             "layer name to group, or a function from variable to group. "
             f"Received: groups={groups!r}"
         )
-    order = _order(model, names) if groups == "depth" else _first_seen(names)
+    if order is None:
+        order = _first_seen(names)
     if not order:
         raise ValueError(
             "`groups` leaves every variable out, so that nothing would be recorded. "
@@ -87,19 +102,70 @@ def inner_model(model: keras.Model) -> keras.Model:
     return getattr(model, "untapped", model)
 
 
-def _by_depth(model, variables):
-    model = inner_model(model)
-    depth_groups = _depth_groups(model)
-    owner = {}
-    for layer, name in zip(model.layers, _layer_labels(model), strict=True):
-        for variable in layer.trainable_variables:
+def _by_depth(model, variables, level):
+    """Group of each variable, and the groups in the order of depth."""
+    parts = _parts(inner_model(model), level)
+    group_of = {}
+    for part in parts:
+        for variable in part.variables:
             # A shared variable belongs where the signal meets it first.
-            owner.setdefault(id(variable), name)
-    names = []
-    for variable in variables:
-        layer = owner.get(id(variable), model.name)
-        names.append(depth_groups.get(layer, layer))
-    return names
+            group_of.setdefault(id(variable), part.group)
+    names = [group_of.get(id(v), inner_model(model).name) for v in variables]
+    known = [n for n in _first_seen([p.group for p in parts]) if n in set(names)]
+    return names, known + [name for name in _first_seen(names) if name not in known]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """A layer that is one group, or part of one."""
+
+    group: str
+    layer: keras.layers.Layer
+    variables: list
+
+
+def _parts(model, level):
+    order = LayerOrder(model)
+    parts: list[_Part] = []
+
+    def walk(layer, prefix, depth):
+        groups = _depth_groups(layer)
+        children = order.children(layer)
+        labels = _unique([child.name for child in children])
+        for child, label in zip(children, labels, strict=True):
+            if label in groups:
+                parts.append(_part(prefix + groups[label], child))
+            elif _is_opened(child, depth, level):
+                walk(child, f"{prefix}{label}/", depth + 1)
+            else:
+                parts.append(_part(prefix + label, child))
+        if prefix:
+            # Weights of the layer's own.
+            parts.append(_part(prefix.rstrip("/"), layer))
+
+    walk(model, "", 1)
+    return parts
+
+
+def _part(group, layer):
+    return _Part(group, layer, list(layer.variables))
+
+
+def _is_opened(layer, depth, level):
+    inside = keras_compat.flatten_layers(layer, include_self=False)
+    if not any(child.variables for child in inside):
+        return False
+    if level is not None:
+        return depth < level
+    if isinstance(layer, keras.Model):
+        return True
+    with_weights = [
+        child
+        for child in inside
+        if child.variables
+        and not keras_compat.flatten_layers(child, include_self=False)
+    ]
+    return len(with_weights) > _MOST_LAYERS
 
 
 def _depth_groups(model):
@@ -107,25 +173,9 @@ def _depth_groups(model):
     return dict(method()) if callable(method) else {}
 
 
-def _order(model, names):
-    present = set(names)
-    known = _first_seen(list(_depth_groups(inner_model(model)).values()))
-    ordered = [name for name in known if name in present]
-    if ordered:
-        return ordered + [n for n in _first_seen(names) if n not in ordered]
-    layers = _layer_labels(inner_model(model))
-    ordered = [name for name in layers if name in present]
-    return ordered + [name for name in _first_seen(names) if name not in ordered]
-
-
-def _layer_labels(model):
-    # Subclassed models may hold several layers of one name.
-    return _unique([layer.name for layer in model.layers])
-
-
 def _by_mapping(model, variables, paths, mapping):
     layer_of = {}
-    for layer in inner_model(model)._flatten_layers(include_self=False):
+    for layer in keras_compat.flatten_layers(inner_model(model), include_self=False):
         for variable in layer.variables:
             layer_of.setdefault(id(variable), set()).add(layer.name)
     used, names = set(), []
@@ -179,18 +229,11 @@ def _unique(paths):
     return unique
 
 
-def group_of_layers(model: keras.Model) -> dict[int, str]:
-    """Per layer id, at any depth, the depth group of its top-level layer."""
+def group_of_layers(model: keras.Model, level: int | None = None) -> dict[int, str]:
+    """Per layer id, at any depth, the depth group that it is part of."""
     model = inner_model(model)
-    depth_groups = _depth_groups(model)
-    labels = {
-        id(layer): label
-        for layer, label in zip(model.layers, _layer_labels(model), strict=True)
-    }
     groups: dict[int, str] = {}
-    for top in model._flatten_layers(include_self=False, recursive=False):
-        label = labels.get(id(top), top.name)
-        name = depth_groups.get(label, label)
-        for layer in top._flatten_layers():
-            groups.setdefault(id(layer), name)
+    for part in _parts(model, level):
+        for layer in keras_compat.flatten_layers(part.layer):
+            groups.setdefault(id(layer), part.group)
     return groups

@@ -9,9 +9,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import keras
 import numpy as np
 
+from keras_gradattn._compat import keras as keras_compat
 from keras_gradattn.gradients import plots
 from keras_gradattn.gradients import report as _report
-from keras_gradattn.gradients.output_taps import ALL_STATISTICS, TappedModel
+from keras_gradattn.gradients.output_taps import (
+    ALL_STATISTICS,
+    STEPPING,
+    TappedModel,
+)
 from keras_gradattn.gradients.thresholds import EXPLODING, VANISHING
 
 FORWARD_STATISTICS = ("mean_square", "variance", "dead_relu_share")
@@ -183,6 +188,7 @@ def analyze_gradient_flow(
 ) -> GradientFlow:
     """Measure the loss gradient with respect to layer outputs, by depth.
 
+    Models with float16 layers are measured under a loss scale, which is divided out.
     Weights, BatchNorm statistics, random seeds, optimizer and the model object stay
     exactly as they were: everything runs on copies of the state.
 
@@ -193,7 +199,8 @@ def analyze_gradient_flow(
             of these.
         loss: Name, function or `keras.losses.Loss`; the compiled one by default.
             Reduced by the mean over the batch. A function for a model with several
-            outputs gets all of them.
+            outputs gets all of them. What layers add to the loss (`add_loss`, activity
+            regularizers) is added, as in training.
         batches: How many batches to measure. Defaults to 20.
         batch_size: Samples per batch where `data` is a pair of arrays.
         layers: Layers at any depth, objects or names. By default every layer with a
@@ -231,6 +238,7 @@ def analyze_gradient_flow(
     loss_function = _loss_function(model, loss)
     chosen = default_layers(model) if layers is None else layers
     measure, losses, gradients, forwards = None, [], [], []
+    scale = _first_scale(model)
     for number, (x, y, weight) in enumerate(_batches(data, batch_size, batches)):
         if measure is None:
             tapped = TappedModel(model, chosen, ALL_STATISTICS, example=x)
@@ -238,15 +246,22 @@ def analyze_gradient_flow(
                 tapped, loss_function, training
             )
             state = [v.value for v in tapped.non_trainable_variables]
-        value, gradient, forward, state = measure(state, x, y, weight)
-        value = float(keras.ops.convert_to_numpy(value))
+        while True:
+            value, gradient, forward, after = measure(state, x, y, weight, scale)
+            gradient = [keras.ops.convert_to_numpy(g) for g in gradient]
+            if scale == 1 or all(np.all(np.isfinite(g)) for g in gradient):
+                break
+            # As training under a dynamic loss scale does.
+            scale /= 2
+        state = after
+        value = float(keras.ops.convert_to_numpy(value)) / scale
         if not np.isfinite(value):
             raise ValueError(
                 f"The loss of batch {number} is not finite, and so no gradient means "
                 f"anything. Received: loss={value}"
             )
         losses.append(value)
-        gradients.append([keras.ops.convert_to_numpy(g) for g in gradient])
+        gradients.append(_unscaled(gradient, scale))
         forwards.append([keras.ops.convert_to_numpy(f) for f in forward])
     if not losses:
         raise ValueError("`data` holds no batch. Received: empty data")
@@ -266,10 +281,25 @@ def analyze_gradient_flow(
 
 
 def default_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """Every layer with a kernel of its own, and every ReLU, at any depth."""
+    """Every layer with a kernel of its own, and every ReLU, at any depth.
+
+    Recurrent layers and others that run once per time step count as one layer.
+    """
     chosen = []
-    for layer in model._flatten_layers(include_self=False):
-        leaf = not list(layer._flatten_layers(include_self=False))
+    everything = keras_compat.flatten_layers(model, include_self=False)
+    stepping = [layer for layer in everything if isinstance(layer, STEPPING)]
+    # What runs once per time step has no one output: the layer around it does.
+    inside = {
+        id(layer)
+        for parent in stepping
+        for layer in keras_compat.flatten_layers(parent, include_self=False)
+    }
+    for layer in everything:
+        if id(layer) in inside:
+            continue
+        leaf = layer in stepping or not keras_compat.flatten_layers(
+            layer, include_self=False
+        )
         has_kernel = any(v.ndim >= 2 for v in layer.trainable_variables)
         if leaf and (has_kernel or _is_relu(layer)):
             chosen.append(layer)
@@ -291,18 +321,19 @@ def _is_relu(layer):
 
 
 def _loss_function(model, loss):
+    """From labels, outputs and weights to the loss without the layers' own ones."""
     if loss is None:
-        loss = getattr(model, "loss", None)
-        if loss is None:
+        if getattr(model, "loss", None) is None:
             raise ValueError(
                 "Give a `loss`: the model is not compiled with one. "
                 f"Received: loss=None, model={model.name!r}"
             )
+        # With the weights of several losses, as training takes it.
+        return keras_compat.compiled_loss(model)
     if isinstance(loss, (Mapping, list, tuple)):
         raise ValueError(
-            "Give the `loss` as one function of labels and outputs: how the losses of "
-            "several outputs add up is not measured from the compiled model. "
-            f"Received: loss={loss!r}"
+            "Give the `loss` as one function of labels and outputs, or compile the "
+            f"model with several and leave it out. Received: loss={loss!r}"
         )
     function = keras.losses.get(loss)
 
@@ -317,6 +348,21 @@ def _loss_function(model, loss):
         return keras.ops.mean(values * weight)
 
     return mean_loss
+
+
+def _first_scale(model):
+    """What the loss is multiplied by, so that float16 gradients do not vanish."""
+    halves = any(
+        getattr(layer, "compute_dtype", None) == "float16"
+        for layer in keras_compat.flatten_layers(model)
+    )
+    return 2.0**15 if halves else 1.0
+
+
+def _unscaled(gradients, scale):
+    """Statistics of taps, with the loss scale divided out of all but shares."""
+    divide = [1.0 if s == "zero_share" else scale for s in ALL_STATISTICS]
+    return [np.asarray(g, "float64") / divide for g in gradients]
 
 
 def _batches(data: object, batch_size: int, batches: int) -> Iterable:
@@ -391,17 +437,24 @@ def _jax_measure(tapped, loss_function, training):
 
     fixed, taps = _split(tapped)
 
-    def loss(values, fixed, state, x, y, weight):
+    def loss(values, fixed, state, x, y, weight, scale):
         collected = _collected(tapped)
-        prediction, state = tapped.stateless_call(
-            _merged(tapped, fixed, values), state, x, training=training
+        prediction, state, own = tapped.stateless_call(
+            _merged(tapped, fixed, values),
+            state,
+            x,
+            training=training,
+            return_losses=True,
         )
-        return loss_function(y, prediction, weight), (list(collected), state)
+        value = _total(loss_function(y, prediction, weight), own) * scale
+        return value, (list(collected), state)
 
     step = jax.jit(jax.value_and_grad(loss, has_aux=True))
 
-    def measure(state, x, y, weight):
-        (value, (forward, state)), gradient = step(taps, fixed, state, x, y, weight)
+    def measure(state, x, y, weight, scale):
+        (value, (forward, state)), gradient = step(
+            taps, fixed, state, x, y, weight, scale
+        )
         return value, gradient, forward, state
 
     return measure
@@ -413,15 +466,20 @@ def _tensorflow_measure(tapped, loss_function, training):
     fixed, taps = _split(tapped)
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def step(state, x, y, weight):
+    def step(state, x, y, weight, scale):
         collected = _collected(tapped)
         values = [tf.identity(tap) for tap in taps]
         with tf.GradientTape() as tape:
             tape.watch(values)
-            prediction, state = tapped.stateless_call(
-                _merged(tapped, fixed, values), state, x, training=training
+            prediction, state, own = tapped.stateless_call(
+                _merged(tapped, fixed, values),
+                state,
+                x,
+                training=training,
+                return_losses=True,
             )
-            value = loss_function(y, prediction, weight)
+            value = _total(loss_function(y, prediction, weight), own)
+            value = value * tf.cast(scale, value.dtype)
         gradient = tape.gradient(
             value, values, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
@@ -435,13 +493,17 @@ def _torch_measure(tapped, loss_function, training):
 
     fixed, taps = _split(tapped)
 
-    def measure(state, x, y, weight):
+    def measure(state, x, y, weight, scale):
         collected = _collected(tapped)
         values = [tap.detach().clone().requires_grad_() for tap in taps]
-        prediction, state = tapped.stateless_call(
-            _merged(tapped, fixed, values), state, x, training=training
+        prediction, state, own = tapped.stateless_call(
+            _merged(tapped, fixed, values),
+            state,
+            x,
+            training=training,
+            return_losses=True,
         )
-        value = loss_function(y, prediction, weight)
+        value = _total(loss_function(y, prediction, weight), own) * scale
         gradient = torch.autograd.grad(
             value, values, allow_unused=True, materialize_grads=True
         )
@@ -456,6 +518,13 @@ _MEASURES = {
     "tensorflow": _tensorflow_measure,
     "torch": _torch_measure,
 }
+
+
+def _total(loss, own):
+    """With what `add_loss` and regularizers add."""
+    for value in own:
+        loss = loss + keras.ops.cast(value, loss.dtype)
+    return loss
 
 
 def _split(tapped):

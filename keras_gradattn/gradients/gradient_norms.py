@@ -1,13 +1,30 @@
 """`GradientNorms`: gradient norms of the real training steps, inside `model.fit`."""
 
+import contextlib
 import os
 import warnings
+import weakref
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
 
 from keras_gradattn.gradients import _installation
+from keras_gradattn.gradients._logs import LogEntries
+from keras_gradattn.gradients._more_measures import EDGES, MoreMeasures, parts_of
+from keras_gradattn.gradients._recorded_step import (
+    Settings,
+    gradient_variables,
+)
 from keras_gradattn.gradients._ring import Rows
+from keras_gradattn.gradients._selection import Names, selection
+from keras_gradattn.gradients._support import (
+    chosen_optimizer,
+    optimizers_of,
+    refuse_unsupported,
+)
+from keras_gradattn.gradients._watch import Watch, complain_about_silence
+from keras_gradattn.gradients._writing import Writing
 from keras_gradattn.gradients.depth_groups import GroupsArgument, group_variables
 from keras_gradattn.gradients.gradient_record import GradientRecord
 
@@ -22,37 +39,65 @@ class GradientNorms(keras.callbacks.Callback):
     under loss scaling. Training ends in the same weights with and without it (on
     TensorFlow with XLA and on JAX an optimization barrier sees to that).
 
+    The recording step is compiled once per `compile`, beside the plain one: a further
+    `fit` with or without the recorder compiles nothing that it compiled before.
+
     The epoch's logs gain `gradient_norm` (mean over the epoch's steps of the norm
     over all variables), `gradient_norm_smallest_group` and
     `gradient_norm_largest_group`: the history, the progress bar, `CSVLogger`,
     `TensorBoard` and `EarlyStopping` see them wherever they stand in `callbacks`.
+    Entries of these names that the model makes itself stay as they are.
 
     Args:
-        groups: `"depth"` (the model's own depth groups, otherwise its top-level
-            layers), `"variable"`, a mapping from variable path or layer name to
-            group, or a function from variable to group name.
+        groups: `"depth"` (the model's own depth groups, otherwise its layers in the
+            order of computation, nested models opened), `"variable"`, a mapping from
+            variable path or layer name to group, or a function from variable to group
+            name.
+        level: How many levels of nested layers `"depth"` opens: 1 for the top-level
+            layers. By default nested models are opened, and layers that would take
+            more than 20 others into one group.
+        include: Measure these variables only: patterns of variable paths or layer
+            names (`"encoder/*"`, `"*kernel"`), or variables. Defaults to all.
+        exclude: Leave these out, likewise.
         every: Keep rows whose step is a multiple of this. Epoch summaries and the
             guard see every step. Defaults to 1.
-        detail_every: Every how many steps the costlier columns (ratio to the
-            updated weights' norm, share of exact zeros) are measured. Defaults to 50.
+        detail_every: Every how many steps the costlier columns (norms of weights and
+            of their updates, share of exact zeros, histograms) are measured. In these
+            steps a second copy of the measured weights is held. With
+            `steps_per_execution` above 1, weights and updates are not measured.
+            Defaults to 50.
+        histograms: Whether to count absolute gradient values by powers of two and
+            group, in the steps that take details.
+        noise_scale: Whether to measure what `GradientRecord.noise_scale` needs:
+            gradients of two batch sizes, where the optimizer accumulates gradients or a
+            TensorFlow strategy has several replicas.
         on_nonfinite: `"warn"`, `"stop"` (ends training) or `"ignore"` where a
             gradient is NaN or infinite. Under dynamic loss scaling such steps are
             skipped by the optimizer and leave no row.
         check_every: Every how many steps the guard looks. Defaults to 50.
         capacity: Rows of the buffer on the device; read whenever it is full.
         max_rows: Rows kept on the host. Beyond it every second one is dropped.
+        logs: Whether the epoch's logs gain entries. Defaults to `True`.
+        log_prefix: Name of these entries, and how the names of the other two begin.
+        optimizer: Which optimizer to record where a model has several (a GAN): the
+            name of an attribute of the model, or the optimizer. `model.optimizer` by
+            default. Use one recorder each. Not on JAX.
+        writers: Writers, or their names, that are handed every row as it is read.
         name: Name in reports and pictures, the model's by default.
 
     Attributes:
         record: The `GradientRecord`, `None` before training.
+        copies: The copies that were made of this callback, for example one per trial by
+            KerasTuner; each holds a record of its own.
 
     Raises:
         ValueError: For arguments out of range; in `fit`, where the combination of
             model, optimizer and distribution cannot be recorded correctly.
 
     With gradient accumulation each row is one micro-batch. A further `fit` call
-    continues the record. `step` is the optimizer's iteration before the update, so
-    resumed training continues the count.
+    continues the record; frozen or unfrozen layers, a new optimizer or another
+    learning rate begin a new phase of it. `step` is the optimizer's iteration before
+    the update, so resumed training continues the count.
 
     Example:
 
@@ -69,16 +114,26 @@ class GradientNorms(keras.callbacks.Callback):
         self,
         groups: GroupsArgument = "depth",
         *,
+        level: int | None = None,
+        include: Names = None,
+        exclude: Names = None,
         every: int = 1,
         detail_every: int = 50,
+        histograms: bool = False,
+        noise_scale: bool = False,
         on_nonfinite: str = "warn",
         check_every: int = 50,
         capacity: int = 512,
         max_rows: int = 50_000,
+        logs: bool = True,
+        log_prefix: str = "gradient_norm",
+        optimizer: object = None,
+        writers: Iterable | str = (),
         name: str | None = None,
     ):
         super().__init__()
         for argument, value in (
+            ("level", 1 if level is None else level),
             ("every", every),
             ("detail_every", detail_every),
             ("check_every", check_every),
@@ -95,119 +150,296 @@ class GradientNorms(keras.callbacks.Callback):
                 f"`on_nonfinite` must be one of {_REACTIONS}. "
                 f"Received: on_nonfinite={on_nonfinite!r}"
             )
+        if not isinstance(log_prefix, str) or not log_prefix:
+            raise ValueError(
+                "`log_prefix` must be a name; `logs=False` adds no entries. "
+                f"Received: log_prefix={log_prefix!r}"
+            )
+        self._arguments = {
+            k: v for k, v in locals().items() if k not in ("self", "__class__")
+        }
+        for key in ("argument", "value"):
+            self._arguments.pop(key)
         self.groups = groups
+        self.level = level
         self.every = every
         self.detail_every = detail_every
+        self.histograms = histograms
+        self.noise_scale = noise_scale
         self.on_nonfinite = on_nonfinite
         self.check_every = check_every
         self.capacity = capacity
         self.max_rows = max_rows
+        self.optimizer = optimizer
         self.name = name
         self.record: GradientRecord | None = None
-        self._installation = None
+        self.copies: list[GradientNorms] = []
+        self._selection = selection(include, exclude)
+        self._logs = LogEntries(log_prefix, logs)
+        self._writing = Writing(writers)
+        self._installation: _installation.Installation | None = None
+        self._trained: tuple | None = None
+        self._known_model = None
         self._fit = -1
         self._epoch = 0
         self._rows_in_fit = 0
         self._guard_fired = False
-        self._epoch_logs: dict[str, float] = {}
+
+    def __copy__(self) -> "GradientNorms":
+        """A recorder of the same kind, with nothing recorded."""
+        copy = type(self)(**self._arguments)
+        self.copies.append(copy)
+        return copy
+
+    def __deepcopy__(self, memo: dict) -> "GradientNorms":
+        # Tuners copy callbacks for each trial: a model or record of another one must
+        # not come along.
+        copy = memo[id(self)] = self.__copy__()
+        return copy
 
     # Hooks of `fit`. `self._model` instead of `self.model`: on JAX the property
     # copies the whole training state back at every access.
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         self._remove()
-        model = self._model
-        _installation.refuse_unsupported(model)
+        model = self._trained_model
+        optimizer = chosen_optimizer(model, self.optimizer)
+        refuse_unsupported(model, optimizer)
         if model.built:
-            self._prepare_record(model)
+            own = optimizer is model.optimizer
+            self._check(model, gradient_variables(model), own)
         self._fit += 1
         self._rows_in_fit = 0
         self._guard_fired = False
+        self._logs.begin(_installation.fit_callbacks(model))
         self._installation = _installation.Installation(
             model,
-            capacity=self.capacity,
-            detail_every=self.detail_every,
+            optimizer,
+            self._settings(),
             check_every=None if self.on_nonfinite == "ignore" else self.check_every,
             on_rows=self._take,
             epoch_logs=self._close_epoch,
         )
+        if self._installation.channel.ring is not None:
+            try:
+                self._prepare_record()
+            except BaseException:
+                self._installation.remove()
+                self._installation = None
+                raise
+
+    @contextlib.contextmanager
+    def watching(self, model: keras.Model, optimizer: object = None) -> Iterator[Watch]:
+        """Record a training loop of your own while a `with` block is open.
+
+        What Keras' optimizers and those of `torch.optim` are given inside the block is
+        measured, also inside a `tf.function` or `jax.jit` that is first called there.
+        Of a compiled model, `train_on_batch` is recorded as well. Other optimizers
+        (optax) need `watch.step(gradients)` inside the step.
+
+        Args:
+            model: A built model, whose trainable variables are measured.
+            optimizer: What the loop updates them with; `model.optimizer` where the
+                model is compiled.
+
+        Yields:
+            A watch with `step(gradients)` for loops whose optimizer cannot be
+            followed, and `end_epoch()` to read and begin the next epoch.
+
+        Raises:
+            ValueError: If the model is not built or has nothing to train, or the
+                optimizer is of no known kind.
+
+        Example:
+
+        ```python
+        norms = GradientNorms()
+        with norms.watching(model, optimizer) as watch:
+            for x, y in batches:
+                optimizer.zero_grad()
+                loss_function(model(x), y).backward()
+                optimizer.step()
+        print(norms.report())
+        ```
+
+        Several optimizers have a recorder each, and a block each:
+        `with first.watching(generator, g), second.watching(critic, c): ...`
+        """
+        if not model.built or not gradient_variables(model):
+            raise ValueError(
+                "`watching` needs a built model with trainable weights: call it on a "
+                f"batch first. Received: model={model.name!r}"
+            )
+        self._remove()
+        self._model = model
+        self._check(model, gradient_variables(model), True)
+        self._fit += 1
+        self._epoch = self._rows_in_fit = 0
+        self._guard_fired = False
+        compiled = optimizer is None and getattr(model, "compiled", False)
+        watch = Watch(
+            model,
+            model.optimizer if compiled else optimizer,
+            self._settings(),
+            check_every=self.check_every,
+            on_rows=self._take,
+            end_epoch=self._end_watched_epoch,
+        )
+        self._installation = watch
+        batches = _train_on_batch(self, watch) if compiled else contextlib.nullcontext()
+        try:
+            self._prepare_record()
+            with batches:
+                yield watch.open()
+        finally:
+            self._installation = watch
+            self._remove()
+        complain_about_silence(watch, self._rows_in_fit)
+
+    def _end_watched_epoch(self):
+        entries = self._close_epoch({})
+        self._epoch += 1
+        self._logs.forget()
+        return entries
+
+    def _settings(self):
+        more = MoreMeasures(self.histograms, self.noise_scale, self.groups, self.level)
+        return Settings(
+            self.capacity, self.detail_every, self._selection, more.or_none()
+        )
+
+    @property
+    def _trained_model(self):
+        # PyTorch's data-parallel wrapper holds the model.
+        return getattr(self._model, "module", self._model)
+
+    def _check(self, model, variables, own):
+        if self._selection is not None and own:
+            self._selection.check(variables)
+            variables = [v for v in variables if self._selection(v)]
+        if variables and own:
+            group_variables(model, variables, self.groups, level=self.level)
+            self._refuse_another_model(model)
+
+    def _refuse_another_model(self, model):
+        known = self._known_model() if self._known_model is not None else None
+        if self.record is None or known is None or known is model:
+            return
+        before = {id(v) for v in known.variables}
+        if not any(id(v) in before for v in model.variables):
+            raise ValueError(
+                "This `GradientNorms` already holds the record of another model, "
+                "which shares no weights with this one. Use a new one, and "
+                "`compare_gradients` to see both. "
+                f"Received: model={model.name!r} after {self.record.name!r}"
+            )
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        if self._installation is not None:
+            self._installation.read()
         self._epoch = epoch
-        self._epoch_logs = {}
+        self._logs.forget()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if self._installation is None:
             return
-        entries = self._close_epoch()
-        if not entries:
+        entries = self._close_epoch({} if logs is None else logs)
+        if not self._rows_in_fit:
             self._complain_about_silence()
         elif logs is not None:
             logs.update(entries)
 
-    def _close_epoch(self) -> dict[str, float]:
+    def _close_epoch(self, logs):
         """Summarise the epoch on the first call; its entries for the logs."""
         self._installation.read()
         summary = self.record.close_epoch() if self.record else None
         if summary is not None:
-            self._epoch_logs = {"gradient_norm": float(summary["global_mean"])}
-            if len(self.record.groups):
-                means = summary["mean"]
-                self._epoch_logs["gradient_norm_smallest_group"] = float(np.min(means))
-                self._epoch_logs["gradient_norm_largest_group"] = float(np.max(means))
-        return self._epoch_logs
+            self._logs.take(summary)
+        return self._logs.entries(logs)
 
     def on_train_end(self, logs: dict | None = None) -> None:
         self._remove()
 
     def _remove(self):
         if self._installation is not None:
-            installation, self._installation = self._installation, None
-            installation.remove()
+            installation = self._installation
+            try:
+                installation.remove()
+            finally:
+                self._installation = None
+                self._writing.close()
+                if self._trained is not None:
+                    # What a schedule or callback made of the rate begins no phase.
+                    self._trained = (self._trained[0], _rate(installation.optimizer))
         if self.record is not None:
             self.record.close_epoch()
 
-    def _prepare_record(self, model):
-        variables = _installation._gradient_variables(model)
-        grouping = group_variables(model, variables, self.groups)
-        taps = [
-            (tap.layer, tap.group, tap.statistics)
-            for tap in (
-                variable.gradient_tap
-                for variable in _installation._tap_variables(model)
+    def _prepare_record(self):
+        """Begin a record, or a phase of it, where something has changed."""
+        installation = self._installation
+        model, channel = self._trained_model, installation.channel
+        variables = channel.ring.variables
+        if not variables:
+            raise ValueError(
+                "`GradientNorms` found no trainable weights to measure. "
+                f"Received: model={model.name!r}"
             )
-        ]
+        grouping = group_variables(model, variables, self.groups, level=self.level)
+        sizes = tuple(int(np.prod(variable.shape)) for variable in variables)
+        taps = tuple(
+            (tap.layer, tap.group, tuple(tap.statistics))
+            for tap in (v.gradient_tap for v in channel.ring.tap_variables)
+        )
         if self.record is None:
             self.record = GradientRecord(
                 grouping,
-                [int(np.prod(variable.shape)) for variable in variables],
+                sizes,
                 taps=taps,
                 every=self.every,
                 max_rows=self.max_rows,
                 name=self.name or model.name,
                 backend=keras.backend.backend(),
+                histogram_edges=EDGES if self.histograms else (),
             )
-        elif (self.record.grouping, self.record.taps) != (
-            grouping,
-            tuple((n, g, tuple(s)) for n, g, s in taps),
-        ):
-            raise ValueError(
-                "This `GradientNorms` already holds the record of a model with other "
-                "trainable variables or groups. Use a new one, and "
-                "`compare_gradients` to see both. "
-                f"Received: model={model.name!r} after {self.record.name!r}"
+        self.record.accumulation = parts_of(model, channel.optimizer)
+        self._known_model = weakref.ref(model)
+        identity = (grouping, sizes, taps, id(channel.outer))
+        rate = _rate(channel.outer)
+        if self._trained is None or self._trained != (identity, rate):
+            self.record.begin_phase(
+                grouping,
+                sizes,
+                taps=taps,
+                fit=self._fit,
+                step=_iterations(channel.optimizer),
+                optimizer=type(channel.optimizer).__name__,
+                learning_rate=rate,
             )
+        self._trained = (identity, rate)
+        self._ring_of_record = channel.ring
+        self._writing.open(self.record)
+
+    _ring_of_record = None
+
+    def _take_from(self, installation, rows):
+        watch, self._installation = self._installation, installation
+        try:
+            self._take(rows)
+        finally:
+            self._installation = watch
 
     def _take(self, rows: Rows):
-        ring = self._installation.ring if self._installation else None
-        if self.record is None:
-            self._prepare_record(self._model)
+        ring = self._installation.channel.ring
+        if ring is not self._ring_of_record or self.record is None:
+            self._prepare_record()
         self._rows_in_fit += len(rows.number)
         self.record.add(rows, self._fit, self._epoch)
-        if ring is not None:
-            self.record.without_gradient = tuple(
-                self.record.grouping.paths[i] for i in sorted(ring.without_gradient)
-            )
+        paths = self.record.phases[-1].paths
+        asked = set().union(*(about for about, _ in ring.kinds))
+        self.record.note_reach(
+            [paths[i] for i in asked], [paths[i] for i in ring.without_gradient]
+        )
+        self._writing.write(self.record, len(rows.number))
         if rows.lost:
             warnings.warn(
                 f"{rows.lost} steps were overwritten before they could be read: the "
@@ -227,11 +459,14 @@ class GradientNorms(keras.callbacks.Callback):
         self._guard_fired = True
         first = int(np.argmax(bad_rows))
         bad = ~np.isfinite(rows.norms[first])
+        paths = self.record.phases[-1].paths
         grouping = self.record.grouping
+        member = dict(zip(grouping.paths, grouping.members, strict=True))
         # The backward pass meets the groups from the loss downwards.
         column = int(np.flatnonzero(bad)[-1])
-        groups = sorted({m for m in np.array(grouping.members)[bad] if m >= 0})
-        where = f"variable {grouping.paths[column]!r}"
+        members = {member[paths[i]] for i in np.flatnonzero(bad)}
+        groups = sorted(m for m in members if m >= 0)
+        where = f"variable {paths[column]!r}"
         others = ""
         if groups:
             where = f"group {grouping.names[groups[-1]]!r}"
@@ -242,28 +477,45 @@ class GradientNorms(keras.callbacks.Callback):
             f"(epoch {self._epoch}), first in {where}{others}."
         )
         if self.on_nonfinite == "stop":
-            self._model.stop_training = True
+            self._trained_model.stop_training = True
             message += " Training is stopped."
         warnings.warn(message, RuntimeWarning, stacklevel=2)
 
     def _complain_about_silence(self):
-        if self._rows_in_fit == 0:
-            warnings.warn(
-                "No gradient was recorded: the model's `train_step` does not call "
-                "`model.optimizer.apply`, or every step was skipped by loss scaling.",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+        model = self._trained_model
+        others = [
+            name
+            for name, optimizer in optimizers_of(model).items()
+            if optimizer is not self._installation.optimizer
+        ]
+        hint = (
+            f" The model has other optimizers: name one, for example "
+            f"`GradientNorms(optimizer={others[0]!r})`."
+            if others
+            else " A loop of your own is recorded with `watching`."
+        )
+        name = self.optimizer if isinstance(self.optimizer, str) else "optimizer"
+        warnings.warn(
+            "No gradient was recorded: the model's `train_step` does not call "
+            f"`model.{name}.apply`, or every step was skipped by loss scaling.{hint}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
     # Reading.
 
     def _recorded(self) -> GradientRecord:
+        if self._installation is not None:
+            # After an interrupted `fit`, which tells its callbacks nothing.
+            self._installation.remove_if_over()
+            if self._installation.active:
+                self._installation.read()
+            else:
+                self._remove()
         if self.record is None:
             raise ValueError(
                 "Nothing is recorded yet: pass this callback to `model.fit` first."
             )
-        if self._installation is not None and self._installation.active is False:
-            self._remove()
         return self.record
 
     def to_dict(self) -> dict:
@@ -282,6 +534,10 @@ class GradientNorms(keras.callbacks.Callback):
         """Picture of the norms. See `GradientRecord.plot`."""
         return self._recorded().plot(path, kind=kind)
 
+    def to_html(self, path: str | os.PathLike, *, title: str | None = None) -> None:
+        """Write one self-contained page. See `GradientRecord.to_html`."""
+        self._recorded().to_html(path, title=title)
+
     def save(self, path: str | os.PathLike) -> None:
         """Write the record as one `.npz` file."""
         self._recorded().save(path)
@@ -290,3 +546,39 @@ class GradientNorms(keras.callbacks.Callback):
     def load(path: str | os.PathLike) -> GradientRecord:
         """Read a saved record: the same `report`, `plot` and tables."""
         return GradientRecord.load(path)
+
+
+@contextlib.contextmanager
+def _train_on_batch(norms, watch):
+    """Also records the compiled step of a model that is watched."""
+    model = watch.model
+    refuse_unsupported(model, model.optimizer)
+    installation = _installation.Installation(
+        model,
+        model.optimizer,
+        norms._settings(),
+        check_every=norms.check_every,
+        on_rows=lambda rows: norms._take_from(installation, rows),
+        epoch_logs=lambda logs: {},
+    )
+    watch.also = installation
+    try:
+        yield
+    finally:
+        installation.remove()
+
+
+def _rate(optimizer: object) -> float | None:
+    """The learning rate, where one number is set and can be read."""
+    try:
+        rate = optimizer.learning_rate
+        return float(keras.ops.convert_to_numpy(rate))
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        return None
+
+
+def _iterations(optimizer: object) -> int:
+    try:
+        return int(keras.ops.convert_to_numpy(optimizer.iterations))
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        return 0

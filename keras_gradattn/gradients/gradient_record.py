@@ -1,17 +1,46 @@
 """What was recorded during training: rows per step, summaries per epoch, one file."""
 
-import json
+import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 
-from keras_gradattn.gradients import plots
+from keras_gradattn.gradients import _record_file, plots
 from keras_gradattn.gradients import report as _report
+from keras_gradattn.gradients._noise_scale import noise_scale_of
+from keras_gradattn.gradients._phases import Phase, incidence, merged_grouping
 from keras_gradattn.gradients._ring import Rows
+from keras_gradattn.gradients._table import Table
 from keras_gradattn.gradients.depth_groups import Grouping
 
-_FORMAT = 1
+# Columns with one entry a group, and what stands where a group was not measured.
+PER_GROUP = {
+    "_rows": {"norm": np.nan, "measured": 0.0},
+    "_details": {
+        "norm": np.nan,
+        "measured": 0.0,
+        "weight_norm": np.nan,
+        "update_norm": np.nan,
+        "zero_share": np.nan,
+        "histogram": 0.0,
+    },
+    "_epochs": {
+        "mean": np.nan,
+        "smallest": np.nan,
+        "largest": np.nan,
+        "nonfinite": 0.0,
+    },
+}
+_DETAILS = (
+    "weight_norm",
+    "update_norm",
+    "gradient_to_weight",
+    "update_to_weight",
+    "ratio",
+    "zero_share",
+)
+_WHOLE = ("fit", "epoch", "step", "phase", "running_step")
 
 
 class GradientRecord:
@@ -28,29 +57,39 @@ class GradientRecord:
             epoch summaries still cover every step.
         name: Name in reports and pictures.
         backend: Keras backend that trained.
+        histogram_edges: Edges of the bins of absolute gradient values; none by default.
 
     Attributes:
         groups: Group names in the order of depth.
         step: (rows,) the optimizer's iteration before that step's update.
+        running_step: (rows,) the same, counted on where an optimizer began anew.
         epoch: (rows,) epoch of `fit`, from 0.
         fit: (rows,) running number of the `fit` call, from 0.
-        norm: (rows, groups) L2 norm of the group's gradient.
-        global_norm: (rows,) L2 norm over all trainable variables.
+        phase: (rows,) index into `phases`.
+        norm: (rows, groups) L2 norm of the group's gradient, NaN where not measured.
+        measured: (rows, groups) whether the group had a gradient to measure: it was
+            trained in that phase, and that update was about it.
+        global_norm: (rows,) L2 norm over all measured variables.
+        phases: What was trained by which optimizer, one entry per change.
         kept_every: Rows are kept whose step is a multiple of this.
         lost: Steps whose rows were overwritten before they could be read.
-        without_gradient: Paths of variables that the loss does not reach.
+        without_gradient: Paths of variables that the loss reached in no recorded step.
+        histogram_edges: (bins + 1,) edges, from 0 over powers of two to infinity.
     """
+
+    per_group = PER_GROUP
 
     def __init__(
         self,
         grouping: Grouping,
-        sizes: list[int],
+        sizes: Sequence[int],
         *,
-        taps: list[tuple[str, str, tuple[str, ...]]] = (),
+        taps: Sequence[tuple[str, str, tuple[str, ...]]] = (),
         every: int = 1,
         max_rows: int = 50_000,
         name: str = "model",
         backend: str = "",
+        histogram_edges: Sequence[float] = (),
     ):
         self.grouping = grouping
         self.sizes = tuple(int(size) for size in sizes)
@@ -60,27 +99,37 @@ class GradientRecord:
         self.name = name
         self.backend = backend
         self.lost = 0
-        self.without_gradient: tuple[str, ...] = ()
-        members = np.asarray(grouping.members, dtype=int)
-        # (variables, groups) incidence; a variable in no group has an empty row.
-        self._incidence = (
-            members[:, None] == np.arange(len(grouping.names))[None]
-        ).astype("float64")
-        groups = len(grouping.names)
-        self._tap_width = sum(len(statistics) for _, _, statistics in self.taps)
-        self._rows = _Table(
-            fit=(), epoch=(), step=(), norm=(groups,), global_norm=(),
-            taps=(self._tap_width,),
+        self.phases: tuple[Phase, ...] = ()
+        self.histogram_edges = np.asarray(histogram_edges, "float64")
+        self.accumulation = 1
+        self._asked: set[str] = set()
+        self._reached: set[str] = set()
+        groups, bins = len(grouping.names), max(len(self.histogram_edges) - 1, 0)
+        where = dict.fromkeys(_WHOLE, ())
+        self._rows = Table(
+            **where, turn=(), norm=(groups,), measured=(groups,), global_norm=(),
+            accumulated_norm=(), local_squares=(), taps=(self._tap_width,),
         )  # fmt: skip
-        self._details = _Table(
-            fit=(), epoch=(), step=(), norm=(groups,), weight_norm=(groups,),
-            zero_share=(groups,),
+        self._details = Table(
+            **where, norm=(groups,), measured=(groups,), weight_norm=(groups,),
+            update_norm=(groups,), zero_share=(groups,), histogram=(groups, bins),
         )  # fmt: skip
-        self._epochs = _Table(
+        self._epochs = Table(
             fit=(), epoch=(), steps=(), mean=(groups,), smallest=(groups,),
             largest=(groups,), nonfinite=(groups,), global_mean=(),
         )  # fmt: skip
         self._running: dict | None = None
+        self._offset = 0
+        self._last_running = -1
+        self._turns: dict[bytes, int] = {}
+
+    @property
+    def _tap_width(self):
+        return sum(len(statistics) for _, _, statistics in self.taps)
+
+    @property
+    def _incidence(self):
+        return incidence(self.grouping.members, len(self.grouping.names))
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -88,7 +137,7 @@ class GradientRecord:
 
     @property
     def group_sizes(self) -> np.ndarray:
-        """(groups,) number of gradient elements of each group."""
+        """(groups,) number of gradient elements of each group, over all phases."""
         return np.asarray(self.sizes, dtype="float64") @ self._incidence
 
     @property
@@ -104,8 +153,20 @@ class GradientRecord:
         return self._rows["step"].astype("int64")
 
     @property
+    def running_step(self) -> np.ndarray:
+        return self._rows["running_step"].astype("int64")
+
+    @property
+    def phase(self) -> np.ndarray:
+        return self._rows["phase"].astype(int)
+
+    @property
     def norm(self) -> np.ndarray:
         return self._rows["norm"]
+
+    @property
+    def measured(self) -> np.ndarray:
+        return self._rows["measured"] > 0
 
     @property
     def global_norm(self) -> np.ndarray:
@@ -114,27 +175,76 @@ class GradientRecord:
     @property
     def rms(self) -> np.ndarray:
         """(rows, groups) root mean square per gradient element."""
-        return self.norm / np.sqrt(self.group_sizes)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.norm / np.sqrt(self._sizes_by_phase()[self.phase])
+
+    def _sizes_by_phase(self):
+        """(phases, groups) elements that were trained: of a frozen part none."""
+        if not self.phases:
+            return self.group_sizes[None]
+        member = dict(zip(self.grouping.paths, self.grouping.members, strict=True))
+        sizes = np.zeros((len(self.phases), len(self.groups)))
+        for phase in self.phases:
+            for path, size in zip(phase.paths, phase.sizes, strict=True):
+                if member[path] >= 0:
+                    sizes[phase.number, member[path]] += size
+        return sizes
 
     @property
     def finite(self) -> np.ndarray:
-        """(rows, groups) whether every element of the group's gradient is finite."""
-        return np.isfinite(self.norm)
+        """(rows, groups) whether every measured element is finite."""
+        return np.isfinite(self.norm) | ~self.measured
+
+    @property
+    def without_gradient(self) -> tuple[str, ...]:
+        return tuple(p for p in self.grouping.paths if p in self._asked - self._reached)
 
     @property
     def detail(self) -> dict[str, np.ndarray]:
-        """Costlier columns, measured every `detail_every` steps.
+        """Costlier columns, measured every `detail_every` steps; NaN where not.
 
-        Keys: `fit`, `epoch`, `step`, `norm`, `weight_norm`, `ratio` (gradient norm
-        to the norm of the updated weights) and `zero_share` (share of exactly zero
-        gradient elements).
+        Keys: `fit`, `epoch`, `step`, `running_step`, `phase`, `norm`, `weight_norm`
+        (before the update), `update_norm` (of what the update really changed),
+        `gradient_to_weight` and `update_to_weight` (their ratios to the weight norm;
+        `ratio` is the first one), `zero_share` (share of exactly zero gradient
+        elements).
         """
         detail = {key: self._details[key] for key in self._details.shapes}
+        detail.pop("histogram")
+        detail["measured"] = detail["measured"] > 0
         with np.errstate(divide="ignore", invalid="ignore"):
-            detail["ratio"] = detail["norm"] / detail["weight_norm"]
-        for key in ("fit", "epoch", "step"):
+            detail["gradient_to_weight"] = detail["norm"] / detail["weight_norm"]
+            detail["update_to_weight"] = detail["update_norm"] / detail["weight_norm"]
+        detail["ratio"] = detail["gradient_to_weight"]
+        for key in _WHOLE:
             detail[key] = detail[key].astype("int64")
         return detail
+
+    @property
+    def histograms(self) -> np.ndarray | None:
+        """(detail rows, groups, bins) gradient elements between two edges, by depth."""
+        return self._details["histogram"] if len(self.histogram_edges) else None
+
+    @property
+    def noise_scale(self) -> dict[str, np.ndarray] | None:
+        """Gradient noise, where gradients of two batch sizes were measured.
+
+        Keys: `step`, `running_step`, `gradient_squared` (unbiased estimate of the true
+        gradient's squared norm), `noise` (of the trace of its covariance for one
+        micro-batch) and `noise_scale` (their ratio, smoothed: the batch size, in
+        micro-batches, below which averaging more of them pays). Multiply by the
+        micro-batch's samples.
+
+        Source: McCandlish et al. (2018), arXiv:1812.06162, appendix A.1.
+        """
+        return noise_scale_of(
+            self.step,
+            self.running_step,
+            self.global_norm,
+            self._rows["accumulated_norm"],
+            self._rows["local_squares"],
+            self.accumulation,
+        )
 
     @property
     def epochs(self) -> dict[str, np.ndarray]:
@@ -160,80 +270,193 @@ class GradientRecord:
 
     # Filling, called by the recorder.
 
+    def begin_phase(
+        self,
+        grouping: Grouping,
+        sizes: Sequence[int],
+        *,
+        taps: Sequence[tuple[str, str, tuple[str, ...]]] = (),
+        fit: int = 0,
+        step: int = 0,
+        optimizer: str = "",
+        learning_rate: float | None = None,
+    ) -> None:
+        """Say what is trained from here on; columns are added for what is new."""
+        known = dict(zip(self.grouping.paths, self.sizes, strict=True))
+        known.update(zip(grouping.paths, map(int, sizes), strict=True))
+        self._widen(merged_grouping(self.grouping, grouping), known, taps)
+        self.phases = (
+            *self.phases,
+            Phase(
+                number=len(self.phases),
+                fit=fit,
+                step=step,
+                optimizer=optimizer,
+                learning_rate=learning_rate,
+                groups=grouping.names,
+                paths=grouping.paths,
+                sizes=tuple(map(int, sizes)),
+            ),
+        )
+
+    def _widen(self, grouping, sizes, taps):
+        self.close_epoch()
+        before = self.groups
+        self.grouping = grouping
+        self.sizes = tuple(sizes[path] for path in grouping.paths)
+        if grouping.names != before:
+            places = np.array([grouping.names.index(name) for name in before], int)
+            for table, columns in PER_GROUP.items():
+                for key, empty in columns.items():
+                    getattr(self, table).spread(key, places, len(grouping.names), empty)
+        taps = tuple((n, g, tuple(s)) for n, g, s in taps)
+        new = [tap for tap in taps if tap not in self.taps]
+        if new:
+            width = self._tap_width
+            self.taps = (*self.taps, *new)
+            self._rows.spread("taps", np.arange(width), self._tap_width, np.nan)
+
     def add(self, rows: Rows, fit: int, epoch: int) -> None:
-        """Append rows of one epoch."""
+        """Append rows of one epoch, measured in the last phase that was begun."""
+        if not self.phases:
+            self.begin_phase(self.grouping, self.sizes, taps=self.taps, fit=fit)
+        phase = self.phases[-1]
+        member = dict(zip(self.grouping.paths, self.grouping.members, strict=True))
+        groups = incidence([member[path] for path in phase.paths], len(self.groups))
         self.lost += rows.lost
-        norm = self._grouped(rows.norms)
+        measured = (rows.measured.astype("float64") @ groups) > 0
+        norm = np.where(measured, _grouped(rows.norms, groups), np.nan)
         values = {
             "fit": np.full(len(norm), fit),
             "epoch": np.full(len(norm), epoch),
             "step": rows.iteration,
+            "running_step": self._counted_on(rows.iteration),
+            "phase": np.full(len(norm), phase.number),
             "norm": norm,
+            "measured": measured,
             "global_norm": np.sqrt(np.sum(np.square(rows.norms), axis=1)),
         }
         self._summarise(values, fit, epoch)
-        kept = rows.iteration % self.kept_every == 0
-        self._rows.append(kept, taps=rows.taps, **values)
+        missing = np.full(len(norm), np.nan)
+        turn = self._turn(rows)
+        self._rows.append(
+            turn % self.kept_every == 0,
+            turn=turn,
+            taps=self._taps_in_place(rows.taps),
+            accumulated_norm=_first_column(rows.more.get("accumulated_norm"), missing),
+            local_squares=_first_column(rows.more.get("local_squares"), missing),
+            **values,
+        )
         if len(self._rows) > self.max_rows:
             self.kept_every *= 2
-            self._rows.keep(self._rows["step"] % self.kept_every == 0)
-        # Measured rows are told by their weight norms: NaN is "not measured" only
-        # where the whole row is.
-        measured = ~np.all(np.isnan(rows.zero_shares), axis=1)
-        sizes = np.asarray(self.sizes, dtype="float64")
-        zeros = (rows.zero_shares * sizes) @ self._incidence
-        values.pop("global_norm")
+            self._rows.keep(self._rows["turn"] % self.kept_every == 0)
+        self._add_details(rows, values, groups, phase)
+
+    def _add_details(self, rows, values, groups, phase):
+        sizes = np.asarray(phase.sizes, dtype="float64")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            zero_share = (rows.zero_shares * sizes) @ groups / (sizes @ groups)
+        missing = np.full(rows.norms.shape, np.nan)
+        norms = {}
+        for key in ("weight_norm", "update_norm"):
+            found = getattr(rows, f"{key}s")
+            found = missing if found is None else found
+            norms[key] = np.where(values["measured"], _grouped(found, groups), np.nan)
+        bins = max(len(self.histogram_edges) - 1, 0)
+        histogram = rows.more.get("histogram", np.zeros((len(rows.norms), 0)))
+        histogram = (
+            histogram.reshape(len(rows.norms), -1, bins)
+            if bins
+            else (np.zeros((len(rows.norms), len(self.groups), 0)))
+        )
+        if bins and histogram.shape[1] != len(self.groups):
+            places = [self.groups.index(name) for name in phase.groups]
+            wider = np.zeros((len(histogram), len(self.groups), bins))
+            wider[:, places] = histogram
+            histogram = wider
+        values = {k: v for k, v in values.items() if k != "global_norm"}
         self._details.append(
-            measured,
-            weight_norm=self._grouped(rows.weight_norms),
-            zero_share=zeros / self.group_sizes,
+            rows.detail,
+            zero_share=np.where(values["measured"], zero_share, np.nan),
+            histogram=histogram,
+            **norms,
             **values,
         )
         if len(self._details) > self.max_rows:
             self._details.keep(np.arange(len(self._details)) % 2 == 0)
+
+    def note_reach(self, asked: Sequence[str], without: Sequence[str]) -> None:
+        """Which variables updates were about, and which of them had no gradient."""
+        self._asked |= set(asked)
+        self._reached |= set(asked) - set(without)
+
+    def _counted_on(self, steps):
+        """Steps that never go back, whatever optimizer counts them."""
+        if len(steps) and steps[0] + self._offset <= self._last_running:
+            self._offset = self._last_running + 1 - int(steps[0])
+        running = steps + self._offset
+        if len(running):
+            self._last_running = int(running[-1])
+        return running
+
+    def _turn(self, rows):
+        """What thinning counts: of each kind of update its own rows.
+
+        Two updates a step would otherwise leave every second row to one of them.
+        """
+        kinds = [measured.tobytes() for measured in rows.measured]
+        alone = set(kinds) | set(self._turns)
+        turns = np.empty(len(kinds), dtype="int64")
+        for i, kind in enumerate(kinds):
+            step = int(rows.iteration[i])
+            turns[i] = step if len(alone) == 1 else self._turns.get(kind, -1) + 1
+            self._turns[kind] = int(turns[i])
+        return turns
+
+    def _taps_in_place(self, taps):
+        if taps.shape[1] == self._tap_width:
+            return taps
+        wider = np.full((len(taps), self._tap_width), np.nan)
+        if taps.shape[1]:
+            wider[:, -taps.shape[1] :] = taps
+        return wider
 
     def close_epoch(self) -> dict | None:
         """Finish the running epoch's summary and return it."""
         running, self._running = self._running, None
         if running is None:
             return None
-        steps = running["steps"]
+        counts = np.where(running["counts"] > 0, running["counts"], np.nan)
         summary = {
             "fit": running["fit"],
             "epoch": running["epoch"],
-            "steps": steps,
-            "mean": running["sum"] / steps,
-            "smallest": running["smallest"],
-            "largest": running["largest"],
+            "steps": running["steps"],
+            "mean": running["sum"] / counts,
+            "smallest": np.where(counts > 0, running["smallest"], np.nan),
+            "largest": np.where(counts > 0, running["largest"], np.nan),
             "nonfinite": running["nonfinite"],
-            "global_mean": running["global_sum"] / steps,
+            "global_mean": running["global_sum"] / running["steps"],
         }
         self._epochs.append(
             np.array([True]), **{k: np.asarray(v)[None] for k, v in summary.items()}
         )
         return summary
 
-    def _grouped(self, norms):
-        # A matrix product would carry NaN into every group (0 x NaN): non-finite
-        # members are set aside and put back into the groups that hold them.
-        finite = np.isfinite(norms)
-        grouped = np.sqrt(np.square(np.where(finite, norms, 0.0)) @ self._incidence)
-        for value, hit in ((np.inf, np.isinf(norms)), (np.nan, np.isnan(norms))):
-            grouped[(hit @ self._incidence) > 0] = value
-        return grouped
-
     def _summarise(self, values, fit, epoch):
         running = self._running
         if running is not None and (running["fit"], running["epoch"]) != (fit, epoch):
             self.close_epoch()
             running = None
-        norm = values["norm"]
+        norm, measured = values["norm"], values["measured"]
+        if not len(norm):
+            return
         if running is None:
             groups = len(self.groups)
             running = self._running = {
                 "fit": fit,
                 "epoch": epoch,
                 "steps": 0,
+                "counts": np.zeros(groups),
                 "sum": np.zeros(groups),
                 "smallest": np.full(groups, np.inf),
                 "largest": np.full(groups, -np.inf),
@@ -241,10 +464,14 @@ class GradientRecord:
                 "global_sum": 0.0,
             }
         running["steps"] += len(norm)
-        running["sum"] += norm.sum(axis=0)
-        running["smallest"] = np.minimum(running["smallest"], norm.min(axis=0))
-        running["largest"] = np.maximum(running["largest"], norm.max(axis=0))
-        running["nonfinite"] += (~np.isfinite(norm)).sum(axis=0)
+        running["counts"] += measured.sum(axis=0)
+        running["sum"] += np.where(measured, norm, 0).sum(axis=0)
+        lowest, highest = (
+            np.where(measured, norm, bound) for bound in (np.inf, -np.inf)
+        )
+        running["smallest"] = np.minimum(running["smallest"], lowest.min(axis=0))
+        running["largest"] = np.maximum(running["largest"], highest.max(axis=0))
+        running["nonfinite"] += (~np.isfinite(norm) & measured).sum(axis=0)
         running["global_sum"] += float(values["global_norm"].sum())
 
     # Reading.
@@ -261,6 +488,9 @@ class GradientRecord:
             "fit": self.fit.tolist(),
             "epoch": self.epoch.tolist(),
             "step": self.step.tolist(),
+            "running_step": self.running_step.tolist(),
+            "phase": self.phase.tolist(),
+            "phases": [dataclasses.asdict(phase) for phase in self.phases],
             "global_norm": self.global_norm.tolist(),
             "groups": {
                 group: {
@@ -274,10 +504,7 @@ class GradientRecord:
             "detail": {
                 "step": detail["step"].tolist(),
                 "groups": {
-                    group: {
-                        key: detail[key][:, i].tolist()
-                        for key in ("weight_norm", "ratio", "zero_share")
-                    }
+                    group: {key: detail[key][:, i].tolist() for key in _DETAILS}
                     for i, group in enumerate(self.groups)
                 },
             },
@@ -329,27 +556,26 @@ class GradientRecord:
                 "fit": np.repeat(self.fit, groups),
                 "epoch": np.repeat(self.epoch, groups),
                 "step": np.repeat(self.step, groups),
+                "running_step": np.repeat(self.running_step, groups),
+                "phase": np.repeat(self.phase, groups),
                 "group": np.tile(np.asarray(self.groups, dtype=object), rows),
                 "norm": self.norm.ravel(),
                 "rms": self.rms.ravel(),
                 "finite": self.finite.ravel(),
             }
         )
+        frame = frame[self.measured.ravel()]
         detail = self.detail
         measured = pd.DataFrame(
             {
-                "fit": np.repeat(detail["fit"], groups),
-                "step": np.repeat(detail["step"], groups),
+                "running_step": np.repeat(detail["running_step"], groups),
                 "group": np.tile(
                     np.asarray(self.groups, dtype=object), len(detail["step"])
                 ),
-                **{
-                    key: detail[key].ravel()
-                    for key in ("weight_norm", "ratio", "zero_share")
-                },
+                **{key: detail[key].ravel() for key in _DETAILS},
             }
         )
-        return frame.merge(measured, on=["fit", "step", "group"], how="left")
+        return frame.merge(measured, on=["running_step", "group"], how="left")
 
     def _epoch_lines(self):
         epochs = self.epochs
@@ -399,93 +625,66 @@ class GradientRecord:
         """
         return plots.plot_training(self, path, kind=kind)
 
+    def to_html(self, path: str | os.PathLike, *, title: str | None = None) -> None:
+        """Write the record as one self-contained page (needs plotly).
+
+        Args:
+            path: Where to write it.
+            title: The page's title, the record's name by default.
+        """
+        from keras_gradattn.gradients import html_report
+
+        html_report.write_html(self, path, title=title)
+
     def save(self, path: str | os.PathLike) -> None:
         """Write one portable `.npz` file (no pickle inside)."""
-        arrays = {
-            f"{table}/{key}": getattr(self, f"_{table}")[key]
-            for table in ("rows", "details", "epochs")
-            for key in getattr(self, f"_{table}").shapes
-        }
-        metadata = {
-            "format": _FORMAT,
-            "names": self.grouping.names,
-            "paths": self.grouping.paths,
-            "members": self.grouping.members,
-            "sizes": self.sizes,
-            "taps": self.taps,
-            "kept_every": self.kept_every,
-            "max_rows": self.max_rows,
-            "name": self.name,
-            "backend": self.backend,
-            "lost": self.lost,
-            "without_gradient": self.without_gradient,
-        }
-        with open(path, "wb") as file:
-            np.savez_compressed(file, metadata=np.array(json.dumps(metadata)), **arrays)
+        _record_file.save(self, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "GradientRecord":
-        """Read what `save` wrote.
+        """Read what `save` wrote, also by version 0.1.
 
         Raises:
             ValueError: If the file is not a record of gradient norms.
         """
-        with np.load(path, allow_pickle=False) as file:
-            if "metadata" not in file.files or "rows/norm" not in file.files:
-                raise ValueError(
-                    "The file holds no record of gradient norms. "
-                    f"Received: path={os.fspath(path)!r}"
-                )
-            metadata = json.loads(str(file["metadata"]))
-            record = cls(
-                Grouping(
-                    tuple(metadata["names"]),
-                    tuple(metadata["paths"]),
-                    tuple(metadata["members"]),
-                ),
-                metadata["sizes"],
-                taps=metadata["taps"],
-                every=metadata["kept_every"],
-                max_rows=metadata["max_rows"],
-                name=metadata["name"],
-                backend=metadata["backend"],
-            )
-            record.lost = metadata["lost"]
-            record.without_gradient = tuple(metadata["without_gradient"])
-            for table in ("rows", "details", "epochs"):
-                target = getattr(record, f"_{table}")
-                target.chunks = [{key: file[f"{table}/{key}"] for key in target.shapes}]
-        return record
+        return _record_file.load(cls, path)
+
+    @classmethod
+    def join(
+        cls, records: Sequence["GradientRecord"], *, name: str | None = None
+    ) -> "GradientRecord":
+        """One record of trainings that followed each other, a phase (or more) each.
+
+        Args:
+            records: In the order of time: a training and its continuation, or the
+                phases of a fine-tuning.
+            name: Name in reports and pictures, the first one's by default.
+
+        Returns:
+            A new record; `fit` and `running_step` count on.
+
+        Raises:
+            ValueError: Without records, or where histograms have other bins.
+
+        Example:
+
+        ```python
+        whole = GradientRecord.join([GradientNorms.load("a.npz"), norms.record])
+        ```
+        """
+        return _record_file.join(cls, records, name)
 
 
-class _Table:
-    """Columns of equal length that grow by chunks."""
+def _grouped(norms, groups):
+    """Roots of summed squares, by group."""
+    # A matrix product would carry NaN into every group (0 x NaN): non-finite
+    # members are set aside and put back into the groups that hold them.
+    finite = np.isfinite(norms)
+    grouped = np.sqrt(np.square(np.where(finite, norms, 0.0)) @ groups)
+    for value, hit in ((np.inf, np.isinf(norms)), (np.nan, np.isnan(norms))):
+        grouped[(hit @ groups) > 0] = value
+    return grouped
 
-    def __init__(self, **shapes):
-        self.shapes: Mapping[str, tuple[int, ...]] = shapes
-        self.chunks: list[dict[str, np.ndarray]] = []
 
-    def append(self, mask, **columns):
-        if not np.any(mask):
-            return
-        self.chunks.append(
-            {key: np.asarray(columns[key], "float64")[mask] for key in self.shapes}
-        )
-
-    def keep(self, mask):
-        self.chunks = [{key: self[key][mask] for key in self.shapes}]
-
-    def __getitem__(self, key):
-        if len(self.chunks) > 1:
-            self.chunks = [
-                {
-                    name: np.concatenate([chunk[name] for chunk in self.chunks])
-                    for name in self.shapes
-                }
-            ]
-        if not self.chunks:
-            return np.zeros((0, *self.shapes[key]))
-        return self.chunks[0][key]
-
-    def __len__(self):
-        return sum(len(next(iter(chunk.values()))) for chunk in self.chunks)
+def _first_column(values, missing):
+    return missing if values is None else values[:, 0]

@@ -6,16 +6,16 @@ flows through it, as the "gradient" of a small weight marked
 weights out of clipping, decay and the update).
 """
 
-import contextlib
 import dataclasses
 import functools
 import math
-import threading
 from collections.abc import Callable, Sequence
 
 import keras
 
+from keras_gradattn._compat import keras as keras_compat
 from keras_gradattn.gradients import _norms
+from keras_gradattn.gradients._layer_order import outputs_seen_by, run_symbolically
 from keras_gradattn.gradients.depth_groups import group_of_layers, suggestion
 
 TRAINING_STATISTICS = ("norm", "rms", "product")
@@ -24,12 +24,6 @@ ALL_STATISTICS = (*TRAINING_STATISTICS, "mean_abs", "std", "max_abs", "zero_shar
 # Norms of a gradient whose squares are summed as they are: those that float32 loses,
 # of up to 1e6 elements a sample, have a norm below 1e-16.
 _TRUSTED = (1e-8, 1e18)
-
-# Divisible by what networks usually divide sizes by.
-_ANY_SIZE = 64
-
-# One model's `call` is exchanged while it is traced: two threads must not do so.
-_patching = threading.RLock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,10 +127,6 @@ class TappedModel(keras.Model):
 
     def _call_order(self, example):
         """(layer, number of the call) in the order of the forward pass."""
-        if example is None:
-            example = _example_of_inputs(self.untapped)
-        if example is None:
-            return [(layer, 0) for layer in self._chosen]
         order, problems = [], []
 
         def note(layer, call, outputs):
@@ -147,15 +137,11 @@ class TappedModel(keras.Model):
                 problems.append(layer.name)
             return outputs
 
-        probe = _Probe(self.untapped, lambda: _outputs_seen_by(self._chosen, note))
-        probe.compute_output_spec(
-            keras.tree.map_structure(
-                lambda t: keras.KerasTensor(
-                    tuple(t.shape), keras.backend.standardize_dtype(t.dtype)
-                ),
-                example,
-            )
+        known = run_symbolically(
+            self.untapped, lambda: outputs_seen_by(self._chosen, note), example
         )
+        if not known:
+            return [(layer, 0) for layer in self._chosen]
         if problems:
             raise ValueError(
                 "A tap needs a layer whose (first) output is a floating-point tensor. "
@@ -170,8 +156,8 @@ class TappedModel(keras.Model):
         return order
 
     def call(self, inputs, training=None):
-        with _outputs_seen_by(self._chosen, self._tap):
-            if self.untapped._call_has_training_arg:
+        with outputs_seen_by(self._chosen, self._tap):
+            if keras_compat.takes_training(self.untapped):
                 return self.untapped(inputs, training=training)
             return self.untapped(inputs)
 
@@ -185,15 +171,28 @@ class TappedModel(keras.Model):
         first = _first(outputs)
         if self.on_output is not None:
             self.on_output(weight.gradient_tap.layer, layer, first)
-        first = _identity(first, keras.ops.convert_to_tensor(weight), self._statistics)
-        if isinstance(outputs, (list, tuple)):
-            return type(outputs)([first, *outputs[1:]])
-        return first
+        tapped = _identity(first, keras.ops.convert_to_tensor(weight), self._statistics)
+        # Nested models hand their mask over with the tensor.
+        keras_compat.copy_mask(first, tapped)
+        if not isinstance(outputs, (list, tuple)):
+            return tapped
+        if hasattr(outputs, "_fields"):  # a named tuple takes its fields one by one
+            return type(outputs)(tapped, *outputs[1:])
+        return type(outputs)([tapped, *outputs[1:]])
 
     @property
     def taps(self) -> list[keras.Variable]:
         """The tap weights, in the order of the forward pass."""
         return list(self._taps.values())
+
+    def compile(self, *args, **kwargs):
+        super().compile(*args, **kwargs)
+        for inner in _with_averages(self.optimizer):
+            _average_taps_too(inner)
+
+    def save(self, filepath, *args, **kwargs):
+        """Save `untapped`, which holds the same weights and needs none of our code."""
+        self.untapped.save(filepath, *args, **kwargs)
 
     def get_config(self):
         raise NotImplementedError(
@@ -202,51 +201,31 @@ class TappedModel(keras.Model):
         )
 
 
-class _Probe(keras.layers.Layer):
-    """Runs a model symbolically inside a context."""
-
-    def __init__(self, model, context):
-        super().__init__()
-        object.__setattr__(self, "_probed", (model,))
-        object.__setattr__(self, "_context", context)
-
-    def call(self, inputs):
-        with self._context():
-            return self._probed[0](inputs)
+def _with_averages(optimizer):
+    """Optimizers at any depth that keep averages of what they train."""
+    while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = optimizer.inner_optimizer
+    for inner in getattr(optimizer, "optimizers", [optimizer]):
+        if getattr(inner, "use_ema", False):
+            yield inner
 
 
-@contextlib.contextmanager
-def _outputs_seen_by(layers, function):
-    """While open, `function(layer, call, outputs)` replaces those layers' outputs.
+def _average_taps_too(optimizer):
+    """Give taps an average, like any weight.
 
-    The exchange is on the instances and only while the composite layers' code runs
-    (that is, is traced), so layers inside of other layers are reached and nothing
-    of the user's model is left changed.
+    Keras keeps none of variables that are overwritten by their gradient, and then
+    reads the averages of all.
     """
-    with _patching:
-        before = []
-        calls = dict.fromkeys(map(id, layers), 0)
+    if keras_compat.fill_averages(optimizer) or optimizer.built:
+        return
+    build = optimizer.build
 
-        def exchanged(layer, original):
-            def call(*args, **kwargs):
-                outputs = original(*args, **kwargs)
-                number = calls[id(layer)]
-                calls[id(layer)] += 1
-                return function(layer, number, outputs)
+    def build_with_averages(variables):
+        build(variables)
+        optimizer.__dict__.pop("build", None)
+        keras_compat.fill_averages(optimizer)
 
-            return call
-
-        try:
-            for layer in layers:
-                before.append((layer, layer.__dict__.get("call")))
-                layer.__dict__["call"] = exchanged(layer, layer.call)
-            yield
-        finally:
-            for layer, own in before:
-                if own is None:
-                    layer.__dict__.pop("call", None)
-                else:
-                    layer.__dict__["call"] = own
+    optimizer.__dict__["build"] = build_with_averages
 
 
 def _identity(values, weight, statistics):
@@ -367,24 +346,6 @@ def _at_least_two(elements):
     return keras.ops.maximum(elements, 2)
 
 
-def _example_of_inputs(model):
-    """Shapes and types to try the model with, `None` where it does not say."""
-    inputs = getattr(model, "_inputs_struct", None)
-    if inputs is None:
-        inputs = getattr(model, "inputs", None)
-        if isinstance(inputs, list) and len(inputs) == 1:
-            inputs = inputs[0]
-    if inputs is None:
-        return None
-    # Concrete sizes: layers may compare sizes, which unknown ones cannot be.
-    return keras.tree.map_structure(
-        lambda t: keras.KerasTensor(
-            [_ANY_SIZE if size is None else size for size in t.shape], t.dtype
-        ),
-        inputs,
-    )
-
-
 def _first(outputs):
     # Attention layers return their scores beside the output where asked to.
     return outputs[0] if isinstance(outputs, (list, tuple)) else outputs
@@ -429,7 +390,7 @@ def find_layers(
     """Layers of the model at any depth, by object, name or path."""
     if isinstance(layers, (str, keras.layers.Layer)):
         layers = [layers]
-    everything = list(model._flatten_layers(include_self=False))
+    everything = keras_compat.flatten_layers(model, include_self=False)
     names = unique_names(model)
     found = []
     for wanted in layers:
@@ -459,19 +420,20 @@ def find_layers(
     return found
 
 
+# Layers that run what is inside them once per time step.
+STEPPING = (
+    keras.layers.RNN,
+    keras.layers.Bidirectional,
+    keras.layers.TimeDistributed,
+)
+
+
 def _refuse_recurrent(everything, found):
     for parent in everything:
-        if isinstance(
-            parent,
-            (
-                keras.layers.RNN,
-                keras.layers.Bidirectional,
-                keras.layers.TimeDistributed,
-            ),
-        ):
+        if isinstance(parent, STEPPING):
             inside = [
                 layer
-                for layer in parent._flatten_layers(include_self=False)
+                for layer in keras_compat.flatten_layers(parent, include_self=False)
                 if any(layer is one for one in found)
             ]
             if inside:
@@ -487,7 +449,9 @@ def unique_names(model: keras.Model) -> dict[int, str]:
     paths: dict[int, tuple[str, ...]] = {}
 
     def walk(layer, prefix):
-        for child in layer._flatten_layers(include_self=False, recursive=False):
+        for child in keras_compat.flatten_layers(
+            layer, include_self=False, recursive=False
+        ):
             if id(child) not in paths:
                 paths[id(child)] = (*prefix, child.name)
                 walk(child, paths[id(child)])

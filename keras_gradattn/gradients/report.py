@@ -9,23 +9,22 @@ def training_report(record) -> str:
     """Report of a `GradientRecord`."""
     if not len(record):
         return f"Gradient norms of {record.name!r}: no step recorded."
-    finite = np.isfinite(record.norm)
-    norm = np.where(finite, record.norm, np.nan)
+    finite = record.finite
+    norm = np.where(np.isfinite(record.norm), record.norm, np.nan)
     epochs, detail = record.epochs, record.detail
     lines = [
         f"Gradient norms of {record.name!r} ({record.backend}), before clipping",
-        f"steps {record.step[0]} to {record.step[-1]}, "
+        f"steps {record.running_step[0]} to {record.running_step[-1]}, "
         f"{len(set(zip(record.fit, record.epoch, strict=True)))} epochs, "
         f"every {_ordinal(record.kept_every)}step kept",
+        *_phase_lines(record),
         "",
     ]
     rows = []
     for i, group in enumerate(record.groups):
-        first, last = (
-            (epochs["mean"][0, i], epochs["mean"][-1, i])
-            if len(epochs["epoch"])
-            else (np.nan, np.nan)
-        )
+        means = epochs["mean"][:, i]
+        means = means[~np.isnan(means) | (epochs["nonfinite"][:, i] > 0)]
+        first, last = (means[0], means[-1]) if len(means) else (np.nan, np.nan)
         rows.append(
             [
                 group,
@@ -34,7 +33,8 @@ def training_report(record) -> str:
                 _number(_median(norm[:, i]) / np.sqrt(record.group_sizes[i])),
                 _number(first),
                 _number(last),
-                _number(_median(detail["ratio"][:, i])),
+                _number(_median(detail["gradient_to_weight"][:, i])),
+                _number(_median(detail["update_to_weight"][:, i])),
                 _percent(_median(detail["zero_share"][:, i])),
                 str(int((~finite[:, i]).sum())),
             ]
@@ -42,13 +42,27 @@ def training_report(record) -> str:
     lines += table(
         [
             "group", "elements", "median norm", "RMS", "first epoch", "last epoch",
-            "to weights", "exact zeros", "not finite",
+            "to weights", "update/weight", "exact zeros", "not finite",
         ],
         rows,
     )  # fmt: skip
     lines.append("")
     lines += _training_remarks(record, norm, finite)
     return "\n".join(lines)
+
+
+def _phase_lines(record):
+    if len(record.phases) < 2:
+        return []
+    lines = []
+    for phase in record.phases:
+        rate = phase.learning_rate
+        lines.append(
+            f"phase {phase.number}: fit {phase.fit}, {phase.optimizer}"
+            f"{'' if rate is None else f' at {rate:.3g}'}, "
+            f"{len(phase.groups)} groups trained"
+        )
+    return lines
 
 
 def _training_remarks(record, norm, finite):
@@ -62,7 +76,12 @@ def _training_remarks(record, norm, finite):
             f"Per element the gradient is smallest in {record.groups[small]!r} and "
             f"largest in {record.groups[large]!r}, {rms[large] / rms[small]:.3g} times."
         )
-    dead = [g for i, g in enumerate(record.groups) if np.nanmax(norm[:, i]) == 0]
+    dead = [
+        group
+        for i, group in enumerate(record.groups)
+        if np.any(measured := record.measured[:, i])
+        and np.all(record.norm[measured, i] == 0)
+    ]
     if dead:
         remarks.append(f"Exactly zero at every step (dead): {', '.join(dead)}.")
     if not finite.all():

@@ -59,7 +59,7 @@ class DepthMixing(keras.layers.Layer):
             weights do not depend on the image: `"static"` (`a = softmax(b)`, learned)
             or `"equal"` (`a_gi = 1 / n`, nothing is learned).
         start: `"average"` (the default, `P = 1`) or `"residual"` (`P = n`).
-        pool_sizes: Window and stride that bring each map to the last one's size, pixels;
+        pool_sizes: Window and stride, in pixels, that bring each map to the last size;
             `None` (the default) takes them from the sizes, which then must be known.
         data_format: `"channels_last"` or `"channels_first"`; `None` (the default) is
             Keras' global setting.

@@ -102,7 +102,7 @@ def _draw(panel: Any, values: np.ndarray, colours: str, low: float, high: float)
 
 
 def _name(panels: Any, columns: int, weights: Any) -> None:
-    """Names once at the left and below; every other one where they would run together."""
+    """Names once at the left and below, every other one where they would touch."""
     inches = (_WIDTH - 1.8) / columns
     room = {"x": inches, "y": _TALLEST}
     for letter, names in (("x", weights.sources), ("y", weights.targets)):

@@ -77,7 +77,7 @@ class PaperRecipe(Recipe):
             arguments["identical_blocks"] = True
         return arguments
 
-    def training_levels(self, spec: DatasetSpec) -> np.ndarray | None:
+    def level_table(self, spec: DatasetSpec) -> np.ndarray | None:
         """The damaged levels where the recipe trains on them."""
         return damaged_levels(spec) if self.released_pixels else None
 

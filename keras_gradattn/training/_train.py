@@ -144,7 +144,7 @@ def _train(
     # What is done to training images only.
     changes = {
         "augmentation": build_augmentation(recipe, spec),
-        "levels": recipe.training_levels(spec),
+        "level_table": recipe.level_table(spec),
     }
     if engine == "device":
         feed = datasets.DeviceFeed((splits.train, validation), spec, **changes)

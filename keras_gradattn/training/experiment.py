@@ -370,7 +370,7 @@ def _working_folder(working: Path) -> Iterator[None]:
             finally:
                 if not (working / _checkpoint.FILE_NAME).exists():
                     shutil.rmtree(working, ignore_errors=True)
-    except system.InUse:
+    except system.InUseError:
         raise RuntimeError(
             f"This experiment is running in another process. Received: {working}"
         ) from None

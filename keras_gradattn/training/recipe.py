@@ -194,7 +194,7 @@ class Recipe:
         """
         return {}
 
-    def training_levels(self, spec: DatasetSpec) -> np.ndarray | None:
+    def level_table(self, spec: DatasetSpec) -> np.ndarray | None:
         """What each 8-bit level of a training image is replaced by.
 
         Args:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from studies import table
 from studies.reading import (
@@ -105,7 +106,7 @@ def draw(experiments: Sequence[Experiment], folder: Path) -> None:
     figure.savefig(folder / PICTURE, dpi=120)
 
 
-def _draw_run(experiment: Experiment, above, below) -> None:
+def _draw_run(experiment: Experiment, above: Any, below: Any) -> None:
     training = experiment["gradients"]["training"]
     norms = experiment["weight_norms"]
     for index, (group, values) in enumerate(norms["norms"].items()):

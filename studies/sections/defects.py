@@ -93,9 +93,8 @@ def draw(experiments: Sequence[Experiment], folder: Path) -> None:
         values += [float(mean([t.accuracy for t in c])) if c else None for c in cells]
         shift = (index - (len(rows) - 1) / 2) * width
         present = [(i + shift, v) for i, v in enumerate(values) if v is not None]
-        bars = axes.bar(
-            *zip(*present, strict=True), width, label=_title(dataset, model)
-        )
+        places, heights = [p for p, _ in present], [h for _, h in present]
+        bars = axes.bar(places, heights, width, label=_title(dataset, model))
         axes.bar_label(bars, fmt="%.1f", fontsize=7)
     titles = ["published", *(RECIPE_TITLES[name] for name in _COLUMNS)]
     axes.set_xticks(range(len(titles)), titles, fontsize="small")

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from keras_gradattn.training.comparison import group_by_seed
 from studies import table
@@ -41,7 +42,7 @@ def _evenness(runs: list[Experiment]) -> str:
     return " → ".join(_ratio(rms, window) for window in (0, -1))
 
 
-def _ratio(rms_by_run: list[dict], window: int) -> str:
+def _ratio(rms_by_run: list[dict[str, list[float]]], window: int) -> str:
     ratios = [
         rms["stem"][window] / rms["stage4"][window]
         for rms in rms_by_run
@@ -114,7 +115,7 @@ def draw(experiments: Sequence[Experiment], folder: Path) -> None:
     figure.savefig(folder / PICTURE, dpi=120)
 
 
-def _draw_run(experiment: Experiment, curves, gradients) -> None:
+def _draw_run(experiment: Experiment, curves: Any, gradients: Any) -> None:
     title, history = trunk_title(experiment), experiment["history"]
     accuracies = list(map(float, percent(history["val_accuracy"])))
     curves.plot(history["epoch"], accuracies, _COLORS[title], label=title)

@@ -31,10 +31,19 @@ def _published_health(experiment: Experiment) -> float | None:
     return analysis["health_percent"] if analysis else None
 
 
+def _corrected_health(experiment: Experiment) -> float | None:
+    found: float = experiment["gradients"]["test"]["health_percent"]
+    return found
+
+
+def _dead_percent(experiment: Experiment) -> float | None:
+    return 100 * dead_share(experiment)
+
+
 _MEASURES = {
     "published health": _published_health,
-    "corrected health": lambda e: e["gradients"]["test"]["health_percent"],
-    "share of dead kernels": lambda e: 100 * dead_share(e),
+    "corrected health": _corrected_health,
+    "share of dead kernels": _dead_percent,
 }
 
 

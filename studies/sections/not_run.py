@@ -21,7 +21,9 @@ def text(experiments: Sequence[Experiment]) -> str:
         figures = {m: entry["test_top1"] for m, entry in found.items() if entry}
         if name in ran or not figures:
             continue
-        best = max((m for m in figures if m.startswith("gradattn")), key=figures.get)
+        best = max(
+            (m for m in figures if m.startswith("gradattn")), key=lambda m: figures[m]
+        )
         rows.append(
             [
                 spec.title,

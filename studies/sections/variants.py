@@ -1,6 +1,7 @@
 """What was tried on pathways."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from keras_gradattn.training.comparison import group_by_seed
 from studies import table
@@ -40,7 +41,7 @@ def _is_control(experiment: Experiment) -> bool:
     return "mixing" in options_of(experiment)
 
 
-def _setting(experiment: Experiment) -> tuple:
+def _setting(experiment: Experiment) -> tuple[Any, ...]:
     """All but network, variant and seed."""
     options = options_of(experiment)
     return (

@@ -34,8 +34,8 @@ CASES = {
     "cifar10": {},
     "cifar10, modern": {"augmentation": MODERN},
     "cifar10, mixing": {"augmentation": MIXING},
-    "fashion_mnist, other levels": {"levels": _levels(1)},
-    "cifar10, other levels": {"levels": _levels(3)},
+    "fashion_mnist, other levels": {"level_table": _levels(1)},
+    "cifar10, other levels": {"level_table": _levels(3)},
     "tissuemnist": {},
     "svhn": {},
 }

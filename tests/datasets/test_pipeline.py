@@ -184,9 +184,14 @@ def test_fit_that_shuffles_again_still_sees_each_image_once():
 def test_validation_and_test_are_never_augmented(engine, name):
     spec = SPECS[name]
     split = _split(spec, 20, name="test")
-    levels = np.tile(LEVELS, (1, spec.source_channels))
+    level_table = np.tile(LEVELS, (1, spec.source_channels))
     data = batches(
-        split, spec, batch_size=6, training=False, engine=engine, levels=levels
+        split,
+        spec,
+        batch_size=6,
+        training=False,
+        engine=engine,
+        level_table=level_table,
     )
     for _ in range(2):
         images, labels = _collect(data)
@@ -228,7 +233,7 @@ def test_levels_are_replaced_in_training(engine):
     )
     split = Split("train", images, np.zeros(3, "int32"), np.arange(3))
     data = batches(
-        split, spec, training=True, augmentation=(), levels=LEVELS, engine=engine
+        split, spec, training=True, augmentation=(), level_table=LEVELS, engine=engine
     )
     found, _ = _collect(data)
     by_hand = (np.array([[255, 195], [180, 90]]) / 255 - 0.2860) / 0.3530
@@ -239,7 +244,7 @@ def test_levels_are_replaced_before_the_augmentation():
     # Padding is black after the levels have been replaced: 0, not LEVELS[0] = 255.
     split = _split(FASHION, 64)
     split.images[:] = 0
-    data = batches(split, FASHION, training=True, levels=LEVELS, batch_size=64)
+    data = batches(split, FASHION, training=True, level_table=LEVELS, batch_size=64)
     found, _ = _collect(data)
     levels = np.rint((found * FASHION.std[0] + FASHION.mean[0]) * 255)
     assert set(np.unique(levels)) == {0.0, 255.0}
@@ -349,7 +354,7 @@ def test_multi_label(engine):
 
 def test_bad_arguments():
     with pytest.raises(ValueError, match=r"\(256, 1\)\. Received: uint8 .*\(256, 3\)"):
-        _fashion(levels=np.zeros((256, 3), "uint8"))
+        _fashion(level_table=np.zeros((256, 3), "uint8"))
     with pytest.raises(ValueError, match="batch_size=0"):
         _fashion(batch_size=0)
     with pytest.raises(ValueError, match="engine='grain'"):

@@ -316,11 +316,9 @@ def test_rms_ratio_and_zero_share(make_model, data, gradients):
     model = make_model()
     tensors = [keras.ops.convert_to_tensor(d[:8]) for d in data]
     values = [keras.ops.convert_to_numpy(v) for v in gradients(model, *tensors)]
-    # As the first step of plain gradient descent leaves them.
-    weights = [
-        v.numpy() - 0.1 * g
-        for v, g in zip(model.trainable_variables, values, strict=True)
-    ]
+    weights = [v.numpy().astype("float64") for v in model.trainable_variables]
+    # Plain gradient descent changes each weight by the rate times its gradient.
+    updates = [0.1 * np.linalg.norm(g.astype("float64")) for g in values]
     norms = fit(model, SGD(0.1), data, norms=GradientNorms("variable", detail_every=3))
     detail = norms.record.detail
     assert detail["step"].tolist() == [0, 3, 6, 9]
@@ -329,11 +327,19 @@ def test_rms_ratio_and_zero_share(make_model, data, gradients):
     np.testing.assert_allclose(norms.record.rms[0], rms, rtol=1e-5, atol=1e-7)
     weight_norm = np.array([np.linalg.norm(w) for w in weights])
     np.testing.assert_allclose(detail["weight_norm"][0], weight_norm, rtol=1e-5)
+    np.testing.assert_allclose(detail["update_norm"][0], updates, rtol=1e-3, atol=1e-7)
     usable = weight_norm > 0
+    for key, part in (("ratio", norm), ("gradient_to_weight", norm)):
+        np.testing.assert_allclose(
+            detail[key][0][usable],
+            part[usable] / weight_norm[usable],
+            rtol=1e-5,
+            atol=1e-7,
+        )
     np.testing.assert_allclose(
-        detail["ratio"][0][usable],
-        norm[usable] / weight_norm[usable],
-        rtol=1e-5,
+        detail["update_to_weight"][0][usable],
+        np.array(updates)[usable] / weight_norm[usable],
+        rtol=1e-3,
         atol=1e-7,
     )
     assert np.all(detail["zero_share"][0] == 0)

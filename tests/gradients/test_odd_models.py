@@ -61,7 +61,7 @@ def test_nested_model_with_two_weighted_outputs_fed_by_a_generator(gradients):
     np.testing.assert_allclose(norms.record.norm, expected, rtol=1e-5)
     by_depth = GradientNorms()
     model.fit(generator(), verbose=0, callbacks=[by_depth])
-    assert by_depth.record.groups == ("encoder", "left", "right")
+    assert by_depth.record.groups == ("encoder/inner", "left", "right")
 
 
 class OwnWeights(keras.Model):

@@ -50,7 +50,7 @@ def norms_alone(model, images, labels, layers):
     )
     state = [v.value for v in tapped.non_trainable_variables]
     batch = map(keras.ops.convert_to_tensor, (images, labels))
-    _, gradients, _, _ = measure(state, *batch, None)
+    _, gradients, _, _ = measure(state, *batch, None, 1.0)
     return {
         variable.gradient_tap.layer: float(keras.ops.convert_to_numpy(gradient)[0])
         for variable, gradient in zip(tapped.taps, gradients, strict=True)

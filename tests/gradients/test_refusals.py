@@ -19,6 +19,9 @@ from tests.gradients.conftest import cross_entropy
         ({"check_every": 0}, "check_every=0"),
         ({"capacity": True}, "capacity=True"),
         ({"max_rows": 0}, "max_rows=0"),
+        ({"level": 0}, "level=0"),
+        ({"log_prefix": ""}, "log_prefix=''"),
+        ({"include": 3}, "include=3"),
         ({"on_nonfinite": "raise"}, "on_nonfinite='raise'"),
     ],
 )
@@ -238,10 +241,8 @@ class TestAnalysis:
             analyze_gradient_flow(make_model(), list(data), cross_entropy)
 
     def test_a_loss_per_output(self, make_model, data):
-        model = make_model()
-        model.compile("sgd", [cross_entropy])
         with pytest.raises(ValueError, match="as one function"):
-            analyze_gradient_flow(model, data)
+            analyze_gradient_flow(make_model(), data, [cross_entropy])
 
     def test_lengths_that_differ(self, make_model, data):
         with pytest.raises(ValueError, match="same length"):

@@ -129,9 +129,9 @@ def test_released_recipes_train_on_damaged_levels_where_the_code_does():
     released = RECIPES["as_released"]
     for name in ("cifar10", "fashion_mnist"):
         spec = datasets.spec(name)
-        found = released.for_dataset(name).training_levels(spec)
+        found = released.for_dataset(name).level_table(spec)
         np.testing.assert_array_equal(found, damaged_levels(spec))
     svhn = datasets.spec("svhn")
-    assert released.for_dataset("svhn").training_levels(svhn) is None
+    assert released.for_dataset("svhn").level_table(svhn) is None
     repaired = RECIPES["as_released_pixels_repaired"].for_dataset("cifar10")
-    assert repaired.training_levels(datasets.spec("cifar10")) is None
+    assert repaired.level_table(datasets.spec("cifar10")) is None

@@ -55,7 +55,11 @@ def blend(xp: ModuleType, images: Array, base: Array, factor: Array) -> Array:
 
 
 def apply_where(
-    xp: ModuleType, chosen: Array, function: Callable, images: Array, *arguments: Array
+    xp: ModuleType,
+    chosen: Array,
+    function: Callable[..., Array],
+    images: Array,
+    *arguments: Array,
 ) -> Array:
     """Applies a function to the chosen images only."""
     if xp is np:

@@ -31,7 +31,14 @@ class Flip(Geometric):
 
     probability: float = 0.5
 
-    def coordinates(self, xp, rows, columns, size, numbers):
+    def coordinates(
+        self,
+        xp: ModuleType,
+        rows: Array,
+        columns: Array,
+        size: tuple[int, int],
+        numbers: Array,
+    ) -> tuple[Array, Array]:
         mirrored = per_image(numbers, 0) < self.probability
         return rows, xp.where(mirrored, size[1] - 1.0 - columns, columns)
 
@@ -47,7 +54,14 @@ class Crop(Geometric):
     padding: int = 4
     numbers = 2
 
-    def coordinates(self, xp, rows, columns, size, numbers):
+    def coordinates(
+        self,
+        xp: ModuleType,
+        rows: Array,
+        columns: Array,
+        size: tuple[int, int],
+        numbers: Array,
+    ) -> tuple[Array, Array]:
         # The largest float32 below one must not round up to a further place.
         offsets = xp.minimum(
             xp.floor(numbers * (2 * self.padding + 1)), 2.0 * self.padding
@@ -66,12 +80,26 @@ class Rotation(Geometric):
 
     degrees: float = 10.0
 
-    def coordinates(self, xp, rows, columns, size, numbers):
+    def coordinates(
+        self,
+        xp: ModuleType,
+        rows: Array,
+        columns: Array,
+        size: tuple[int, int],
+        numbers: Array,
+    ) -> tuple[Array, Array]:
         angle = symmetric(per_image(numbers, 0)) * math.radians(self.degrees)
         return _rotate(xp, rows, columns, size, xp.cos(angle), xp.sin(angle))
 
 
-def _rotate(xp, rows, columns, size, cosine, sine):
+def _rotate(
+    xp: ModuleType,
+    rows: Array,
+    columns: Array,
+    size: tuple[int, int],
+    cosine: Array,
+    sine: Array,
+) -> tuple[Array, Array]:
     middle_row, middle_column = size[0] / 2, size[1] / 2
     down = rows + (0.5 - middle_row)
     right = columns + (0.5 - middle_column)
@@ -92,7 +120,14 @@ class Translation(Geometric):
     fraction: float = 0.1
     numbers = 2
 
-    def coordinates(self, xp, rows, columns, size, numbers):
+    def coordinates(
+        self,
+        xp: ModuleType,
+        rows: Array,
+        columns: Array,
+        size: tuple[int, int],
+        numbers: Array,
+    ) -> tuple[Array, Array]:
         shifts = symmetric(numbers) * self.fraction
         return (
             rows - xp.round(per_image(shifts, 0) * float(size[0])),

@@ -48,7 +48,7 @@ class RandomAugmentation(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
         self._augmenter = Augmenter(self.augmentation)
 
-    def call(self, inputs, training: bool = False):
+    def call(self, inputs: Any, training: bool = False) -> Any:
         if not training or not self.augmentation:
             return inputs
         mapping = isinstance(inputs, dict)
@@ -68,7 +68,7 @@ class RandomAugmentation(keras.layers.Layer):
         images = keras.ops.cast(images, self.compute_dtype)
         return {**inputs, "images": images, "labels": labels} if mapping else images
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape
 
     def get_config(self) -> dict[str, Any]:

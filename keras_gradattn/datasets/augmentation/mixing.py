@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from types import ModuleType
 
 import numpy as np
 
-from keras_gradattn.datasets.augmentation._arrays import box, cast
+from keras_gradattn.datasets.augmentation._arrays import Array, box, cast
 from keras_gradattn.datasets.augmentation.base import Mixing
 
 
@@ -25,14 +26,16 @@ class MixUp(Mixing):
     probability: float = 1.0
     numbers = 2
 
-    def mix_images(self, xp, images, numbers):
+    def mix_images(self, xp: ModuleType, images: Array, numbers: Array) -> Array:
         weight = self._share(xp, numbers)[:, None, None, None]
         return weight * images + (1.0 - weight) * xp.roll(images, 1, axis=0)
 
-    def mix_labels(self, xp, labels, numbers, size):
+    def mix_labels(
+        self, xp: ModuleType, labels: Array, numbers: Array, size: tuple[int, int]
+    ) -> Array:
         return _mix_labels(xp, labels, self._share(xp, numbers))
 
-    def _share(self, xp, numbers):
+    def _share(self, xp: ModuleType, numbers: Array) -> Array:
         share = _beta(xp, numbers[:, 0], self.alpha)
         return xp.where(numbers[:, 1] < self.probability, share, 1.0)
 
@@ -53,16 +56,18 @@ class CutMix(Mixing):
     probability: float = 1.0
     numbers = 4
 
-    def mix_images(self, xp, images, numbers):
+    def mix_images(self, xp: ModuleType, images: Array, numbers: Array) -> Array:
         inside = self._inside(xp, numbers, tuple(images.shape[1:3]))
         return xp.where(inside[..., None], xp.roll(images, 1, axis=0), images)
 
-    def mix_labels(self, xp, labels, numbers, size):
+    def mix_labels(
+        self, xp: ModuleType, labels: Array, numbers: Array, size: tuple[int, int]
+    ) -> Array:
         inside = self._inside(xp, numbers, size)
         kept = 1.0 - xp.mean(cast(xp, inside, "float32"), axis=(1, 2))
         return _mix_labels(xp, labels, kept)
 
-    def _inside(self, xp, numbers, size):
+    def _inside(self, xp: ModuleType, numbers: Array, size: tuple[int, int]) -> Array:
         height, width = size
         share = _beta(xp, numbers[:, 0], self.alpha)
         share = xp.where(numbers[:, 1] < self.probability, share, 1.0)
@@ -72,13 +77,13 @@ class CutMix(Mixing):
         return box(xp, size, top, left, side * float(height), side * float(width))
 
 
-def _mix_labels(xp, labels, share):
+def _mix_labels(xp: ModuleType, labels: Array, share: Array) -> Array:
     share = share[:, None]
     labels = cast(xp, labels, "float32")
     return share * labels + (1.0 - share) * xp.roll(labels, 1, axis=0)
 
 
-def _beta(xp, numbers, alpha):
+def _beta(xp: ModuleType, numbers: Array, alpha: Array) -> Array:
     """Beta(alpha, alpha) variates from uniform numbers, by a quantile table."""
     table = beta_quantiles(alpha)
     place = numbers * float(len(table) - 1)

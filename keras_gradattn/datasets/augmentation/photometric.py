@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from types import ModuleType
 
 from keras_gradattn.datasets.augmentation._arrays import (
+    Array,
     apply_where,
     blend,
     box,
@@ -29,7 +31,7 @@ class Brightness(Photometric):
 
     amount: float = 0.1
 
-    def change(self, xp, images, numbers):
+    def change(self, xp: ModuleType, images: Array, numbers: Array) -> Array:
         factor = 1.0 + self.amount * symmetric(per_image(numbers, 0))
         return clip(xp, images * factor[..., None])
 
@@ -44,7 +46,7 @@ class Contrast(Photometric):
 
     amount: float = 0.1
 
-    def change(self, xp, images, numbers):
+    def change(self, xp: ModuleType, images: Array, numbers: Array) -> Array:
         factor = 1.0 + self.amount * symmetric(per_image(numbers, 0))
         return blend(xp, images, mean_luma(xp, images), factor)
 
@@ -66,7 +68,7 @@ class ColorJitter(Photometric):
     hue: float = 0.0
     numbers = 8
 
-    def change(self, xp, images, numbers):
+    def change(self, xp: ModuleType, images: Array, numbers: Array) -> Array:
         amounts = (self.brightness, self.contrast, self.saturation, self.hue)
         strength = symmetric(numbers[:, :4])
         order = numbers[:, 4:]
@@ -87,19 +89,19 @@ class ColorJitter(Photometric):
         return images
 
 
-def adjust_brightness(xp, images, strength):
+def adjust_brightness(xp: ModuleType, images: Array, strength: Array) -> Array:
     return clip(xp, images * (1.0 + strength[..., None]))
 
 
-def adjust_contrast(xp, images, strength):
+def adjust_contrast(xp: ModuleType, images: Array, strength: Array) -> Array:
     return blend(xp, images, mean_luma(xp, images), 1.0 + strength)
 
 
-def adjust_saturation(xp, images, strength):
+def adjust_saturation(xp: ModuleType, images: Array, strength: Array) -> Array:
     return blend(xp, images, luma(xp, images), 1.0 + strength)
 
 
-def adjust_hue(xp, images, strength):
+def adjust_hue(xp: ModuleType, images: Array, strength: Array) -> Array:
     """Turns the hue in hue-saturation-value space."""
     if images.shape[-1] == 1:
         return images
@@ -146,7 +148,7 @@ class RandomErasing(Photometric):
     ratio: tuple[float, float] = (0.3, 10 / 3)
     numbers = 5
 
-    def change(self, xp, images, numbers):
+    def change(self, xp: ModuleType, images: Array, numbers: Array) -> Array:
         height, width = images.shape[1:3]
         share = self.scale[0] + (self.scale[1] - self.scale[0]) * numbers[:, 1]
         low, high = math.log(self.ratio[0]), math.log(self.ratio[1])

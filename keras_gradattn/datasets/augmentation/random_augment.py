@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from types import ModuleType
 
 from keras_gradattn.datasets.augmentation._arrays import (
+    Array,
     apply_where,
     cast,
     clip,
@@ -38,11 +40,12 @@ class RandomAugment(Photometric):
     operations: int = 2
     magnitude: float = 9.0
 
+    # For an operation whose count depends on its options.
     @property
-    def numbers(self) -> int:
+    def numbers(self) -> int:  # type: ignore[override]
         return 2 * self.operations
 
-    def change(self, xp, images, numbers):
+    def change(self, xp: ModuleType, images: Array, numbers: Array) -> Array:
         strength = self.magnitude / 10.0
         for turn in range(self.operations):
             choice = xp.floor(numbers[:, 2 * turn] * float(len(_CHOICES) + 1))
@@ -58,7 +61,7 @@ class RandomAugment(Photometric):
         return images
 
 
-def _affine(xp, images, matrix, shift):
+def _affine(xp: ModuleType, images: Array, matrix: Array, shift: Array) -> Array:
     size = tuple(images.shape[1:3])
     rows, columns = grid(xp, size)
     down = rows + (0.5 - size[0] / 2)
@@ -69,41 +72,41 @@ def _affine(xp, images, matrix, shift):
     return look_up(xp, images, xp.floor(rows), xp.floor(columns))
 
 
-def _random_rotation(xp, images, strength):
+def _random_rotation(xp: ModuleType, images: Array, strength: Array) -> Array:
     angle = strength * math.radians(30.0)
     cosine, sine = xp.cos(angle), xp.sin(angle)
     return _affine(xp, images, ((cosine, -sine), (sine, cosine)), (0.0, 0.0))
 
 
-def _random_shear_x(xp, images, strength):
+def _random_shear_x(xp: ModuleType, images: Array, strength: Array) -> Array:
     return _affine(xp, images, ((1.0, 0.3 * strength), (0.0, 1.0)), (0.0, 0.0))
 
 
-def _random_shear_y(xp, images, strength):
+def _random_shear_y(xp: ModuleType, images: Array, strength: Array) -> Array:
     return _affine(xp, images, ((1.0, 0.0), (0.3 * strength, 1.0)), (0.0, 0.0))
 
 
-def _random_translate_x(xp, images, strength):
+def _random_translate_x(xp: ModuleType, images: Array, strength: Array) -> Array:
     shift = (0.45 * strength, 0.0 * strength)
     return _affine(xp, images, ((1.0, 0.0), (0.0, 1.0)), shift)
 
 
-def _random_translate_y(xp, images, strength):
+def _random_translate_y(xp: ModuleType, images: Array, strength: Array) -> Array:
     shift = (0.0 * strength, 0.45 * strength)
     return _affine(xp, images, ((1.0, 0.0), (0.0, 1.0)), shift)
 
 
-def _solarize(xp, images, strength):
+def _solarize(xp: ModuleType, images: Array, strength: Array) -> Array:
     threshold = 256.0 * (1.0 - xp.abs(strength[..., None]))
     return xp.where(images >= threshold, 255.0 - images, images)
 
 
-def _posterize(xp, images, strength):
+def _posterize(xp: ModuleType, images: Array, strength: Array) -> Array:
     step = 2.0 ** xp.round(4.0 * xp.abs(strength[..., None]))
     return xp.floor(images / step) * step
 
 
-def _autocontrast(xp, images, strength):
+def _autocontrast(xp: ModuleType, images: Array, strength: Array) -> Array:
     del strength
     low = xp.min(images, axis=(1, 2), keepdims=True)
     high = xp.max(images, axis=(1, 2), keepdims=True)

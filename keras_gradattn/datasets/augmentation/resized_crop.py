@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from types import ModuleType
 
-from keras_gradattn.datasets.augmentation._arrays import clip, indices
+from keras_gradattn.datasets.augmentation._arrays import Array, clip, indices
 from keras_gradattn.datasets.augmentation.base import Photometric
 
 
@@ -25,11 +26,12 @@ class RandomResizedCrop(Photometric):
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     attempts: int = 10
 
+    # For an operation whose count depends on its options.
     @property
-    def numbers(self) -> int:
+    def numbers(self) -> int:  # type: ignore[override]
         return 2 * self.attempts + 2
 
-    def change(self, xp, images, numbers):
+    def change(self, xp: ModuleType, images: Array, numbers: Array) -> Array:
         height, width = images.shape[1:3]
         least, largest = self.scale
         share = least + (largest - least) * numbers[:, : self.attempts]
@@ -51,7 +53,14 @@ class RandomResizedCrop(Photometric):
         return _sample_box(xp, images, top, left, crop_height, crop_width)
 
 
-def _sample_box(xp, images, top, left, box_height, box_width):
+def _sample_box(
+    xp: ModuleType,
+    images: Array,
+    top: Array,
+    left: Array,
+    box_height: Array,
+    box_width: Array,
+) -> Array:
     _, height, width, channels = images.shape
     rows = _crop_matrix(xp, top, box_height, height)
     columns = _crop_matrix(xp, left, box_width, width)
@@ -61,7 +70,7 @@ def _sample_box(xp, images, top, left, box_height, box_width):
     return clip(xp, images)
 
 
-def _crop_matrix(xp, start, length, size):
+def _crop_matrix(xp: ModuleType, start: Array, length: Array, size: int) -> Array:
     """Weights (batch, size, size) that enlarge `length` pixels to `size`."""
     grid = indices(xp, size)
     place = (grid + 0.5) * (length / size)[:, None] - 0.5

@@ -10,7 +10,12 @@ import numpy as np
 
 from keras_gradattn.datasets._names import suggestion
 from keras_gradattn.datasets.augmentation._arrays import Array, cast
-from keras_gradattn.datasets.augmentation.base import Geometric, Mixing, Operation
+from keras_gradattn.datasets.augmentation.base import (
+    Geometric,
+    Mixing,
+    Operation,
+    Photometric,
+)
 from keras_gradattn.datasets.augmentation.geometric import (
     Crop,
     Flip,
@@ -61,7 +66,7 @@ def operation(entry: Augmentation) -> Operation:
             f"Known: {', '.join(OPERATIONS)}. Received: {entry!r}"
         )
     kind = OPERATIONS[entry.name]
-    known = [field.name for field in dataclasses.fields(kind)]
+    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     unknown = sorted(set(entry.options) - set(known))
     if unknown:
         raise ValueError(
@@ -118,7 +123,7 @@ class Augmenter:
                 images = step.mix_images(xp, images, own)
                 if labels is not None:
                     labels = step.mix_labels(xp, labels, own, tuple(images.shape[1:3]))
-            else:
+            elif isinstance(step, Photometric):
                 images = step.change(xp, images, own)
         return move(xp, images, moving), labels
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -62,7 +64,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             homepage="https://medmnist.com",
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Any]:
         config = self.builder_config
         name = file_name(config.flag, config.size)
         path = pathlib.Path(dl_manager.download(f"{URL}/{name}?download=1"))
@@ -73,7 +77,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             for split in ("train", "validation", "test")
         }
 
-    def _generate_examples(self, path: pathlib.Path, split: str):
+    def _generate_examples(
+        self, path: pathlib.Path, split: str
+    ) -> Iterator[tuple[Any, dict[str, Any]]]:
         multi_label = FACTS[self.builder_config.flag].multi_label
         for index, (image, label) in enumerate(_npz.stream_npz(path, split)):
             yield (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import pathlib
+from collections.abc import Iterator
+from typing import Any
 
 import tensorflow_datasets as tfds
 
@@ -35,7 +37,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             homepage="http://cs231n.stanford.edu/",
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Any]:
         path = pathlib.Path(dl_manager.download(_URL))
         # No SHA-256 is published, so that TFDS cannot check the file.
         _npz.verify_md5(path, _MD5)
@@ -61,7 +65,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             "validation": self._generate_examples(path, validation),
         }
 
-    def _generate_examples(self, path: pathlib.Path, images: list[tuple[str, str]]):
+    def _generate_examples(
+        self, path: pathlib.Path, images: list[tuple[str, str]]
+    ) -> Iterator[tuple[Any, dict[str, Any]]]:
         with _archive.open_zip(path) as archive:
             for name, wordnet_id in images:
                 yield (

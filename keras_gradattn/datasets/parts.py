@@ -1,0 +1,55 @@
+"""A data set in three parts."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from keras_gradattn.datasets.file_check import BadFile
+from keras_gradattn.datasets.images import Array, Images
+from keras_gradattn.datasets.specs import DatasetSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """One part of a data set.
+
+    Args:
+        name: `"train"`, `"validation"` or `"test"`.
+        images: Array (images, height, width, channels) at the network's size, in
+            units of 0 to 255: uint8, or float32 where the source has finer levels.
+            Memory-mapped where it is large; `ImageFiles` decode on demand.
+        labels: int32 array (images,), or (images, classes) of 0 and 1 for
+            multi-label data.
+        rows: Position of each image in its source.
+    """
+
+    name: str
+    images: Images
+    labels: Array
+    rows: Array
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetSplits:
+    """A data set and its three parts.
+
+    Args:
+        spec: Its description, with the class names that the source gives.
+        train: For training.
+        validation: For choosing the best epoch.
+        test: For the final evaluation.
+        bad_files: Files that give no image and were left out as asked.
+    """
+
+    spec: DatasetSpec
+    train: Split
+    validation: Split
+    test: Split
+    bad_files: tuple[BadFile, ...] = ()
+
+
+class DatasetNotFoundError(FileNotFoundError):
+    """The data set is not in the folder; the message says how to get it."""

@@ -1,0 +1,260 @@
+"""A table that says which image has which label."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_gradattn.datasets._names import suggestion
+from keras_gradattn.datasets.assembly import Collection, Division, assemble
+from keras_gradattn.datasets.file_check import BadFile, check_files, some
+from keras_gradattn.datasets.folder import PART_FOLDERS, image_paths
+from keras_gradattn.datasets.images import Array
+from keras_gradattn.datasets.labels import encode_labels, is_missing
+from keras_gradattn.datasets.levels import Levels
+from keras_gradattn.datasets.parts import DatasetNotFoundError, DatasetSplits
+from keras_gradattn.datasets.specs import Augmentation
+from keras_gradattn.datasets.splits import NAMES
+
+Column = Sequence[Any]
+
+
+def from_table(
+    table: str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    images: str,
+    label: str | Sequence[str],
+    group: str | None = None,
+    part: str | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    size: int | None = None,
+    channels: int | None = None,
+    resize: str = "stretch",
+    levels: Levels | None = None,
+    on_bad: str = "stop",
+    validation: float = 0.15,
+    test: float = 0.15,
+    seed: int = 42,
+    on_rare: str = "stop",
+    limit: int | None = None,
+    name: str | None = None,
+    batch_size: int | None = None,
+    augmentation: Sequence[Augmentation] | None = None,
+) -> DatasetSplits:
+    """Reads image files that a table lists, with their labels.
+
+    Args:
+        table: CSV or TSV file, or a mapping of columns, such as a pandas DataFrame.
+        images: Column of the files: paths from `folder`, or names or bare names
+            (`ISIC_0027419` for `ISIC_0027419.jpg`) of files anywhere in it.
+        label: Column of the labels. A list of columns of 0 and 1 makes the data set
+            multi-label.
+        group: Column of what must not be in two parts, such as `"patient_id"`.
+        part: Column that says train, val (or valid, validation) or test.
+        folder: Folder of the images. Default: the table's own.
+        size: As for `from_folder`, like everything that follows.
+        channels: 1 (grey), 3 (colour) or 4 (colour and opacity).
+        resize: How images of another shape become square.
+        levels: Stored levels that are black and white.
+        on_bad: Whether bad files `"stop"` or are left out (`"skip"`). Bad are also
+            rows without an image, a label, a group or a part, and missing files.
+        validation: Share of the validation part.
+        test: Share of the test part.
+        seed: Seed of the division.
+        on_rare: What to do about classes with too few images, or groups.
+        limit: At most so many images of each part.
+        name: Name for files of results. Default: the table's.
+        batch_size: Images in a batch.
+        augmentation: Table of the training part.
+
+    Returns:
+        A `DatasetSplits`, as from `load`.
+
+    Raises:
+        DatasetNotFoundError: If there is no such table.
+        BadFilesError: If files or rows are bad and are not to be skipped.
+        ValueError: If a column is missing (the nearest is suggested), an image is
+            listed twice, or an argument is unknown.
+
+    Example:
+
+    ```python
+    lesions = datasets.from_table(
+        "metadata.csv", images="img_id", label="diagnostic", group="patient_id"
+    )
+    ```
+    """
+    division = Division(validation, test, seed, on_rare, limit)
+    title = name or "table"
+    if not isinstance(table, (str, os.PathLike)):
+        columns: Mapping[str, Column] = table
+        base = os.getcwd()
+    else:
+        columns = _read(os.fspath(table))
+        base = os.path.dirname(os.path.abspath(table))
+        title = name or os.path.splitext(os.path.basename(table))[0]
+    root = base if folder is None else os.path.abspath(folder)
+    labels = [label] if isinstance(label, str) else list(label)
+    wanted = [images, *labels, *(column for column in (group, part) if column)]
+    cells = {column: _column(columns, column) for column in wanted}
+    count = len(cells[images])
+    bad: dict[int, BadFile] = {}
+    for column in wanted:
+        for row, cell in enumerate(cells[column]):
+            if is_missing(cell):
+                bad.setdefault(row, BadFile(f"row {row + 1}", f"no {column}"))
+    rows = [row for row in range(count) if row not in bad]
+    found = _find([str(cells[images][row]) for row in rows], root)
+    _check_once([path for path in found if path is not None])
+    for row, path in zip(rows, found, strict=True):
+        if path is None:
+            bad[row] = BadFile(str(cells[images][row]), "no such file")
+    usable = [
+        (row, path) for row, path in zip(rows, found, strict=True) if path is not None
+    ]
+    checked = check_files(
+        [path for _, path in usable],
+        size=size,
+        channels=channels,
+        resize=resize,
+        levels=levels,
+        on_bad=on_bad,
+        already_bad=[bad[row] for row in sorted(bad)],
+    )
+    kept = [usable[row][0] for row in checked.rows.tolist()]
+
+    def chosen(column: str) -> list[Any]:
+        return [cells[column][row] for row in kept]
+
+    if isinstance(label, str):
+        encoded = encode_labels(chosen(label))
+    else:
+        ones = [_ones(chosen(column), column) for column in labels]
+        encoded = encode_labels(np.stack(ones, axis=1), labels)
+    collection = Collection(
+        images=checked.images,
+        labels=encoded,
+        moments=checked.moments,
+        parts=None if part is None else _parts(chosen(part), part),
+        groups=None if group is None else np.array([str(g) for g in chosen(group)]),
+        bad_files=checked.bad,
+        resize=resize,
+        levels=checked.images.reading.levels,
+    )
+    return assemble(
+        collection,
+        division,
+        title=title,
+        how_to_get="keras_gradattn.datasets.from_table",
+        name=name,
+        batch_size=batch_size,
+        augmentation=augmentation,
+    )
+
+
+def _read(path: str) -> dict[str, list[str]]:
+    if not os.path.isfile(path):
+        raise DatasetNotFoundError(f"There is no such table. Received: {path!r}")
+    try:
+        # Spreadsheets put a byte-order mark first.
+        with open(path, newline="", encoding="utf-8-sig") as stream:
+            first = stream.readline()
+            stream.seek(0)
+            separator = max("\t;,", key=first.count)
+            rows = list(csv.reader(stream, delimiter=separator))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(
+            f"{path} should be a table in UTF-8, CSV or TSV. Received: {error}"
+        ) from error
+    rows = [row for row in rows if any(cell.strip() for cell in row)]
+    if len(rows) < 2:
+        raise ValueError(
+            f"{path} should have a row of column names and rows of images. "
+            f"Received: {len(rows)} rows"
+        )
+    header = [cell.strip() for cell in rows[0]]
+    columns: dict[str, list[str]] = {column: [] for column in header}
+    for number, row in enumerate(rows[1:], 1):
+        if len(row) != len(header):
+            raise ValueError(
+                f"{path} should have {len(header)} cells in each row. "
+                f"Received: {len(row)} cells in row {number}: {row[:5]}"
+            )
+        for column, cell in zip(header, row, strict=True):
+            columns[column].append(cell.strip())
+    return columns
+
+
+def _column(columns: Mapping[str, Column], name: str) -> list[Any]:
+    try:
+        column = columns[name]
+    except KeyError:
+        known = [str(key) for key in columns]
+        raise ValueError(
+            f"The table has no such column.{suggestion(name, known)} It has "
+            f"{', '.join(known)}. Received: {name!r}"
+        ) from None
+    return list(column)
+
+
+def _ones(cells: list[Any], column: str) -> Array:
+    """A column of 0 and 1, or of true and false."""
+    words = {"true": 1.0, "false": 0.0}
+    try:
+        return np.array(
+            [words.get(str(cell).lower(), cell) for cell in cells], "float64"
+        )
+    except ValueError:
+        raise ValueError(
+            f"The column {column!r} of several should be 0 and 1. "
+            f"Received: {some(sorted({repr(cell) for cell in cells}))}"
+        ) from None
+
+
+def _find(names: list[str], root: str) -> list[str | None]:
+    """The file that each name means, or nothing."""
+    found: list[str | None] = []
+    by_name: dict[str, str] | None = None
+    for name in names:
+        path: str | None = os.path.join(root, name)
+        if not os.path.isfile(path or ""):
+            if by_name is None:
+                by_name = _by_name(root)
+            path = by_name.get(os.path.basename(name))
+        found.append(path)
+    return found
+
+
+def _by_name(root: str) -> dict[str, str]:
+    """Files in a folder and below, with and without their ending."""
+    by_name: dict[str, str] = {}
+    if os.path.isdir(root):
+        for path in image_paths(root):
+            name = os.path.basename(path)
+            by_name.setdefault(name, path)
+            by_name.setdefault(os.path.splitext(name)[0], path)
+    return by_name
+
+
+def _check_once(paths: list[str]) -> None:
+    names, counts = np.unique(np.array(paths, dtype=object), return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(
+            "The table should list an image once: in two rows it could be in two "
+            f"parts. Received: {some([repr(name) for name in names[counts > 1]])}"
+        )
+
+
+def _parts(cells: list[Any], column: str) -> Array:
+    parts = [PART_FOLDERS.get(str(cell).strip().lower()) for cell in cells]
+    unknown = {str(cell) for cell, part in zip(cells, parts, strict=True) if not part}
+    if unknown:
+        raise ValueError(
+            f"The column {column!r} should say train, val or test. "
+            f"Received: {some([repr(cell) for cell in sorted(unknown)])}"
+        )
+    return np.array([NAMES.index(part) for part in parts if part])

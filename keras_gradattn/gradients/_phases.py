@@ -1,0 +1,64 @@
+"""Phases of a training: from one set of trained weights, optimizer or rate to the next."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_gradattn.gradients.depth_groups import Grouping
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """What stayed the same for a while.
+
+    Attributes:
+        number: Position among the record's phases, from 0.
+        fit: Running number of the `fit` call that began it.
+        step: The optimizer's iteration before its first recorded step.
+        optimizer: Class name of the optimizer.
+        learning_rate: At the beginning; `None` where a schedule or several rates set it.
+        groups: Names of the groups with trained weights.
+        paths: Paths of the measured variables.
+        sizes: Number of elements of each of them.
+    """
+
+    number: int
+    fit: int
+    step: int
+    optimizer: str
+    learning_rate: float | None
+    groups: tuple[str, ...]
+    paths: tuple[str, ...]
+    sizes: tuple[int, ...]
+
+
+def merged_order(known: list[str], new: list[str]) -> list[str]:
+    """Both lists' names, each once; what is new stands behind its predecessor."""
+    order = list(known)
+    place = 0
+    for name in new:
+        if name in order:
+            place = order.index(name) + 1
+        else:
+            order.insert(place, name)
+            place += 1
+    return order
+
+
+def merged_grouping(known: Grouping, new: Grouping) -> Grouping:
+    """One grouping of the variables of both; the newer says where a variable goes."""
+    group_of = {}
+    for grouping in (known, new):
+        for path, member in zip(grouping.paths, grouping.members, strict=True):
+            group_of[path] = grouping.names[member] if member >= 0 else None
+    names = merged_order(list(known.names), list(new.names))
+    index = {name: i for i, name in enumerate(names)}
+    paths = merged_order(list(known.paths), list(new.paths))
+    members = tuple(-1 if group_of[p] is None else index[group_of[p]] for p in paths)
+    return Grouping(tuple(names), tuple(paths), members)
+
+
+def incidence(members: tuple[int, ...], groups: int) -> np.ndarray:
+    """(variables, groups), 1 where a variable is in a group; some are in none."""
+    members = np.asarray(members, dtype=int)
+    return (members[:, None] == np.arange(groups)[None]).astype("float64")

@@ -1,0 +1,204 @@
+"""Files of a `GradientRecord`, and several records as one."""
+
+import dataclasses
+import json
+import os
+
+import numpy as np
+
+from keras_gradattn.gradients._phases import Phase
+from keras_gradattn.gradients.depth_groups import Grouping
+
+_FORMAT = 2
+_TABLES = ("rows", "details", "epochs")
+
+
+def save(record, path: str | os.PathLike) -> None:
+    """Write one portable `.npz` file (no pickle inside)."""
+    arrays = {
+        f"{table}/{key}": getattr(record, f"_{table}")[key]
+        for table in _TABLES
+        for key in getattr(record, f"_{table}").shapes
+    }
+    metadata = {
+        "format": _FORMAT,
+        "names": record.grouping.names,
+        "paths": record.grouping.paths,
+        "members": record.grouping.members,
+        "sizes": record.sizes,
+        "taps": record.taps,
+        "kept_every": record.kept_every,
+        "max_rows": record.max_rows,
+        "name": record.name,
+        "backend": record.backend,
+        "lost": record.lost,
+        "phases": [dataclasses.asdict(phase) for phase in record.phases],
+        "asked": sorted(record._asked),
+        "reached": sorted(record._reached),
+        "accumulation": record.accumulation,
+    }
+    with open(path, "wb") as file:
+        np.savez_compressed(
+            file,
+            metadata=np.array(json.dumps(metadata)),
+            histogram_edges=record.histogram_edges,
+            **arrays,
+        )
+
+
+def load(kind, path: str | os.PathLike):
+    """Read what `save` wrote into a new record of this class."""
+    with np.load(path, allow_pickle=False) as file:
+        if "metadata" not in file.files or "rows/norm" not in file.files:
+            raise ValueError(
+                "The file holds no record of gradient norms. "
+                f"Received: path={os.fspath(path)!r}"
+            )
+        metadata = json.loads(str(file["metadata"]))
+        edges = file["histogram_edges"] if "histogram_edges" in file.files else ()
+        record = kind(
+            Grouping(
+                tuple(metadata["names"]),
+                tuple(metadata["paths"]),
+                tuple(metadata["members"]),
+            ),
+            metadata["sizes"],
+            taps=metadata["taps"],
+            every=metadata["kept_every"],
+            max_rows=metadata["max_rows"],
+            name=metadata["name"],
+            backend=metadata["backend"],
+            histogram_edges=edges,
+        )
+        record.lost = metadata["lost"]
+        arrays = {key: file[key] for key in file.files if "/" in key}
+    if metadata["format"] < _FORMAT:
+        _from_first_format(record, metadata, arrays)
+    else:
+        record.phases = tuple(_phase(**phase) for phase in metadata["phases"])
+        record._asked = set(metadata["asked"])
+        record._reached = set(metadata["reached"])
+        record.accumulation = metadata["accumulation"]
+    for table in _TABLES:
+        target = getattr(record, f"_{table}")
+        columns = {key: arrays[f"{table}/{key}"] for key in target.shapes}
+        if len(next(iter(columns.values()))):
+            target.chunks = [columns]
+    steps = record._rows["running_step"]
+    record._last_running = int(steps.max()) if len(steps) else -1
+    return record
+
+
+def _phase(groups, paths, sizes, **rest):
+    return Phase(groups=tuple(groups), paths=tuple(paths), sizes=tuple(sizes), **rest)
+
+
+def _from_first_format(record, metadata, arrays):
+    """Version 0.1 knew one phase, and no more than norms of weights after a step."""
+    record.begin_phase(record.grouping, record.sizes, taps=record.taps)
+    record.note_reach(record.grouping.paths, metadata["without_gradient"])
+    for table in ("rows", "details"):
+        norm, step = arrays[f"{table}/norm"], arrays[f"{table}/step"]
+        arrays[f"{table}/measured"] = np.ones_like(norm)
+        arrays[f"{table}/phase"] = np.zeros_like(step)
+        arrays[f"{table}/running_step"] = np.maximum.accumulate(step)
+    step = arrays["rows/step"]
+    arrays["rows/turn"] = step
+    for key in ("accumulated_norm", "local_squares"):
+        arrays[f"rows/{key}"] = np.full(len(step), np.nan)
+    norm = arrays["details/norm"]
+    arrays["details/update_norm"] = np.full(norm.shape, np.nan)
+    arrays["details/histogram"] = np.zeros((*norm.shape, 0))
+
+
+def join(kind, records, name):
+    """One record of several that followed each other."""
+    records = [getattr(record, "record", record) for record in records]
+    if not records or not all(isinstance(record, kind) for record in records):
+        raise ValueError(
+            "`join` takes at least one record. "
+            f"Received: {[type(record).__name__ for record in records]}"
+        )
+    first = records[0]
+    if any(
+        not np.array_equal(one.histogram_edges, first.histogram_edges)
+        for one in records
+    ):
+        raise ValueError(
+            "Records of histograms join where their bins are the same. "
+            f"Received: {[len(one.histogram_edges) for one in records]} edges"
+        )
+    joined = kind(
+        first.grouping,
+        first.sizes,
+        taps=first.taps,
+        every=max(one.kept_every for one in records),
+        max_rows=sum(one.max_rows for one in records),
+        name=name or first.name,
+        backend=first.backend,
+        histogram_edges=first.histogram_edges,
+    )
+    for record in records:
+        record.close_epoch()
+        _append(joined, record)
+    return joined
+
+
+def _append(joined, record):
+    phases, fits = len(joined.phases), _next(joined._rows["fit"], joined._epochs["fit"])
+    for phase in record.phases:
+        names = record.grouping.names
+        member = dict(zip(record.grouping.paths, record.grouping.members, strict=True))
+        joined.begin_phase(
+            Grouping(names, phase.paths, tuple(member[p] for p in phase.paths)),
+            phase.sizes,
+            taps=record.taps,
+            fit=phase.fit + fits,
+            step=phase.step,
+            optimizer=phase.optimizer,
+            learning_rate=phase.learning_rate,
+        )
+    shift = 0
+    steps = record._rows["running_step"]
+    if len(steps) and steps[0] <= joined._last_running:
+        shift = joined._last_running + 1 - steps[0]
+    places = [joined.groups.index(group) for group in record.groups]
+    for table in _TABLES:
+        target, source = getattr(joined, f"_{table}"), getattr(record, f"_{table}")
+        columns = {key: source[key] for key in source.shapes}
+        columns["fit"] = columns["fit"] + fits
+        for key, empty in joined.per_group[f"_{table}"].items():
+            values = columns[key]
+            wider = np.full((len(values), len(joined.groups), *values.shape[2:]), empty)
+            wider[:, places] = values
+            columns[key] = wider
+        if table != "epochs":
+            columns["phase"] = columns["phase"] + phases
+            columns["running_step"] = columns["running_step"] + shift
+        if table == "rows":
+            columns["taps"] = _taps(joined, record)
+        target.append(np.ones(len(source), dtype=bool), **columns)
+    if len(steps):
+        joined._last_running = int(steps.max() + shift)
+    joined.lost += record.lost
+    joined._asked |= record._asked
+    joined._reached |= record._reached
+    joined.accumulation = max(joined.accumulation, record.accumulation)
+
+
+def _taps(joined, record):
+    values = np.full((len(record), joined._tap_width), np.nan)
+    start = {}
+    width = 0
+    for tap in joined.taps:
+        start[tap], width = width, width + len(tap[2])
+    at = 0
+    for tap in record.taps:
+        n = len(tap[2])
+        values[:, start[tap] : start[tap] + n] = record._rows["taps"][:, at : at + n]
+        at += n
+    return values
+
+
+def _next(*columns):
+    return int(max((column.max() + 1 for column in columns if len(column)), default=0))

@@ -1,0 +1,107 @@
+"""Histograms by depth, and the gradient noise scale."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_gradattn.gradients._noise_scale import two_size_estimate
+from keras_gradattn.gradients.gradient_norms import GradientNorms
+from tests.gradients.conftest import cross_entropy
+
+
+def test_histograms_count_every_element(make_model, data, gradients):
+    model = make_model()
+    tensors = [keras.ops.convert_to_tensor(d[:8]) for d in data]
+    values = [keras.ops.convert_to_numpy(v) for v in gradients(model, *tensors)]
+    norms = GradientNorms("variable", histograms=True, detail_every=2)
+    model.compile(keras.optimizers.SGD(0.1), cross_entropy)
+    # Eagerly, as the gradients to compare with: near an edge the last bit counts.
+    model.run_eagerly = True
+    model.jit_compile = False
+    model.fit(*data, batch_size=8, shuffle=False, verbose=0, callbacks=[norms])
+    record = norms.record
+    assert record.histograms.shape == (3, 8, len(record.histogram_edges) - 1)
+    assert record.histogram_edges[[0, -1]].tolist() == [0, np.inf]
+    for column, value in enumerate(values):
+        expected, _ = np.histogram(np.abs(value), record.histogram_edges)
+        assert np.abs(record.histograms[0, column] - expected).sum() <= 2
+        assert record.histograms[0, column].sum() == value.size
+
+
+@pytest.mark.parametrize("optimizer", ["plain", "scaled"])
+def test_histograms_by_group_compiled(make_model, data, optimizer, tmp_path):
+    records = []
+    for groups in ("variable", "depth"):
+        model, norms = make_model(), GradientNorms(groups, histograms=True)
+        made = keras.optimizers.SGD(0.0)
+        if optimizer == "scaled":
+            made.loss_scale_factor = 64.0
+        model.compile(made, cross_entropy)
+        model.fit(*data, batch_size=8, shuffle=False, verbose=0, callbacks=[norms])
+        records.append(norms.record)
+    by_variable, by_depth = (record.histograms[0] for record in records)
+    summed = by_variable.reshape(4, 2, -1).sum(axis=1)
+    np.testing.assert_array_equal(summed, by_depth)
+    records[1].save(tmp_path / "r.npz")
+    loaded = type(records[1]).load(tmp_path / "r.npz")
+    np.testing.assert_array_equal(loaded.histograms, records[1].histograms)
+
+
+def test_estimates_are_those_of_a_known_distribution():
+    # Gradients of single samples: mean 3 in one of 4 dimensions, variance 2 in each.
+    random = np.random.default_rng(0)
+    mean = np.array([3.0, 0, 0, 0])
+    samples = mean + np.sqrt(2.0) * random.normal(size=(4000, 8, 4))
+    small = np.square(samples[:, :2].mean(1)).sum(-1)
+    big = np.square(samples.mean(1)).sum(-1)
+    gradient, noise = two_size_estimate(small, big, 2, 8)
+    np.testing.assert_allclose(gradient.mean(), 9.0, rtol=0.05)
+    np.testing.assert_allclose(noise.mean(), 8.0, rtol=0.1)
+
+
+def test_noise_scale_of_accumulated_micro_batches(make_model, data, gradients):
+    def norms_by_hand():
+        model, rows = make_model(), []
+        for batch in range(4):
+            rows.append(
+                np.concatenate(
+                    [
+                        keras.ops.convert_to_numpy(g).ravel()
+                        for g in gradients(
+                            model,
+                            *(
+                                keras.ops.convert_to_tensor(
+                                    d[8 * batch : 8 * batch + 8]
+                                )
+                                for d in data
+                            ),
+                        )
+                    ]
+                ).astype("float64")
+            )
+        return np.array(rows)
+
+    rows = norms_by_hand()
+    model, norms = make_model(), GradientNorms(noise_scale=True)
+    model.compile(
+        keras.optimizers.SGD(0.0, gradient_accumulation_steps=2), cross_entropy
+    )
+    x, y = (d[:32] for d in data)
+    model.fit(x, y, batch_size=8, shuffle=False, verbose=0, callbacks=[norms])
+    found = norms.record.noise_scale
+    assert found["step"].tolist() == [1, 3]
+    small = np.square(rows).sum(1).reshape(2, 2).mean(1)
+    big = np.square(rows.reshape(2, 2, -1).mean(1)).sum(1)
+    gradient, noise = 2 * big - small, 2 * (small - big)
+    np.testing.assert_allclose(found["gradient_squared"], gradient, rtol=1e-3)
+    np.testing.assert_allclose(found["noise"], noise, rtol=1e-3)
+    np.testing.assert_allclose(
+        found["noise_scale"][0], noise[0] / gradient[0], rtol=1e-3
+    )
+
+
+def test_no_noise_scale_of_one_batch_size(make_model, data):
+    model, norms = make_model(), GradientNorms(noise_scale=True)
+    model.compile("sgd", cross_entropy)
+    model.fit(*data, verbose=0, callbacks=[norms])
+    assert norms.record.noise_scale is None
