@@ -237,7 +237,7 @@ runs yet.
 
 ## How to go on
 
-    KERAS_BACKEND=torch python -m studies.queue \\
+    KERAS_BACKEND=torch setsid python -m studies.queue \\
         --data-dir DATA --results RESULTS --cores 0 1
 
 finishes what is missing and skips what is there. Copy the JSONs to `studies/runs-new`

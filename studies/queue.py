@@ -1,6 +1,6 @@
 """Runs the cells of the study one after the other, in the background.
 
-    python -m studies.queue --data-dir DATA --results RESULTS --cores 0 1
+    setsid python -m studies.queue --data-dir DATA --results RESULTS --cores 0 1
 
 Each run is a process of its own, pinned to one core with one thread. A finished run is
 skipped, an interrupted one goes on from its last epoch, one that fails is told and does
@@ -10,6 +10,7 @@ not end the others. Start the same command again after an interruption.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -31,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cores", type=int, nargs="+", default=[0])
     options = parser.parse_args(arguments)
     options.results.mkdir(parents=True, exist_ok=True)
+    _lower_session()
     waiting = iter(runs())
     lock = threading.Lock()
     workers = [
@@ -86,6 +88,19 @@ def _idle() -> list[str]:
     except (OSError, subprocess.CalledProcessError):
         return ["nice", "-n", "19"]
     return ["nice", "-n", "19", *idle]
+
+
+def _lower_session() -> None:
+    """Give this session the lowest weight among those that share the processor.
+
+    Linux weighs sessions first and processes inside them second: the idle class and a
+    nice value count within a session only (sched(7), "The autogroup feature"). A
+    session that a terminal has started is left alone: whoever works in it comes too.
+    """
+    if os.getsid(0) != os.getpid():
+        return
+    with contextlib.suppress(OSError):
+        pathlib.Path("/proc/self/autogroup").write_text("19", encoding="ascii")
 
 
 def _tell(line: str) -> None:

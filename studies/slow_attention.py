@@ -142,7 +142,7 @@ class Mixing(keras.callbacks.Callback):
     def _weights(self) -> dict[str, Any]:
         found = depth_weights(self.model, self._images)
         content = {}
-        # The last row is the head, which has one source.
+        # A block whose weights cannot differ is left out.
         for block, values in zip(
             found.targets, np.moveaxis(found.values, 1, 0), strict=True
         ):

@@ -68,3 +68,13 @@ def test_commands_name_core_data_and_run(tmp_path):
     assert command[-6:] == [
         "studies.one_run", "--data-dir", "data", "--results", str(tmp_path), "name"
     ]  # fmt: skip
+
+
+def test_the_session_of_a_terminal_keeps_its_weight(monkeypatch):
+    monkeypatch.setattr(queue.os, "getsid", lambda process: queue.os.getpid() + 1)
+
+    def refuse(*_, **__):
+        raise AssertionError("written")
+
+    monkeypatch.setattr(queue.pathlib.Path, "write_text", refuse)
+    queue._lower_session()
