@@ -1,1 +1,1 @@
-"""Our experiments: their runs, the report on them, figures for every text."""
+"""Our experiments: protocol, runs, the report on them, figures for every text."""

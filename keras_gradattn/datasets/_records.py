@@ -18,11 +18,15 @@ Chunk = tuple[np.ndarray | Sequence[np.ndarray], np.ndarray]
 class ArrayRecords:
     """Images that are in memory already."""
 
-    class_names = None
-
-    def __init__(self, images: np.ndarray, labels: np.ndarray):
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        class_names: tuple[str, ...] | None = None,
+    ):
         self.images = images
         self.labels = labels
+        self.class_names = class_names
 
     def __len__(self) -> int:
         return len(self.images)

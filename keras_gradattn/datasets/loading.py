@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_gradattn.datasets import _npz, _records
+from keras_gradattn.datasets import _npz, _records, local_copies
 from keras_gradattn.datasets._names import suggestion
 from keras_gradattn.datasets.authors_files import (
     find_authors_files,
@@ -51,8 +51,9 @@ def load(
     Args:
         name: Key in `SPECS`, such as `"fashion_mnist"`, or a name for `tfds.builder`.
         data_dir: Folder of prepared TFDS data, or with the MedMNIST file, or with the
-            authors' own files of SVHN (.mat), PCam (.h5) or PAD-UFES-20 (metadata.csv
-            and images). Default: TFDS' own (`~/tensorflow_datasets`).
+            authors' own files: of SVHN (.mat), PCam (.h5) or PAD-UFES-20 (metadata.csv
+            and images), or an archive or extracted folder of Tiny ImageNet or CIFAR-10
+            (see `datasets.local_copies`). Default: TFDS' own (`~/tensorflow_datasets`).
         download: Whether to download and prepare a missing data set with TFDS.
         seed: Seed of the random division, and of the subset that `limit` takes.
         group: Column that must not be in two parts, such as `"patient_id"` for
@@ -60,8 +61,13 @@ def load(
         limit: At most so many images for each part, chosen at random.
         engine: `"tf.data"` reads TFRecord (needs TensorFlow), `"pydataset"`
             reads ArrayRecord (does not); `"auto"` takes what is there.
+<<<<<<< HEAD
         verify: Whether to compare the authors' own files with the published MD5 sums
             and numbers of images. A difference is a warning.
+=======
+        verify: Whether a MedMNIST file must have the published MD5 sum, and whether
+            another number of images or MD5 sum of the authors' own files is a warning.
+>>>>>>> w-study
 
     Returns:
         A `DatasetSplits` with `spec`, `train`, `validation` and `test`.
@@ -148,6 +154,9 @@ def _open(
     files = find_authors_files(description, data_dir)
     if files is not None:
         return read_authors_files(description, files, verify=verify)
+    copy = local_copies.find_copy(description, data_dir)
+    if copy is not None:
+        return dict(local_copies.read_copy(description, copy, verify=verify))
     if source.npz is not None:
         path = _find_npz(source.npz, data_dir)
         if path is not None:
@@ -157,11 +166,12 @@ def _open(
                 name: _records.ArrayRecords(images, labels)
                 for name, (images, labels) in _npz.read_npz(path).items()
             }
+    how_to_get = description.how_to_get
+    if local_copies.can_be_copied(description):
+        how_to_get += ", or put its authors' archive there"
     if source.tfds is None:
-        raise not_found(description.title, description.how_to_get, data_dir)
-    prepared = Prepared(
-        description.name, description.title, description.how_to_get, data_dir
-    )
+        raise not_found(description.title, how_to_get, data_dir)
+    prepared = Prepared(description.name, description.title, how_to_get, data_dir)
     builder = prepared.builder()
     if download:
         prepared.download(builder)

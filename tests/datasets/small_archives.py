@@ -2,11 +2,15 @@
 
 import csv
 import io
+import pickle
+import struct
+import tarfile
 import zipfile
 
 import numpy as np
 from PIL import Image
 
+from keras_gradattn.datasets import SPECS
 from keras_gradattn.datasets.med_mnist.facts import FACTS
 
 
@@ -34,11 +38,12 @@ def image_bytes(image, kind):
     return stream.getvalue()
 
 
-def write_tiny_imagenet(path, classes=3, leave_out=(), extra=()):
+def write_tiny_imagenet(
+    path, classes=3, leave_out=(), extra=(), root="tiny-imagenet-200"
+):
     """An archive in the layout of `tiny-imagenet-200.zip`."""
     random = np.random.default_rng(0)
     names = [f"n{10000000 + index}" for index in range(200)]
-    root = "tiny-imagenet-200"
     members = {f"{root}/wnids.txt": "\n".join(names).encode() + b"\n"}
     lines = []
     for index, name in enumerate(names[:classes]):
@@ -62,6 +67,82 @@ def write_tiny_imagenet(path, classes=3, leave_out=(), extra=()):
                 archive.writestr(name, content)
         for name in extra:
             archive.writestr(name, b"")
+
+
+CIFAR10_CLASSES = SPECS["cifar10"].class_names
+
+
+def cifar10_arrays(count=20):
+    """Images and labels of each file of a small CIFAR-10."""
+    random = np.random.default_rng(0)
+    files = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
+    return {
+        name: (
+            random.integers(0, 256, (count, 32, 32, 3), dtype="uint8"),
+            random.integers(0, 10, count),
+        )
+        for name in files
+    }
+
+
+def cifar10_members(layout, arrays, class_names=CIFAR10_CLASSES):
+    """Files of the python or binary layout by name."""
+    members = {}
+    for name, (images, labels) in arrays.items():
+        data = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
+        if layout == "binary":
+            records = np.concatenate([labels[:, None].astype("uint8"), data], axis=1)
+            members[f"{name}.bin"] = records.tobytes()
+        else:
+            batch = {
+                b"batch_label": b"some batch",
+                b"labels": labels.tolist(),
+                b"data": data,
+                b"filenames": [b"a.png"] * len(labels),
+            }
+            members[name] = pickle_of_python2(batch)
+    if layout == "binary":
+        members["batches.meta.txt"] = ("\n".join(class_names) + "\n\n").encode()
+    else:
+        names = [name.encode() for name in class_names]
+        members["batches.meta"] = pickle_of_python2({b"label_names": names})
+    return members
+
+
+class _Python2Pickler(pickle._Pickler):
+    """Writes bytes as Python 2 wrote its text."""
+
+    def save_string(self, content):
+        self.write(pickle.BINSTRING + struct.pack("<i", len(content)) + content)
+
+    dispatch = pickle._Pickler.dispatch | {bytes: save_string}
+
+
+def pickle_of_python2(value):
+    """The pickle that Python 2 with an old NumPy would have written."""
+    stream = io.BytesIO()
+    _Python2Pickler(stream, protocol=2).dump(value)
+    return stream.getvalue().replace(
+        b"numpy._core.multiarray", b"numpy.core.multiarray"
+    )
+
+
+def write_members(path, members, root):
+    """Files as a folder, a zip or a tar archive, by the name of `path`."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in members.items():
+                archive.writestr(f"{root}/{name}", content)
+    elif ".tar" in path.name:
+        with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as archive:
+            for name, content in members.items():
+                entry = tarfile.TarInfo(f"{root}/{name}")
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+    else:
+        for name, content in members.items():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_bytes(content)
 
 
 PAD_DIAGNOSES = ("BCC", "ACK", "NEV", "SEK", "SCC", "MEL")
