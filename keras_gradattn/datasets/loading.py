@@ -61,13 +61,8 @@ def load(
         limit: At most so many images for each part, chosen at random.
         engine: `"tf.data"` reads TFRecord (needs TensorFlow), `"pydataset"`
             reads ArrayRecord (does not); `"auto"` takes what is there.
-<<<<<<< HEAD
         verify: Whether to compare the authors' own files with the published MD5 sums
             and numbers of images. A difference is a warning.
-=======
-        verify: Whether a MedMNIST file must have the published MD5 sum, and whether
-            another number of images or MD5 sum of the authors' own files is a warning.
->>>>>>> w-study
 
     Returns:
         A `DatasetSplits` with `spec`, `train`, `validation` and `test`.

@@ -118,9 +118,7 @@ def is_private_path(path):
     )
 
 
-@pytest.mark.parametrize(
-    "path", FILES, ids=lambda path: str(path.relative_to(PACKAGE))
-)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_file_takes_nothing_private_from_others(path):
     found = sorted(set(violations(TREES[path])))
 
