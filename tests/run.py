@@ -1,6 +1,7 @@
 """Run the test suite on every backend, one process each, and add up what happened.
 
-python tests/run.py [--backends jax,tensorflow,torch] [pytest arguments ...]
+python tests/run.py [--backends jax,tensorflow,torch] [--fast] [--outside]
+                    [pytest arguments ...]
 """
 
 import argparse
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 # Workers that have run out of tests take over those that another has not begun.
 TWO_WORKERS = ("-n", "2", "--dist", "worksteal")
 # On every backend but the first.
-OF_THE_BACKEND = ("-m", "not any_backend")
+OF_THE_BACKEND = ("-m", "not any_backend and not outside")
 
 
 def run(
@@ -54,20 +55,40 @@ def run(
     return counts
 
 
+def selection(first: bool, fast: bool, outside: bool) -> tuple[str, ...]:
+    """Which marks keep a test out of the run of a backend."""
+    marks = [] if first else ["any_backend"]
+    marks += [] if outside else ["outside"]
+    marks += ["slow"] if fast else []
+    return ("-m", " and ".join(f"not {mark}" for mark in marks)) if marks else ()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backends", default=",".join(BACKENDS))
+    parser.add_argument(
+        "--fast", action="store_true", help="one backend, without its slowest tests"
+    )
+    parser.add_argument(
+        "--outside",
+        action="store_true",
+        help="also what needs Chromium, W&B, MLflow or TensorBoard",
+    )
     chosen, arguments = parser.parse_known_args()
     backends = chosen.backends.split(",")
     if unknown := set(backends) - set(BACKENDS):
         parser.error(f"--backends takes some of {BACKENDS}. Received: {unknown}")
+    if chosen.fast and chosen.backends == ",".join(BACKENDS):
+        # The one that compiles nothing.
+        backends = ["torch"]
     totals = dict.fromkeys(OUTCOMES, 0)
     for index, backend in enumerate(backends):
-        selected = OF_THE_BACKEND if index else ()
-        for outcome, count in run(
-            backend, [*TWO_WORKERS, *selected, *arguments]
-        ).items():
+        selected = selection(not index, chosen.fast, chosen.outside)
+        counts = run(backend, [*TWO_WORKERS, *selected, *arguments])
+        for outcome, count in counts.items():
             totals[outcome] += count
+    if not chosen.outside:
+        print("Left out: tests marked `outside` (run them with --outside)")
     failed = totals["failed"] + totals["errors"] + totals["xpassed"]
     skipped = totals["skipped"] + totals["xfailed"]
     print(f"{totals['passed']} passed, {failed} failed, {skipped} skipped")
