@@ -99,7 +99,10 @@ def run(
     Example:
 
     ```python
-    result = keras_gradattn.training.run("digits", "gradattn_v2", max_epochs=2)
+    narrow = {"stage_filters": (4, 4), "stage_blocks": (1, 1), "width": 8}
+    result = keras_gradattn.training.run(
+        "digits", "gradattn_v2", max_epochs=1, limit=64, model_options=narrow
+    )
     result["metrics"]["top1"]
     ```
     """
@@ -132,7 +135,6 @@ def run(
     check_writable(folder)
     stem = folder / run_name(configuration)
     path = stem.with_name(f"{stem.name}.json")
-    path.parent.mkdir(parents=True, exist_ok=True)
     finished = _finished(path, configuration)
     if finished is not None:
         return finished
@@ -362,7 +364,7 @@ def _finished(path: Path, configuration: dict[str, Any]) -> dict[str, Any] | Non
 @contextlib.contextmanager
 def _working_folder(working: Path) -> Iterator[None]:
     """The run's folder, for one process at a time; stays where a run can go on."""
-    working.mkdir(exist_ok=True)
+    working.mkdir(parents=True, exist_ok=True)
     try:
         with system.lock(working / "lock"):
             try:
@@ -370,10 +372,19 @@ def _working_folder(working: Path) -> Iterator[None]:
             finally:
                 if not (working / _checkpoint.FILE_NAME).exists():
                     shutil.rmtree(working, ignore_errors=True)
+                    _remove_empty(working.parent)
     except system.InUseError:
         raise RuntimeError(
             f"This experiment is running in another process. Received: {working}"
         ) from None
+
+
+def _remove_empty(folder: Path) -> None:
+    """Take away the folders of a run's name that nothing was written to."""
+    # Recipe, network and data set; the results folder itself stays.
+    for level in (folder, folder.parent, folder.parent.parent):
+        with contextlib.suppress(OSError):
+            level.rmdir()
 
 
 def _verbosity(verbose: int | str) -> int:

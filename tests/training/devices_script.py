@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import unittest.mock
+from pathlib import Path
 
 BACKEND = os.environ["KERAS_BACKEND"]
 # Devices are set up before a backend starts.
@@ -30,7 +31,9 @@ import keras
 import numpy as np
 
 from keras_gradattn import datasets, training
-from keras_gradattn.training import _devices, _training_loop, building, experiment
+from keras_gradattn.training import _building as building
+from keras_gradattn.training import _training_loop, experiment
+from keras_gradattn.training import devices as _devices
 from tests.backend_gradients import loss_and_gradients
 
 # Without dropout, and without the biases of queries and keys: their gradient is zero
@@ -86,15 +89,15 @@ def by_run(results, devices, engine, dropout=0.0):
         pictures=False,
         verbose=0,
     )
-    stem = f"{results}/{devices}/digits-{MODEL}-devices-seed{SEED}.keras"
-    network = keras.saving.load_model(stem)
-    windows = content["gradients"]["training"]["windows"]
+    (saved,) = Path(results, str(devices)).rglob("*.keras")
+    network = keras.saving.load_model(saved)
+    rms = content["gradients"]["training"]["rms"]
     return {
-        "loss": [epoch["loss"] for epoch in content["history"]],
-        "val_loss": [epoch["val_loss"] for epoch in content["history"]],
-        "val_accuracy": [epoch["val_accuracy"] for epoch in content["history"]],
+        "loss": content["history"]["loss"],
+        "val_loss": content["history"]["val_loss"],
+        "val_accuracy": content["history"]["val_accuracy"],
         "test_loss": content["metrics"]["loss"],
-        "norms": [list(window["norm"].values()) for window in windows],
+        "rms": [list(of_epoch) for of_epoch in zip(*rms.values(), strict=True)],
         "weights": flat(network.get_weights()),
     }
 
@@ -144,7 +147,7 @@ def by_hand():
         for variable in layer.trainable_variables
     }
     class_weights = building.balanced_class_weights(splits.train.labels, 10)
-    losses, norms, val_losses, val_accuracies, snapshots = [], [], [], [], []
+    losses, rms, val_losses, val_accuracies, snapshots = [], [], [], [], []
     data = datasets.batches(
         splits.train,
         splits.spec,
@@ -166,7 +169,7 @@ def by_hand():
     assert not others
     for epoch in range(EPOCHS):
         data.set_epoch(epoch)
-        step_losses, step_norms, step_images = [], [], []
+        step_losses, step_rms, step_images = [], [], []
         for batch in range(len(data)):
             before = [np.array(keras.ops.convert_to_numpy(v)) for v in statistics]
             shares = []
@@ -189,17 +192,19 @@ def by_hand():
             ):
                 variable.assign(sum(pair) / 2)
             squares = dict.fromkeys(dict.fromkeys(groups.values()), 0.0)
+            sizes = dict.fromkeys(squares, 0)
             for variable, gradient in zip(
                 network.trainable_variables, gradients, strict=True
             ):
                 squares[group_of[id(variable)]] += float(np.square(gradient).sum())
-            step_norms.append([square**0.5 for square in squares.values()])
+                sizes[group_of[id(variable)]] += gradient.size
+            step_rms.append([(squares[g] / sizes[g]) ** 0.5 for g in squares])
             optimizer.apply(
                 [keras.ops.convert_to_tensor(g) for g in gradients],
                 network.trainable_variables,
             )
         losses.append(float(np.average(step_losses, weights=step_images)))
-        norms.append(np.mean(step_norms, axis=0).tolist())
+        rms.append(np.mean(step_rms, axis=0).tolist())
         with averages_in_place(network, optimizer):
             outputs = network(images, training=False)
             snapshots.append(network.get_weights())
@@ -217,7 +222,7 @@ def by_hand():
         "val_loss": val_losses,
         "val_accuracy": val_accuracies,
         "test_loss": evaluation.loss,
-        "norms": norms,
+        "rms": rms,
         "weights": flat(network.get_weights()),
     }
 

@@ -33,7 +33,7 @@ def train(folder, backend, *arguments):
 
 def check(found):
     several, single = found["several"], found["other"]
-    for name in ("loss", "val_loss", "val_accuracy", "test_loss", "norms"):
+    for name in ("loss", "val_loss", "val_accuracy", "test_loss", "rms"):
         np.testing.assert_allclose(several[name], single[name], rtol=2e-4, err_msg=name)
     # Six steps of Adam, each of up to 1e-3 whatever the gradient's size.
     np.testing.assert_allclose(several["weights"], single["weights"], atol=2e-5)
