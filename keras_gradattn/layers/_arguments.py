@@ -10,7 +10,9 @@ MIXINGS = ("attention", "static", "equal")
 
 def is_positive_integer(value: Any) -> bool:
     """Whether `value` counts something: a Python or NumPy integer above zero."""
-    return isinstance(value, Integral) and not isinstance(value, bool) and value > 0
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        return False
+    return int(value) > 0
 
 
 def check_positive_integers(**counts: Any) -> None:

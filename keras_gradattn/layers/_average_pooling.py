@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 
-def average_pool(inputs, size: int, data_format: str):
+def average_pool(inputs: Any, size: int, data_format: str) -> Any:
     """Average pooling without overlap whose last windows may be cut short.
 
     Keras' `padding="same"` does so too, but on PyTorch it counts repeated border pixels
@@ -28,7 +28,7 @@ def average_pool(inputs, size: int, data_format: str):
     last = data_format == "channels_last"
     known = inputs.shape[1:3] if last else inputs.shape[2:4]
 
-    def pool(maps):
+    def pool(maps: Any) -> Any:
         return ops.average_pool(maps, size, size, "valid", data_format)
 
     if all(isinstance(pixels, int) and pixels % size == 0 for pixels in known):
@@ -40,7 +40,7 @@ def average_pool(inputs, size: int, data_format: str):
     return pool(ops.pad(inputs, pads)) / pool(ops.pad(inside, pads))
 
 
-def _pool_on_torch(inputs, size, data_format):
+def _pool_on_torch(inputs: Any, size: int, data_format: str) -> Any:
     """With PyTorch's own rule for windows that the end cuts short.
 
     Behind it a map is still channels last, and so is its gradient: otherwise every
@@ -73,17 +73,19 @@ class AveragePooling(keras.layers.Layer):
         self.size = size
         self.data_format = data_format
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         return average_pool(inputs, self.size, self.data_format)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
         axes = (1, 2) if self.data_format == "channels_last" else (2, 3)
         return tuple(
             -(-pixels // self.size) if axis in axes and pixels is not None else pixels
             for axis, pixels in enumerate(input_shape)
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "size": self.size,

@@ -39,7 +39,7 @@ class DepthDescriptor(keras.layers.Layer):
         self.data_format = checked_data_format(data_format)
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         axes = (1, 2) if self.data_format == "channels_last" else (2, 3)
         wide = full_precision(self.dtype_policy).compute_dtype
         # Sums, because Keras averages float64 in float32 on JAX and PyTorch.
@@ -48,18 +48,18 @@ class DepthDescriptor(keras.layers.Layer):
         means = ops.sum(ops.cast(inputs, wide), axis=axes) / ops.cast(positions, wide)
         return unit_rms(means)
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Any) -> Any:
         channels = inputs.shape[-1 if self.data_format == "channels_last" else 1]
         return keras.KerasTensor(
             (inputs.shape[0], channels),
             dtype=full_precision(self.dtype_policy).compute_dtype,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "data_format": self.data_format}
 
 
-def unit_rms(vectors):
+def unit_rms(vectors: Any) -> Any:
     """Divide vectors by the RMS over their last axis: RMSNorm without a gain.
 
     Args:

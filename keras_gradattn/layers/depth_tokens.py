@@ -46,9 +46,9 @@ class DepthTokens(keras.layers.Layer):
         check_positive_integers(width=width)
         self.width = int(width)
         self.data_format = checked_data_format(data_format)
-        self.projections = []
+        self.projections: list[Linear] = []
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[tuple[int | None, ...]]) -> None:
         if not _is_list_of_shapes(input_shape):
             raise ValueError(
                 "`DepthTokens` takes a non-empty list of feature maps. "
@@ -66,7 +66,7 @@ class DepthTokens(keras.layers.Layer):
         first = rank == 4 and self.data_format == "channels_first"
         return 1 if first else rank - 1
 
-    def call(self, inputs: Sequence[Any]):
+    def call(self, inputs: Sequence[Any]) -> Any:
         tokens = []
         for features, projection in zip(inputs, self.projections, strict=True):
             rank = len(features.shape)
@@ -76,10 +76,12 @@ class DepthTokens(keras.layers.Layer):
             tokens.append(projection(pooled))
         return ops.stack(tokens, axis=1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(
+        self, input_shape: Sequence[tuple[int | None, ...]]
+    ) -> tuple[int | None, ...]:
         return (input_shape[0][0], len(input_shape), self.width)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "width": self.width,
@@ -87,5 +89,5 @@ class DepthTokens(keras.layers.Layer):
         }
 
 
-def _is_list_of_shapes(shape) -> bool:
+def _is_list_of_shapes(shape: Sequence[Any]) -> bool:
     return len(shape) > 0 and all(isinstance(entry, list | tuple) for entry in shape)

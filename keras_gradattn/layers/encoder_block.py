@@ -89,7 +89,7 @@ class EncoderBlock(keras.layers.Layer):
         )
         self.input_spec = keras.layers.InputSpec(ndim=3)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         width = input_shape[-1]
         hidden_shape = (*input_shape[:-1], self.feed_forward)
         self.attention.build(input_shape)
@@ -100,7 +100,9 @@ class EncoderBlock(keras.layers.Layer):
         self.feed_forward_normalization.build(input_shape)
         self.built = True
 
-    def call(self, tokens, training=None, return_weights=False):
+    def call(
+        self, tokens: Any, training: bool | None = None, return_weights: bool = False
+    ) -> Any:
         attended, attention = self.attention(
             tokens, training=training, return_weights=True
         )
@@ -112,10 +114,12 @@ class EncoderBlock(keras.layers.Layer):
         tokens = self.feed_forward_normalization(tokens + hidden)
         return (tokens, attention) if return_weights else tokens
 
-    def compute_output_spec(self, tokens, training=None, return_weights=False):
+    def compute_output_spec(
+        self, tokens: Any, training: bool | None = None, return_weights: bool = False
+    ) -> Any:
         return self.attention.compute_output_spec(tokens, return_weights=return_weights)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_heads": self.num_heads,

@@ -129,7 +129,7 @@ class GradAttnHead(keras.layers.Layer):
             name="classifier",
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[tuple[int | None, ...]]) -> None:
         self.tokens.build(input_shape)
         token_shape = self.tokens.compute_output_shape(input_shape)
         if self.learnable_positions is not None:
@@ -148,7 +148,12 @@ class GradAttnHead(keras.layers.Layer):
         self.classifier.build((token_shape[0], self.width))
         self.built = True
 
-    def call(self, features: Sequence[Any], training=None, return_weights=False):
+    def call(
+        self,
+        features: Sequence[Any],
+        training: bool | None = None,
+        return_weights: bool = False,
+    ) -> Any:
         tokens = self.tokens(features)
         if self.learnable_positions is not None:
             tokens = self.learnable_positions(tokens)
@@ -159,7 +164,12 @@ class GradAttnHead(keras.layers.Layer):
         outputs = self.classifier(ops.mean(tokens, axis=1))
         return (outputs, attention_by_block) if return_weights else outputs
 
-    def compute_output_spec(self, features, training=None, return_weights=False):
+    def compute_output_spec(
+        self,
+        features: Sequence[Any],
+        training: bool | None = None,
+        return_weights: bool = False,
+    ) -> Any:
         batch, maps = features[0].shape[0], len(features)
         outputs = keras.KerasTensor(
             (batch, self.num_classes), dtype=self.classifier.compute_dtype
@@ -174,7 +184,7 @@ class GradAttnHead(keras.layers.Layer):
         ]
         return outputs, attention
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_classes": self.num_classes,

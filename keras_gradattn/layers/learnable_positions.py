@@ -31,7 +31,7 @@ class LearnablePositions(keras.layers.Layer):
         super().__init__(**kwargs)
         self.initializer = keras.initializers.get(initializer or Normal(stddev=1.0))
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         if len(input_shape) != 3 or None in input_shape[1:]:
             raise ValueError(
                 "`LearnablePositions` takes `(batch, tokens, width)`, tokens and width "
@@ -43,13 +43,15 @@ class LearnablePositions(keras.layers.Layer):
             initializer=self.initializer,
         )
 
-    def call(self, tokens):
+    def call(self, tokens: Any) -> Any:
         return tokens + self.positions
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "initializer": keras.initializers.serialize(self.initializer),

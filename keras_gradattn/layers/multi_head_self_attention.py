@@ -72,7 +72,7 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         self.mixing = mixing
         self.input_spec = keras.layers.InputSpec(ndim=3)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         length, width = input_shape[1:]
         if (self.rotary or self.mixing == "static") and length is None:
             raise ValueError(
@@ -81,19 +81,19 @@ class MultiHeadSelfAttention(keras.layers.Layer):
             )
         check_heads(width, self.num_heads, self.rotary)
         if self.rotary:
-            inward = {"use_bias": False}
-            outward = {}
+            inward: dict[str, Any] = {"use_bias": False}
+            outward: dict[str, Any] = {}
         else:
             bound = (6 / (4 * width)) ** 0.5
             inward = {"bias_initializer": "zeros"}
             outward = {"bias_initializer": "zeros"}
 
-        def project(name, options):
+        def project(name: str, options: dict[str, Any]) -> Linear:
             layer = Linear(width, dtype=self.dtype_policy, name=name, **options)
             layer.build(input_shape)
             return layer
 
-        def inward_options():
+        def inward_options() -> dict[str, Any]:
             if self.rotary:
                 return inward
             # A seedless initialiser repeats itself, so each projection has its own.
@@ -116,11 +116,13 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, tokens, training=None, return_weights=False):
+    def call(
+        self, tokens: Any, training: bool | None = None, return_weights: bool = False
+    ) -> Any:
         length, width = tokens.shape[1], tokens.shape[2]
         head_width = width // self.num_heads
 
-        def heads(projected):
+        def heads(projected: Any) -> Any:
             # The width is static, the batch and perhaps the length are not.
             shape = (
                 (-1, length, self.num_heads, head_width)
@@ -142,7 +144,7 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         outputs = self.output_projection(ops.reshape(mixed, ops.shape(tokens)))
         return (outputs, attention) if return_weights else outputs
 
-    def _scores(self, query, key):
+    def _scores(self, query: Any, key: Any) -> Any:
         length, head_width = query.shape[2:]
         if self.rotary:
             cosine, sine = rotary_angles(length, head_width, self.rotary_base)
@@ -152,7 +154,7 @@ class MultiHeadSelfAttention(keras.layers.Layer):
             key = key * cosine + rotate_half(key) * sine
         return matmul(query * head_width**-0.5, ops.transpose(key, (0, 1, 3, 2)))
 
-    def _scores_of_every_input(self, tokens):
+    def _scores_of_every_input(self, tokens: Any) -> Any:
         batch, length = ops.shape(tokens)[:2]
         shape = (batch, self.num_heads, length, length)
         if self.mixing == "equal":
@@ -160,7 +162,9 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         scores = ops.convert_to_tensor(self.scores, dtype=self.compute_dtype)
         return ops.broadcast_to(scores, shape)
 
-    def compute_output_spec(self, tokens, training=None, return_weights=False):
+    def compute_output_spec(
+        self, tokens: Any, training: bool | None = None, return_weights: bool = False
+    ) -> Any:
         outputs = keras.KerasTensor(tokens.shape, dtype=self.compute_dtype)
         if not return_weights:
             return outputs
@@ -170,7 +174,7 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         )
         return outputs, attention
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_heads": self.num_heads,
@@ -238,7 +242,7 @@ def rotary_angles(
     return np.cos(angles), np.sin(angles)
 
 
-def rotate_half(values):
+def rotate_half(values: Any) -> Any:
     """Second half negated in front of the first half, along the last axis."""
     half = values.shape[-1] // 2
     return ops.concatenate([-values[..., half:], values[..., :half]], axis=-1)
