@@ -63,7 +63,7 @@ def attach(
     ...     backbone, ["block_3_expand_relu", "block_6_expand_relu", "out_relu"],
     ...     num_classes=10)
     """
-    head_arguments = {
+    head_arguments: dict[str, Any] = {
         "positions": positions,
         "width": width,
         "num_heads": num_heads,
@@ -88,7 +88,7 @@ def attach(
     return model
 
 
-def _feature_maps(backbone, features) -> list[Any]:
+def _feature_maps(backbone: Any, features: Sequence[str] | None) -> list[Any]:
     if not isinstance(backbone, keras.Model) or not getattr(backbone, "inputs", None):
         raise ValueError(
             "`backbone` must be a Functional Keras model, whose layers have symbolic "
@@ -123,7 +123,7 @@ def _feature_maps(backbone, features) -> list[Any]:
     return maps
 
 
-def _pyramid(backbone) -> dict[str, Any]:
+def _pyramid(backbone: Any) -> dict[str, Any]:
     """Pyramid levels of a KerasHub (tensors) or KerasCV (layer names) backbone."""
     outputs = getattr(backbone, "pyramid_outputs", None)
     if outputs:

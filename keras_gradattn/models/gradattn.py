@@ -97,7 +97,7 @@ class _GradAttn(ImageClassifier):
             dtype=dtype,
             name=name or self._default_name,
         )
-        head_arguments = {
+        head_arguments: dict[str, Any] = {
             "width": width,
             "num_heads": num_heads,
             "feed_forward": feed_forward,
