@@ -1,9 +1,11 @@
 """Where a layer is computed."""
 
+from typing import Any
+
 import keras
 
 
-def runs_on_cpu(inputs) -> bool:
+def runs_on_cpu(inputs: Any) -> bool:
     """Whether this is computed on a CPU, which each backend says its own way."""
     match keras.backend.backend():
         case "jax":

@@ -87,9 +87,9 @@ def return_compiler_memory() -> bool:
         return False
     import jax
 
-    def returned(event: str, duration: float, **_: object) -> None:
+    def returned(event: str, duration_secs: float, **_: object) -> None:
         # Small programs leave next to nothing, and trimming takes milliseconds.
-        if event == _COMPILED and duration > 0.1:
+        if event == _COMPILED and duration_secs > 0.1:
             trim()
 
     jax.monitoring.register_event_duration_secs_listener(returned)

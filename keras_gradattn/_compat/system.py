@@ -5,9 +5,11 @@ Linux was run; macOS and Windows are written from their documentation.
 
 import contextlib
 import ctypes
+import importlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 
 class InUseError(RuntimeError):
@@ -44,8 +46,8 @@ def _take(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return
     with contextlib.suppress(ImportError):
-        import msvcrt
-
+        # Its types are there on Windows alone.
+        msvcrt: Any = importlib.import_module("msvcrt")
         os.lseek(descriptor, 0, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
 

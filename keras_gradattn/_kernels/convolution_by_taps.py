@@ -1,7 +1,8 @@
 """Convolution of small maps as one matrix product per kernel tap."""
 
 import itertools
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -16,7 +17,13 @@ class _Meeting(NamedTuple):
     pixel: int
 
 
-def convolve_taps(inputs, kernel, strides, padding, dilation):
+def convolve_taps(
+    inputs: Any,
+    kernel: Any,
+    strides: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+) -> Any:
     """Convolve a small channels-last map without multiplying any padding.
 
     Each kernel tap is multiplied once, with the pixels that it meets at all output
@@ -55,7 +62,7 @@ def convolve_taps(inputs, kernel, strides, padding, dilation):
     }
     pixels = _parts(ops.reshape(inputs, (-1, height * width, channels)), axis=1)
     taps = _matrices_of_taps(kernel, list(meetings_of_taps))
-    terms = [[] for _ in range(rows * columns)]
+    terms: list[list[Any]] = [[] for _ in range(rows * columns)]
     for tap, meetings in meetings_of_taps.items():
         met = [pixels[meeting.pixel] for meeting in meetings]
         products = matmul(ops.concatenate(met, axis=0), taps[tap])
@@ -69,7 +76,9 @@ def convolve_taps(inputs, kernel, strides, padding, dilation):
     return ops.reshape(ops.stack(outputs, axis=1), (-1, rows, columns, filters))
 
 
-def _axis(size, taps, stride, padded, spread):
+def _axis(
+    size: int, taps: int, stride: int, padded: int, spread: int
+) -> tuple[int, list[list[tuple[int, int]]]]:
     """What happens along one axis.
 
     Returns:
@@ -87,7 +96,9 @@ def _axis(size, taps, stride, padded, spread):
     ]
 
 
-def _matrices_of_taps(kernel, taps):
+def _matrices_of_taps(
+    kernel: Any, taps: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], Any]:
     """The matrix `(channels, filters)` of each of these taps."""
     if len(taps) == 1:
         return {tap: kernel[tap] for tap in taps}
@@ -96,7 +107,7 @@ def _matrices_of_taps(kernel, taps):
     return {tap: matrices[tap[0] * width + tap[1]] for tap in taps}
 
 
-def _parts(tensor, axis):
+def _parts(tensor: Any, axis: int) -> list[Any]:
     """The matrices along an axis of static size.
 
     Split rather than sliced: their gradients are joined, not each padded to the whole
@@ -107,12 +118,12 @@ def _parts(tensor, axis):
     return [ops.squeeze(part, axis) for part in parts]
 
 
-def _nothing(pixel, filters):
+def _nothing(pixel: Any, filters: int) -> Any:
     """What a position gives that sees nothing but padding."""
     return ops.zeros_like(pixel[:, :1]) * ops.zeros(filters, dtype=pixel.dtype)
 
 
-def _sum(terms):
+def _sum(terms: Sequence[Any]) -> Any:
     if keras.backend.backend() == "tensorflow":
         # It adds a chain, or what `add_n` is given, in the order in which the terms are
         # ready: no two steps would give the same bits.

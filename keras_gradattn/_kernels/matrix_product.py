@@ -1,10 +1,12 @@
 """Matrix products whose float64 stays float64 on every backend."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 
-def matmul(left, right):
+def matmul(left: Any, right: Any) -> Any:
     """Matrix product in the dtype of its arguments.
 
     Keras knows no 64-bit results except on TensorFlow: on PyTorch its product of two

@@ -146,7 +146,7 @@ def _iterate(source: Any) -> Iterable[Any]:
     if hasattr(source, "as_numpy_iterator"):
         if int(source.cardinality()) == -1:
             raise _endless(source)
-        return source.as_numpy_iterator()  # type: ignore[no-any-return]
+        return source.as_numpy_iterator()
     if hasattr(source, "num_batches"):
         # A PyDataset: without a length it never ends.
         if source.num_batches is None:
@@ -163,7 +163,7 @@ def _iterate(source: Any) -> Iterable[Any]:
             "A source should be a tf.data.Dataset, a PyDataset, a PyTorch or Grain "
             f"loader, or anything to iterate over. Received: {type(source).__name__}"
         )
-    return source  # type: ignore[no-any-return]
+    return source
 
 
 def _length(source: Any) -> int | None:

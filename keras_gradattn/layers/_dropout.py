@@ -1,5 +1,7 @@
 """Dropout whose random numbers are cheap on every backend."""
 
+from typing import Any
+
 import keras
 
 from keras_gradattn import config
@@ -26,7 +28,7 @@ class Dropout(keras.layers.Dropout):
     (None, 5, 256)
     """
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Any, training: bool = False) -> Any:
         cheap = keras.backend.backend() == "jax" and self.noise_shape is None
         cheap = cheap and config.uses_kernel("dropout")
         if not (cheap and training and 0 < self.rate < 1):
@@ -34,7 +36,7 @@ class Dropout(keras.layers.Dropout):
         return _drop_on_jax(inputs, self.rate, self.seed_generator.next())
 
 
-def _drop_on_jax(inputs, rate, seed):
+def _drop_on_jax(inputs: Any, rate: float, seed: int) -> Any:
     import jax
 
     words = jax.numpy.concatenate([seed, seed]).astype("uint32")

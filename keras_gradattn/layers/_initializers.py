@@ -86,14 +86,18 @@ class FanOutNormal(keras.initializers.VarianceScaling):
         return {"seed": super().get_config()["seed"]}
 
 
-def _uniform(shape: Shape, low: float, high: float):
+def _uniform(
+    shape: Shape, low: float, high: float
+) -> Callable[[np.random.Generator], np.ndarray]:
     def draw(generator: np.random.Generator) -> np.ndarray:
         return generator.random(shape, "float32") * (high - low) + low
 
     return draw
 
 
-def _normal(shape: Shape, mean: float, stddev: float):
+def _normal(
+    shape: Shape, mean: float, stddev: float
+) -> Callable[[np.random.Generator], np.ndarray]:
     def draw(generator: np.random.Generator) -> np.ndarray:
         return generator.standard_normal(shape, "float32") * stddev + mean
 

@@ -63,7 +63,7 @@ class CBAM(keras.layers.Layer):
     def _channel_axis(self) -> int:
         return -1 if self.data_format == "channels_last" else 1
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         channels = input_shape[self._channel_axis]
         hidden = max(1, channels // self.reduction)
         self.squeeze = bias_free_linear(self, hidden, "squeeze", channels)
@@ -84,7 +84,7 @@ class CBAM(keras.layers.Layer):
         self.spatial.build(tuple(described))
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         if self.data_format == "channels_last":
             positions, shape = (1, 2), (-1, 1, 1, inputs.shape[-1])
         else:
@@ -103,7 +103,7 @@ class CBAM(keras.layers.Layer):
         )
         return outputs * ops.sigmoid(self.spatial(described))
 
-    def _peak_of_channels(self, inputs):
+    def _peak_of_channels(self, inputs: Any) -> Any:
         """Each channel's largest value, `(batch, channels)`."""
         if keras.backend.backend() != "jax":
             axes = (1, 2) if self.data_format == "channels_last" else (2, 3)
@@ -114,10 +114,12 @@ class CBAM(keras.layers.Layer):
         flat = ops.reshape(inputs, (ops.shape(inputs)[0], inputs.shape[1], -1))
         return ops.squeeze(_peak(flat, axis=2), axis=2)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "reduction": self.reduction,
@@ -127,7 +129,7 @@ class CBAM(keras.layers.Layer):
         }
 
 
-def _peak(values, axis: int):
+def _peak(values: Any, axis: int) -> Any:
     """Largest value along an axis, which is kept."""
     if keras.backend.backend() != "jax":
         return ops.max(values, axis=axis, keepdims=True)

@@ -1,8 +1,10 @@
 """Attention over depth as the shortcut: a weighted sum of earlier feature maps."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -20,6 +22,9 @@ from keras_gradattn.layers._saved_by_0_1 import is_of_0_1, layer_config
 from keras_gradattn.layers.batch_normalization import BatchNormalization
 from keras_gradattn.layers.linear import Linear, full_precision
 from keras_gradattn.layers.symmetric_conv2d import SymmetricConv2D
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 STARTS = ("average", "residual")
 
@@ -178,7 +183,7 @@ class DepthMixing(keras.layers.Layer):
             self.query.build((None, channels))
         self.built = True
 
-    def _checked_shapes(self, shapes: Any) -> list[tuple[int | None, ...]]:
+    def _checked_shapes(self, shapes: Any) -> list[tuple[Any, ...]]:
         if not shapes or not all(isinstance(s, list | tuple) for s in shapes):
             raise ValueError(
                 "`DepthMixing` takes a non-empty list of feature maps. "

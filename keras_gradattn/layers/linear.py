@@ -31,6 +31,8 @@ class Linear(keras.layers.Dense):
     (None, 5, 256)
     """
 
+    bias_initializer: Any
+
     def __init__(
         self,
         units: int,
@@ -46,13 +48,13 @@ class Linear(keras.layers.Dense):
             **kwargs,
         )
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         outputs = matmul(inputs, self.kernel)
         if self.bias is not None:
             outputs = outputs + self.bias
         return outputs if self.activation is None else self.activation(outputs)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         given = self.bias_initializer
         if given is None:
             # Only here is the fan known; the config keeps `None`, so that a copy with

@@ -49,14 +49,14 @@ class SqueezeExcite(keras.layers.Layer):
         self.data_format = checked_data_format(data_format)
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         channels = input_shape[-1 if self.data_format == "channels_last" else 1]
         hidden = max(1, channels // self.reduction)
         self.squeeze = bias_free_linear(self, hidden, "squeeze", channels)
         self.excite = bias_free_linear(self, channels, "excite", hidden)
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         if self.data_format == "channels_last":
             axes, shape = (1, 2), (-1, 1, 1, inputs.shape[-1])
         else:
@@ -65,10 +65,12 @@ class SqueezeExcite(keras.layers.Layer):
         gate = ops.sigmoid(self.excite(hidden))
         return inputs * ops.reshape(gate, shape)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "reduction": self.reduction,
@@ -77,7 +79,9 @@ class SqueezeExcite(keras.layers.Layer):
         }
 
 
-def bias_free_linear(parent, units: int, name: str, inputs: int) -> Linear:
+def bias_free_linear(
+    parent: keras.layers.Layer, units: int, name: str, inputs: int
+) -> Linear:
     """A built linear layer without bias, of the parent's dtype and initialiser."""
     given = parent.kernel_initializer
     layer = Linear(

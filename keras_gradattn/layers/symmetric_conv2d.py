@@ -20,7 +20,7 @@ from keras_gradattn.layers._initializers import FanInUniform, Uniform
 _MOST_POSITIONS = {"jax": 4, "tensorflow": 4, "torch": 4}
 
 
-def _has_channels_last_alone(inputs) -> bool:
+def _has_channels_last_alone(inputs: Any) -> bool:
     """Whether the backend may not convolve maps whose channels come first.
 
     TensorFlow does so on processors that oneDNN knows well, and refuses on others.
@@ -28,9 +28,11 @@ def _has_channels_last_alone(inputs) -> bool:
     return keras.backend.backend() == "tensorflow" and runs_on_cpu(inputs)
 
 
-def _pair(value: int | tuple[int, int], name: str) -> tuple[int, int]:
-    pair = (value, value) if isinstance(value, Integral) else tuple(value)
-    if len(pair) != 2 or not all(isinstance(v, Integral) and v >= 0 for v in pair):
+def _pair(value: Any, name: str) -> tuple[int, int]:
+    pair: tuple[Any, ...] = (
+        (value, value) if isinstance(value, Integral) else tuple(value)
+    )
+    if len(pair) != 2 or not all(isinstance(v, Integral) and int(v) >= 0 for v in pair):
         raise ValueError(
             f"`{name}` must be a non-negative integer or a pair of them. "
             f"Received: {name}={value!r}"
@@ -38,7 +40,7 @@ def _pair(value: int | tuple[int, int], name: str) -> tuple[int, int]:
     return int(pair[0]), int(pair[1])
 
 
-def _torch_compiles():
+def _torch_compiles() -> bool:
     """Whether PyTorch is tracing the step, for `torch.compile` or an export.
 
     It then plans memory layouts itself, and fails to compare the strides of a map of
@@ -92,6 +94,8 @@ class SymmetricConv2D(keras.layers.Conv2D):
     (None, 14, 14, 64)
     """
 
+    bias_initializer: Any
+
     def __init__(
         self,
         filters: int,
@@ -123,7 +127,7 @@ class SymmetricConv2D(keras.layers.Conv2D):
             )
         self.pixels_padded = _pair(padding, "padding")
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         given = self.bias_initializer
         if given is None:
             channels = input_shape[-1 if self._channels_last else 1]
@@ -133,7 +137,7 @@ class SymmetricConv2D(keras.layers.Conv2D):
         super().build(input_shape)
         self.bias_initializer = given
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         outputs = self.convolution_op(inputs, self.kernel)
         if self.use_bias:
             shape = (1, 1, 1, -1) if self._channels_last else (1, -1, 1, 1)
@@ -146,7 +150,7 @@ class SymmetricConv2D(keras.layers.Conv2D):
     def _channels_last(self) -> bool:
         return self.data_format == "channels_last"
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         height, width = inputs.shape[1:3] if self._channels_last else inputs.shape[2:4]
         by_taps = self._multiplies_taps(inputs, height, width)
         convolve = self._convolve_taps if by_taps else self._convolve_on_backend
@@ -158,12 +162,12 @@ class SymmetricConv2D(keras.layers.Conv2D):
         outputs = convolve(channels_last, kernel)
         return ops.transpose(outputs, (0, 3, 1, 2))
 
-    def _convolve_taps(self, inputs, kernel):
+    def _convolve_taps(self, inputs: Any, kernel: Any) -> Any:
         kernel = ops.convert_to_tensor(kernel, dtype=self.compute_dtype)
         geometry = (self.strides, self.pixels_padded, self.dilation_rate)
         return convolve_taps(inputs, kernel, *geometry)
 
-    def _multiplies_taps(self, inputs, height, width) -> bool:
+    def _multiplies_taps(self, inputs: Any, height: Any, width: Any) -> bool:
         form = self.form if self.form != "auto" else config.convolution_form()
         # While JAX exports a network of any size, height and width are symbols.
         static = isinstance(height, int) and isinstance(width, int)
@@ -178,7 +182,9 @@ class SymmetricConv2D(keras.layers.Conv2D):
             return runs_on_cpu(inputs)
         return rows * columns <= limit and runs_on_cpu(inputs)
 
-    def _convolve_on_backend(self, inputs, kernel, data_format="channels_last"):
+    def _convolve_on_backend(
+        self, inputs: Any, kernel: Any, data_format: str = "channels_last"
+    ) -> Any:
         if keras.backend.backend() == "torch":
             kernel = with_layout_of_its_own(kernel)
             if config.uses_kernel("memory_layout") and not _torch_compiles():
@@ -216,7 +222,7 @@ class SymmetricConv2D(keras.layers.Conv2D):
             data_format=data_format,
         )
 
-    def _output_size(self, size):
+    def _output_size(self, size: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(
             None
             if pixels is None
@@ -231,7 +237,9 @@ class SymmetricConv2D(keras.layers.Conv2D):
             )
         )
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
         size = input_shape[1:3] if self._channels_last else input_shape[2:4]
         rows, columns = self._output_size(size)
         if any(pixels is not None and pixels < 1 for pixels in (rows, columns)):
@@ -244,7 +252,7 @@ class SymmetricConv2D(keras.layers.Conv2D):
             return (input_shape[0], rows, columns, self.filters)
         return (input_shape[0], self.filters, rows, columns)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "padding": self.pixels_padded,

@@ -14,7 +14,7 @@ from keras_gradattn.layers._arguments import (
 )
 
 
-def _gradient_is_slow(inputs) -> bool:
+def _gradient_is_slow(inputs: Any) -> bool:
     """Whether max-pooling is compiled by XLA for a CPU, on maps of known size.
 
     XLA computes its gradient there from four index arrays of the map's size.
@@ -73,7 +73,7 @@ class SymmetricMaxPooling2D(keras.layers.Layer):
         self.data_format = checked_data_format(data_format)
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         last = self.data_format == "channels_last"
         if keras.backend.backend() == "torch" and config.uses_kernel("memory_layout"):
             return max_pool_on_torch(
@@ -96,13 +96,15 @@ class SymmetricMaxPooling2D(keras.layers.Layer):
             pooled = ops.where(not_a_number > 0, float("nan"), pooled)
         return pooled
 
-    def _pool(self, inputs):
+    def _pool(self, inputs: Any) -> Any:
         return ops.max_pool(
             inputs, self.pool_size, self.strides, "valid", self.data_format
         )
 
-    def compute_output_shape(self, input_shape):
-        def pooled(pixels):
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
+        def pooled(pixels: int | None) -> int | None:
             if pixels is None:
                 return None
             return (pixels + 2 * self.padding - self.pool_size) // self.strides + 1
@@ -113,7 +115,7 @@ class SymmetricMaxPooling2D(keras.layers.Layer):
         batch, channels, height, width = input_shape
         return (batch, channels, pooled(height), pooled(width))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "pool_size": self.pool_size,

@@ -58,7 +58,7 @@ def draw_depth_weights(
     tall = min(_ROW_HEIGHT * len(weights.targets), _TALLEST)
     # Not registered with pyplot: nothing stays open when many are drawn.
     figure = Figure(figsize=(_WIDTH, rows * (1.6 + tall)), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    panels: Any = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     shown = _draw(panels[0], mean, _SHARES, 0, float(np.nanmax(mean)))
     panels[0].set_title(f"mean of {len(weights.values)} images", **_TITLE)
     _name(panels[: 1 + len(images)], columns, weights)

@@ -1,7 +1,9 @@
 """What all networks share: arguments, normalisation in front, names for their parts."""
 
+from __future__ import annotations
+
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -15,7 +17,7 @@ from keras_gradattn.models.torch_inference import CapturedInference
 from keras_gradattn.models.trunk import check_image_size, check_trunk_arguments
 
 if TYPE_CHECKING:
-    from typing import Self
+    from typing_extensions import Self
 
 
 class ImageClassifier(keras.Model):
@@ -25,7 +27,13 @@ class ImageClassifier(keras.Model):
     network's own arguments is described there.
     """
 
-    def _finish(self, inputs, outputs, features, arguments) -> None:
+    def _finish(
+        self,
+        inputs: Any,
+        outputs: Any,
+        features: Iterable[str],
+        arguments: dict[str, Any],
+    ) -> None:
         """Become the Functional model, and remember what it was made from."""
         super().__init__(inputs=inputs, outputs=outputs, name=arguments["name"])
         # Keras decides by the model's own policy whether the loss is scaled.
@@ -34,7 +42,7 @@ class ImageClassifier(keras.Model):
         self._stage_names = tuple(features)
         self._inference = CapturedInference()
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         (images,) = keras.tree.flatten(inputs)
         check_image_size(images.shape, self._arguments["data_format"])
         forward = functools.partial(super().call, training=training, mask=mask)
@@ -42,7 +50,12 @@ class ImageClassifier(keras.Model):
             return self._inference(self, images, forward)
         return forward(inputs)
 
-    def _run_through_graph(self, inputs, operation_fn=lambda op: op, call_fn=None):
+    def _run_through_graph(
+        self,
+        inputs: Any,
+        operation_fn: Callable[[Any], Any] = lambda op: op,
+        call_fn: Callable[..., Any] | None = None,
+    ) -> Any:
         # Not where Keras checks the graph, before the model has a name.
         if (
             call_fn is None
@@ -101,7 +114,7 @@ class ImageClassifier(keras.Model):
         mean: Sequence[float],
         std: Sequence[float],
         class_names: Sequence[str] | None = None,
-    ) -> "Self":
+    ) -> Self:
         """A copy that takes raw 0-255 images and knows its classes' names.
 
         For a network trained on normalised images: the copy normalises by itself, so
@@ -144,7 +157,9 @@ class ImageClassifier(keras.Model):
         return config
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> Self:
         """A new network, freshly initialised, with these arguments."""
         arguments = dict(config)
         frozen = arguments.pop("frozen_layers", ())
@@ -210,7 +225,9 @@ def standard_arguments(
     }
 
 
-def _checked_normalization(normalization, channels):
+def _checked_normalization(
+    normalization: Any, channels: int | None
+) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     if normalization is None:
         return None
     try:
@@ -231,7 +248,9 @@ def _checked_normalization(normalization, channels):
     return (mean, std)
 
 
-def _checked_class_names(class_names, num_classes):
+def _checked_class_names(
+    class_names: Sequence[str] | None, num_classes: int
+) -> list[str] | None:
     if class_names is None:
         return None
     if len(class_names) != num_classes or not all(
@@ -244,7 +263,7 @@ def _checked_class_names(class_names, num_classes):
     return list(class_names)
 
 
-def image_input(arguments: dict[str, Any]):
+def image_input(arguments: dict[str, Any]) -> tuple[Any, Any]:
     """Image input of a network, and the tensor its trunk starts from.
 
     Args:

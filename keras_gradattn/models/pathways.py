@@ -1,7 +1,9 @@
 """GradAttnPathways: a network whose shortcuts are attention over depth."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 
@@ -21,6 +23,9 @@ from keras_gradattn.models.image_classifier import (
     standard_arguments,
 )
 from keras_gradattn.models.trunk import TrunkLayers, build_trunk, convolutions
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 # What a depth before the previous stage weighs at the start of a residual network:
 # near nothing, so that it is one, but not nothing, so that the weight can grow.
@@ -253,7 +258,7 @@ class GradAttnPathways(ImageClassifier):
         }
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], custom_objects: Any = None) -> Self:
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """A new network with these arguments, whether today's or those of 0.1."""
         if is_of_0_1(config):
             config = network_config(config)

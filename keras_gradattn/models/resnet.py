@@ -60,15 +60,15 @@ _ARGUMENTS = """
 
 
 def residual_block(
-    x,
-    filters,
-    strides,
-    name,
-    output_name,
+    x: Any,
+    filters: int,
+    strides: int,
+    name: str,
+    output_name: str,
     layers: TrunkLayers,
     gate: Callable[[str, TrunkLayers], Any] | None = None,
     shortcut: bool = True,
-):
+) -> Any:
     """Two convolutions, an optional gate, and a shortcut around them.
 
     Args:
@@ -96,7 +96,7 @@ def residual_block(
     return layers.relu(output_name)(x)
 
 
-def _squeeze_excite(name, layers: TrunkLayers):
+def _squeeze_excite(name: str, layers: TrunkLayers) -> SqueezeExcite:
     released = layers.kernel_initializer() is not None
     return SqueezeExcite(
         kernel_initializer=_small_normal() if released else None,
@@ -106,7 +106,7 @@ def _squeeze_excite(name, layers: TrunkLayers):
     )
 
 
-def _cbam(name, layers: TrunkLayers):
+def _cbam(name: str, layers: TrunkLayers) -> CBAM:
     return CBAM(
         kernel_initializer=layers.kernel_initializer(),
         data_format=layers.data_format,
@@ -115,7 +115,7 @@ def _cbam(name, layers: TrunkLayers):
     )
 
 
-def _small_normal():
+def _small_normal() -> Normal:
     return Normal(stddev=0.01)
 
 

@@ -7,7 +7,9 @@ from typing import Any
 import keras
 
 
-def run_layers(model, inputs: Sequence[Any], operation_fn: Callable) -> Any:
+def run_layers(
+    model: Any, inputs: Sequence[Any], operation_fn: Callable[[Any], Callable[..., Any]]
+) -> Any:
     """What a Functional model's layers compute, each map let go after its last use.
 
     Keras holds every map until the pass ends. Compiled backends free them earlier all

@@ -36,15 +36,15 @@ class CapturedInference:
     after the next `compile()`.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
         """Walk through the layers again, and capture anew."""
-        self._passes = collections.Counter()
-        self._captures = {}
+        self._passes: collections.Counter[Any] = collections.Counter()
+        self._captures: dict[Any, _Capture] = {}
 
-    def __call__(self, model, images, forward: Callable[[Any], Any]) -> Any:
+    def __call__(self, model: Any, images: Any, forward: Callable[[Any], Any]) -> Any:
         """What `forward(images)` returns.
 
         Args:
@@ -72,7 +72,7 @@ class CapturedInference:
         return capture.run(images) if _holds(capture) else forward(images)
 
 
-def _captured(model, images, forward) -> _Capture:
+def _captured(model: Any, images: Any, forward: Callable[[Any], Any]) -> _Capture:
     import torch
     from torch.fx.experimental.proxy_tensor import make_fx
     from torch.fx.proxy import TraceError
@@ -92,7 +92,7 @@ def _captured(model, images, forward) -> _Capture:
     return capture._replace(run=run) if same else capture
 
 
-def _is_plain_inference(images) -> bool:
+def _is_plain_inference(images: Any) -> bool:
     import torch
 
     return (

@@ -27,7 +27,9 @@ class TrunkLayers:
     # Makes a fresh initialiser for each kernel: an instance repeats its values.
     kernel_initializer: Callable[[], Any] = lambda: None
 
-    def convolution(self, filters, kernel_size, strides, name):
+    def convolution(
+        self, filters: int, kernel_size: int, strides: int, name: str
+    ) -> SymmetricConv2D:
         return SymmetricConv2D(
             filters,
             kernel_size,
@@ -39,10 +41,10 @@ class TrunkLayers:
             name=name,
         )
 
-    def normalization(self, name):
+    def normalization(self, name: str) -> BatchNormalization:
         return BatchNormalization(axis=self.channel_axis, dtype=self.dtype, name=name)
 
-    def relu(self, name):
+    def relu(self, name: str) -> keras.layers.ReLU:
         return keras.layers.ReLU(dtype=self.dtype, name=name)
 
     @property
@@ -50,7 +52,9 @@ class TrunkLayers:
         return -1 if self.data_format == "channels_last" else 1
 
 
-def plain_block(x, filters, strides, name, output_name, layers: TrunkLayers):
+def plain_block(
+    x: Any, filters: int, strides: int, name: str, output_name: str, layers: TrunkLayers
+) -> Any:
     """Two convolutions without a shortcut: conv-norm-ReLU-conv-norm-ReLU.
 
     Args:
@@ -68,7 +72,9 @@ def plain_block(x, filters, strides, name, output_name, layers: TrunkLayers):
     return layers.relu(output_name)(x)
 
 
-def convolutions(x, filters, strides, name, layers: TrunkLayers):
+def convolutions(
+    x: Any, filters: int, strides: int, name: str, layers: TrunkLayers
+) -> Any:
     """The branch of every block: conv-norm-ReLU-conv-norm."""
     x = layers.convolution(filters, 3, strides, f"{name}_convolution1")(x)
     x = layers.normalization(f"{name}_normalization1")(x)
@@ -78,7 +84,7 @@ def convolutions(x, filters, strides, name, layers: TrunkLayers):
 
 
 def build_trunk(
-    inputs,
+    inputs: Any,
     block: Callable[..., Any],
     stage_filters: Sequence[int],
     stage_blocks: Sequence[int],
@@ -166,7 +172,7 @@ def check_trunk_arguments(
     _check_input_shape(input_shape, data_format)
 
 
-def _check_input_shape(input_shape, data_format):
+def _check_input_shape(input_shape: Any, data_format: str) -> None:
     if not isinstance(input_shape, list | tuple) or len(input_shape) != 3:
         raise ValueError(
             "`input_shape` must have three entries: height, width and channels in the "

@@ -137,7 +137,7 @@ class PublishedAnalysis:
 
     def threshold_table(
         self, pairs: Sequence[tuple[float, float]] = THRESHOLDS
-    ) -> list[dict]:
+    ) -> list[dict[str, Any]]:
         """How the score depends on its thresholds.
 
         Args:
@@ -170,7 +170,7 @@ class PublishedAnalysis:
             for low, high in pairs
         ]
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """The published figures and the corrected ones, as plain numbers."""
         return {
             "name": self.name,
@@ -260,7 +260,7 @@ class PublishedAnalysis:
         ]  # fmt: skip
         return "\n".join(lines)
 
-    def plot(self, path: str | os.PathLike | None = None):
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """The published four panels (needs matplotlib).
 
         Args:
@@ -375,7 +375,7 @@ def hooked_modules(model: keras.Model) -> dict[str, keras.layers.Layer]:
     return modules
 
 
-def _silent(modules):
+def _silent(modules: Iterable[str]) -> tuple[str, ...]:
     return tuple(
         silent.format(match.group(1))
         for name in modules

@@ -44,20 +44,20 @@ class _Slot:
             variable.assign(part)
 
 
-def _same(values):
+def _same(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def _as_is(*variables):
+def _as_is(*variables: Any) -> _Slot:
     return _Slot(variables, _same, _same)
 
 
-def _linear(*kernels):
+def _linear(*kernels: Any) -> _Slot:
     # PyTorch stores (outputs, inputs), Keras (inputs, outputs).
     return _Slot(kernels, np.transpose, np.transpose)
 
 
-def _convolution(kernel):
+def _convolution(kernel: Any) -> _Slot:
     return _Slot(
         (kernel,),
         lambda values: values.transpose(2, 3, 1, 0),
@@ -65,7 +65,7 @@ def _convolution(kernel):
     )
 
 
-def _pointwise(kernel):
+def _pointwise(kernel: Any) -> _Slot:
     # CBAM's shared network is written with 1x1 convolutions there.
     return _Slot(
         (kernel,),
@@ -125,7 +125,7 @@ def is_published(model: keras.Model) -> bool:
     return isinstance(model, _PUBLISHED)
 
 
-def _as_array(values) -> np.ndarray:
+def _as_array(values: Any) -> np.ndarray:
     # A torch tensor may require a gradient or live on another device.
     if hasattr(values, "detach"):
         values = values.detach().cpu()
@@ -149,7 +149,7 @@ def released_tensors(model: keras.Model) -> dict[str, _Slot]:
     return slots
 
 
-def _tensors_of(name: str, layer) -> dict[str, _Slot]:
+def _tensors_of(name: str, layer: keras.layers.Layer) -> dict[str, _Slot]:
     """Slots of one layer, whose kind decides how its tensors are laid out."""
     if isinstance(layer, keras.layers.BatchNormalization):
         return {
@@ -215,11 +215,11 @@ def published_modules(model: keras.Model) -> dict[str, keras.layers.Layer]:
     return measured
 
 
-def _head(model):
+def _head(model: keras.Model) -> GradAttnHead | None:
     return next((x for x in model.layers if isinstance(x, GradAttnHead)), None)
 
 
-def _modules(model) -> Iterator[tuple[str, keras.layers.Layer]]:
+def _modules(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
     """Released module names and our layers, in the released order of registration."""
     head = _head(model)
     if head is not None and head.learnable_positions is not None:
@@ -248,7 +248,7 @@ _BLOCK_LAYERS = {
 }
 
 
-def _block_modules(model):
+def _block_modules(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
     by_name = {layer.name: layer for layer in model.layers}
     blocks = dict.fromkeys(
         match.groups()
@@ -271,7 +271,9 @@ def _block_modules(model):
                 yield f"{released_block}.{released}", layer
 
 
-def _encoder_modules(index, block, rotary):
+def _encoder_modules(
+    index: int, block: EncoderBlock, rotary: bool
+) -> Iterator[tuple[str, keras.layers.Layer]]:
     attention = block.attention
     if rotary:
         name = f"transformer_layers.{index}"

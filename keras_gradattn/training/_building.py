@@ -76,7 +76,7 @@ def build_optimizer(
             warmup_target=rate if warmup_steps else None,
             warmup_steps=warmup_steps,
         )
-    average = {}
+    average: dict[str, Any] = {}
     if recipe.ema_momentum is not None:
         average = {"use_ema": True, "ema_momentum": recipe.ema_momentum}
     # PyTorch's epsilon; Keras' 1e-7 is another number in another place.

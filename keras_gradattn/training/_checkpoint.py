@@ -1,6 +1,7 @@
 """Everything a run needs to go on as if nothing had happened, in one file."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def training_variables(model: keras.Model) -> list[keras.Variable]:
     return [*inner_model(model).variables, *model.optimizer.variables]
 
 
-def values(variables: list[keras.Variable]) -> list[np.ndarray]:
+def values(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
     """Copies of the variables' values."""
     # bfloat16 has no NumPy file format; float32 holds it exactly.
     arrays = [np.array(keras.ops.convert_to_numpy(v)) for v in variables]
@@ -46,7 +47,7 @@ def save(path: Path, groups: dict[str, list[np.ndarray]], state: Any) -> None:
     One file, because a kill between two would leave weights and state of different
     epochs.
     """
-    arrays = {
+    arrays: dict[str, Any] = {
         f"{group}/{index:05d}": array
         for group, members in groups.items()
         for index, array in enumerate(members)

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from keras_gradattn.training._reduction import to_json
 
 
-def replace_file(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file that a reader sees complete or not at all.
 
     A kill at any moment leaves the old content (or nothing) under `path`: the new

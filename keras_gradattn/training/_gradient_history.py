@@ -40,7 +40,7 @@ class GradientHistory(GradientNorms):
         self._kernels = dict(state["kernels"])
         self._windows = list(state["windows"])
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         super().on_epoch_end(epoch, logs)
         if self.record is None:
             return

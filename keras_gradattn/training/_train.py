@@ -107,9 +107,10 @@ def _with_length(
     recipe: Recipe, configuration: dict[str, Any], epoch_steps: int
 ) -> Recipe:
     steps = _shortest(recipe.max_steps, configuration["max_steps"])
-    epochs = _shortest(recipe.max_epochs, configuration["max_epochs"])
-    if recipe.max_steps:
-        epochs = configuration["max_epochs"] or -(-steps // epoch_steps)
+    most = configuration["max_epochs"]
+    epochs = recipe.max_epochs if most is None else min(recipe.max_epochs, most)
+    if steps and recipe.max_steps:
+        epochs = most or -(-steps // epoch_steps)
     elif steps:
         epochs = min(epochs, -(-steps // epoch_steps))
     return dataclasses.replace(recipe, max_steps=steps, max_epochs=epochs)

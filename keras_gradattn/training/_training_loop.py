@@ -126,12 +126,14 @@ class TrainingLoop(keras.callbacks.Callback):
 
     # === Callback ===
 
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch_start = time.monotonic()
         _seed_generators_of_libraries(self._seed, epoch, self._devices.rank)
         self._devices.seed_others(self._generators, self._seed, epoch)
 
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         self.steps += 1
         if self._averages and self.steps % _STRIDE == 0 and self.steps >= _FORGOTTEN:
             self._average_statistics()
@@ -139,7 +141,7 @@ class TrainingLoop(keras.callbacks.Callback):
             self.finished = True
             self.model.stop_training = True
 
-    def on_test_begin(self, logs: dict | None = None) -> None:
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         if self._devices.count > 1:
             # Touched for JAX, whose variables are brought up to date by that.
             _ = self.model
@@ -147,7 +149,7 @@ class TrainingLoop(keras.callbacks.Callback):
         self._swap_averages()
         self._devices.before_validation()
 
-    def on_test_end(self, logs: dict | None = None) -> None:
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
         self._devices.after_validation()
         self._swap_averages()
 
@@ -221,6 +223,7 @@ class TrainingLoop(keras.callbacks.Callback):
         # Touched for JAX, whose variables are brought up to date by that.
         _ = self.model
         found = self._devices.values(self._statistics)
+        assert self._recipe.ema_momentum is not None
         momentum = np.float32(self._recipe.ema_momentum**_STRIDE)
         self._mean_statistics = [
             momentum * mean + (1 - momentum) * value

@@ -35,16 +35,18 @@ class WeightNorms(keras.callbacks.Callback):
         self._norms = {group: list(v) for group, v in state["norms"].items()}
         self._step = self._steps[-1] if self._steps else 0
 
-    def on_train_begin(self, logs: dict | None = None) -> None:
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if not self._steps:
             self._record()
 
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         self._step += 1
         if self._every and self._step % self._every == 0:
             self._record()
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._steps[-1] != self._step:
             self._record()
 

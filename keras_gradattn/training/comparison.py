@@ -79,7 +79,7 @@ def compare(
     ```
     """
     known = published or (lambda dataset, model: None)
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for group in group_by_seed(read_results(results)):
         first = group[0]
         configuration = first["configuration"]
@@ -88,7 +88,7 @@ def compare(
         )
         reference = known(configuration["dataset"], configuration["model"])
         # A smoke run's distance from the published figure says nothing.
-        comparable = reference and not any(e["short"] for e in group)
+        comparable = not any(e["short"] for e in group)
         epochs = sorted({e["epochs_run"] for e in group})
         rows.append(
             (
@@ -99,11 +99,13 @@ def compare(
                 "-".join(str(e) for e in dict.fromkeys((epochs[0], epochs[-1]))),
                 show(mean, deviation),
                 f"{reference['test_top1']:.2f}" if reference else "",
-                f"{mean - reference['test_top1']:+.2f}" if comparable else "",
+                f"{mean - reference['test_top1']:+.2f}"
+                if reference and comparable
+                else "",
                 remarks(group),
             )
         )
-    header = _HEADER
+    header: tuple[str, ...] = _HEADER
     if published is None:
         header = tuple(name for name in _HEADER if name not in _AGAINST_PUBLISHED)
         kept = [_HEADER.index(name) for name in header]

@@ -100,19 +100,19 @@ class JaxDevices(OneDevice):
         )
 
     @contextlib.contextmanager
-    def scope(self):
+    def scope(self) -> Iterator[None]:
         with self._distribution.scope():
             yield
 
-    def batches(self):
+    def batches(self) -> dict[str, Any]:
         return {"replicas": self.count}
 
-    def before_validation(self):
+    def before_validation(self) -> None:
         # Keras lays every batch out like the first, and the last one of a
         # validation pass rarely divides: each device computes all of it instead.
         keras.distribution.set_distribution(None)
 
-    def after_validation(self):
+    def after_validation(self) -> None:
         keras.distribution.set_distribution(self._distribution)
 
 
@@ -143,18 +143,18 @@ class TensorFlowReplicas(OneDevice):
         )
 
     @contextlib.contextmanager
-    def scope(self):
+    def scope(self) -> Iterator[None]:
         with self._strategy.scope():
             yield
 
-    def batches(self):
+    def batches(self) -> dict[str, Any]:
         return {"replicas": self.count}
 
-    def validation_batch(self, images, batch_size):
+    def validation_batch(self, images: int, batch_size: int) -> int:
         # TensorFlow cuts n images into shares of ceil(n / count), and the mean over
         # an empty last share would be NaN. The first batch's shares must be equal:
         # Keras builds by their mean.
-        def leaves_none_empty(batch):
+        def leaves_none_empty(batch: int) -> bool:
             return (self.count - 1) * -(-batch // self.count) < batch
 
         sizes = sorted(
@@ -169,19 +169,21 @@ class TensorFlowReplicas(OneDevice):
             f"each batch. Received: {images} images, devices={self.count}"
         )
 
-    def seed_others(self, generators, seed, epoch):
+    def seed_others(
+        self, generators: Sequence[keras.Variable], seed: int, epoch: int
+    ) -> None:
         for rank in range(1, self.count):
             for variable, value in _seeds(generators, seed, epoch, rank):
                 self._on_devices(variable)[rank].assign(value)
 
-    def values(self, variables):
+    def values(self, variables: Sequence[keras.Variable]) -> list[np.ndarray]:
         held = [
             np.stack([part.numpy() for part in self._on_devices(variable)])
             for variable in variables
         ]
         return [parts.mean(axis=0, dtype=parts.dtype) for parts in held]
 
-    def _on_devices(self, variable):
+    def _on_devices(self, variable: Any) -> Any:
         return self._strategy.experimental_local_results(variable.value)
 
 
@@ -202,7 +204,7 @@ class TorchProcesses(OneDevice):
         self,
         count: int,
         rank: int = 0,
-        folder: str | None = None,
+        folder: str = "",
         arguments: dict[str, Any] | None = None,
     ):
         import torch
@@ -216,10 +218,10 @@ class TorchProcesses(OneDevice):
         self.count = count
         self.rank = rank
         self._folder = folder
-        self._arguments = arguments
+        self._arguments = arguments or {}
 
     @contextlib.contextmanager
-    def scope(self):
+    def scope(self) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             folder = self._folder
             if self.rank == 0:
@@ -232,7 +234,7 @@ class TorchProcesses(OneDevice):
             yield
 
     @contextlib.contextmanager
-    def _group(self, folder: str):
+    def _group(self, folder: str) -> Iterator[None]:
         import torch.distributed
 
         torch.distributed.init_process_group(
@@ -247,7 +249,7 @@ class TorchProcesses(OneDevice):
             torch.distributed.destroy_process_group()
 
     @contextlib.contextmanager
-    def _others(self, folder: str):
+    def _others(self, folder: str) -> Iterator[list[subprocess.Popen[bytes]]]:
         processes = []
         try:
             for rank in range(1, self.count):
@@ -256,14 +258,14 @@ class TorchProcesses(OneDevice):
             for process in processes:
                 if process.wait():
                     raise RuntimeError(
-                        f"A process of this training failed: {process.args}"
+                        f"A process of this training failed: {process.args!r}"
                     )
         finally:
             for process in processes:
                 process.kill()
                 process.wait()
 
-    def _await(self, processes: list[subprocess.Popen], folder: str) -> None:
+    def _await(self, processes: list[subprocess.Popen[bytes]], folder: str) -> None:
         """Wait until the others stand at the meeting, where a dead one is not missed.
 
         PyTorch itself waits half an hour for a process that will not come.
@@ -272,11 +274,11 @@ class TorchProcesses(OneDevice):
             for process in processes:
                 if process.poll() is not None:
                     raise RuntimeError(
-                        f"A process of this training failed: {process.args}"
+                        f"A process of this training failed: {process.args!r}"
                     )
             time.sleep(0.05)
 
-    def _start(self, rank: int, folder: str) -> subprocess.Popen:
+    def _start(self, rank: int, folder: str) -> subprocess.Popen[bytes]:
         environment = os.environ | {
             "KERAS_BACKEND": "torch",
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
@@ -290,14 +292,15 @@ class TorchProcesses(OneDevice):
             stdin=subprocess.PIPE,
         )
         told = {"rank": rank, "count": self.count, "folder": folder}
+        assert process.stdin is not None
         process.stdin.write(pickle.dumps(told | self._arguments))
         process.stdin.close()
         return process
 
-    def batches(self):
+    def batches(self) -> dict[str, Any]:
         return {"replicas": self.count, "replica": self.rank}
 
-    def validation_part(self, split):
+    def validation_part(self, split: Split) -> Split:
         if len(split) < self.count:
             raise ValueError(
                 f"The {split.name} part has fewer images than there are devices. "
@@ -308,15 +311,17 @@ class TorchProcesses(OneDevice):
             split.name, split.images[mine], split.labels[mine], split.rows[mine]
         )
 
-    def seed_others(self, generators, seed, epoch):
+    def seed_others(
+        self, generators: Sequence[keras.Variable], seed: int, epoch: int
+    ) -> None:
         if self.rank:
             for variable, value in _seeds(generators, seed, epoch, self.rank):
                 variable.assign(value)
 
-    def trained(self, network):
+    def trained(self, network: keras.Model) -> keras.Model:
         return _replicated(network)
 
-    def agree(self, logs, validated):
+    def agree(self, logs: dict[str, float], validated: int) -> dict[str, float]:
         # The recorder's norms are of the applied gradient, the same everywhere.
         names = sorted(name for name in logs if "gradient" not in name)
         # Training shares are equal; those of the validation may differ by an image.
@@ -325,7 +330,7 @@ class TorchProcesses(OneDevice):
         sums, counts = self.mean([values * weights, np.array(weights, "float64")])
         return logs | dict(zip(names, (sums / counts).tolist(), strict=True))
 
-    def mean(self, arrays):
+    def mean(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         import torch
         import torch.distributed
 
@@ -360,15 +365,15 @@ def _replicated(network: keras.Model) -> keras.Model:
     import torch
 
     class Forward(torch.nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.network = network
 
-        def forward(self, inputs):
+        def forward(self, inputs: Any) -> Any:
             return self.network(inputs, training=True)
 
     class Replicated(keras.Model):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__(name=network.name)
             self.untapped = network
             # Past `__setattr__`: the same weights need not be tracked twice.
@@ -377,7 +382,7 @@ def _replicated(network: keras.Model) -> keras.Model:
             )
             self.built = True
 
-        def call(self, inputs, training=False):
+        def call(self, inputs: Any, training: bool = False) -> Any:
             if training:
                 return self._parallel(inputs)
             return self.untapped(inputs, training=False)

@@ -150,7 +150,7 @@ def measure(
     # the test set lacks; it is this mean over the classes that it has.
     recalls = confusion.diagonal()[present > 0] / present[present > 0]
 
-    averages = {}
+    averages: dict[str, float] = {}
     for average in ("macro", "weighted"):
         precision, recall, f1, _ = metrics.precision_recall_fscore_support(
             labels, predicted, labels=every_class, average=average, zero_division=0
@@ -260,7 +260,7 @@ def fit_temperature(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _predict(
-    model: keras.Model, batches: Iterable, from_logits: bool
+    model: keras.Model, batches: Iterable[Any], from_logits: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     outputs, labels = [], []
     for images, batch_labels in batches:

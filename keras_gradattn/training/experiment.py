@@ -109,9 +109,8 @@ def run(
     # Unknown names first: before data is read and before anything is written.
     spec = datasets.spec(dataset)
     look_up(model, MODELS, "model")
-    if isinstance(recipe, str):
-        recipe = look_up(recipe, RECIPES, "recipe")
-    applied = recipe.for_dataset(dataset)
+    named = look_up(recipe, RECIPES, "recipe") if isinstance(recipe, str) else recipe
+    applied = named.for_dataset(dataset)
     options = dict(model_options or {})
     _check_devices(devices, engine, applied, applied.batch_size or spec.batch_size)
     configuration = _plain(

@@ -13,7 +13,7 @@ from keras_gradattn.datasets._names import suggestion
 from keras_gradattn.datasets.specs import Augmentation, DatasetSpec
 
 if TYPE_CHECKING:
-    from typing import Self
+    from typing_extensions import Self
 
 # A network and batches of test images and labels, to plain data for a JSON.
 Analysis = Callable[[keras.Model, Iterable[Any]], Any]
@@ -105,7 +105,7 @@ class Recipe:
     stem: str = "imagenet"
     mixed_precision: str | None = None
     class_weights: str | None = None
-    augmentation: tuple | None = None
+    augmentation: tuple[Any, ...] | None = None
     group: str | None = None
     split_seed: int = 42
     overrides: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
@@ -220,7 +220,7 @@ class Recipe:
         return bool(self.label_smoothing or self.mixup or self.cutmix)
 
 
-def _one_of(name: str, value: Any, choices: tuple) -> None:
+def _one_of(name: str, value: Any, choices: tuple[Any, ...]) -> None:
     if value not in choices:
         raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={value}")
 
