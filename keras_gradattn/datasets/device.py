@@ -47,7 +47,8 @@ class ImagesOnDevice(keras.layers.Layer):
 
     >>> digits = load("digits")
     >>> layer = ImagesOnDevice(digits.test.images, digits.spec)
-    >>> layer({"rows": np.arange(4), "numbers": np.zeros((4, 2), "float32")}).shape
+    >>> inputs = {"rows": np.arange(4), "numbers": np.zeros((4, 2), "float32")}
+    >>> tuple(layer(inputs).shape)
     (4, 8, 8, 1)
     """
 

@@ -103,7 +103,7 @@ def from_folder(
     ```python
     photos = datasets.from_folder("photos/", size=64)
     photos.spec.class_names  # ('cat', 'dog')
-    model.fit(datasets.batches(photos.train, photos.spec, training=True))
+    batches = datasets.batches(photos.train, photos.spec, training=True)
     ```
     """
     division = Division(validation, test, seed, on_rare, limit)
