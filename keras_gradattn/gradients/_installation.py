@@ -2,7 +2,8 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 
@@ -36,17 +37,17 @@ class Installation:
     def __init__(
         self,
         model: keras.Model,
-        optimizer: object,
+        optimizer: Any,
         settings: Settings,
         *,
         check_every: int | None,
         on_rows: Callable[[Rows], None],
-        epoch_logs: Callable[[dict], dict[str, float]],
-    ):
+        epoch_logs: Callable[[dict[str, Any]], dict[str, float]],
+    ) -> None:
         self.model = model
         self.optimizer = optimizer
         self.settings = settings
-        self.channel: Channel | None = None
+        self.channel: Any = None
         self._check_every = check_every
         self._on_rows = on_rows
         self.epoch_logs = epoch_logs
@@ -68,7 +69,7 @@ class Installation:
             channel.read()
         channel.listener = self._after_step
 
-    def _after_step(self):
+    def _after_step(self) -> None:
         self._pending += self.model.steps_per_execution or 1
         room = self.channel.settings.capacity
         if self.channel.ring is not None:
@@ -81,7 +82,7 @@ class Installation:
         if self._pending >= limit:
             self.read()
 
-    def _rows_a_step(self):
+    def _rows_a_step(self) -> Any:
         ring = self.channel.ring
         return len(ring.kinds) if ring is not None else 1
 
@@ -112,7 +113,7 @@ class Installation:
 class _Site:
     """What is exchanged on a model while recorders take part in its training."""
 
-    def __init__(self, model):
+    def __init__(self, model: Any) -> None:
         self.model = model
         self.members: list[Installation] = []
         self.active = True
@@ -123,7 +124,7 @@ class _Site:
         self._patched: list[tuple[object, str, object]] = []
 
     @classmethod
-    def of(cls, model):
+    def of(cls, model: Any) -> Any:
         site = model.__dict__.get(_ATTRIBUTE)
         if site is not None and site.is_over():
             for member in list(site.members):
@@ -131,10 +132,10 @@ class _Site:
             site = None
         return site if site is not None and site.active else cls(model)
 
-    def is_over(self):
+    def is_over(self) -> Any:
         return self._in_fit and not _fits_running(self.model)
 
-    def add(self, installation):
+    def add(self, installation: Any) -> None:
         if any(one.optimizer is installation.optimizer for one in self.members):
             raise ValueError(
                 "Another `GradientNorms` records this model already. Use one per "
@@ -149,7 +150,7 @@ class _Site:
             self.discard(installation)
             raise
 
-    def _patch(self):
+    def _patch(self) -> None:
         self._set(self.model, _ATTRIBUTE, self)
         self._add_epoch_logs()
         self._set(
@@ -158,16 +159,16 @@ class _Site:
             self._made(self.model.make_train_function),
         )
 
-    def _set(self, owner, name, value):
+    def _set(self, owner: Any, name: Any, value: Any) -> None:
         # Through `__dict__`: Keras' and PyTorch's `__setattr__` would track it.
         self._patched.append((owner, name, owner.__dict__.get(name, NOTHING)))
         owner.__dict__[name] = value
 
-    def _plain(self):
+    def _plain(self) -> Any:
         function = self.model.train_function
         return function.plain if isinstance(function, RecordedStep) else function
 
-    def _take_recorded_function(self):
+    def _take_recorded_function(self) -> None:
         """Put the recorded function in the plain one's place."""
         own = self.model.__dict__.pop("make_train_function", NOTHING)
         try:
@@ -185,7 +186,7 @@ class _Site:
         self.step = step
         self.model.train_function = step
 
-    def _follow_a_new_optimizer(self):
+    def _follow_a_new_optimizer(self) -> None:
         """Where a callback compiles the model anew."""
         for one in self.members:
             if one.optimizer is self._compiled_with:
@@ -194,11 +195,11 @@ class _Site:
 
     _compiled_with = NOTHING
 
-    def _made(self, original):
+    def _made(self, original: Any) -> Any:
         """`make_train_function` in a training that is recorded."""
 
         @functools.wraps(original)
-        def make(force=False):
+        def make(force: Any = False) -> Any:
             if self._left_over():
                 for one in list(self.members):
                     one.remove()
@@ -212,7 +213,7 @@ class _Site:
 
         return make
 
-    def _left_over(self):
+    def _left_over(self) -> Any:
         """Whether the caller begins a training after one that failed."""
         running = _fits_running(self.model)
         if self._in_fit:
@@ -220,7 +221,7 @@ class _Site:
             return running == 0 or (running == 1 and _begins_a_fit(self.model))
         return running > 0
 
-    def _add_epoch_logs(self):
+    def _add_epoch_logs(self) -> None:
         # One dictionary goes round all callbacks at an epoch's end, so entries made
         # there reach later callbacks only. `fit` asks the model for the dictionary's
         # contents first; so does `evaluate`, whose logs are not the epoch's.
@@ -228,7 +229,7 @@ class _Site:
         evaluate = self.model.evaluate
 
         @functools.wraps(results)
-        def results_and_norms(logs):
+        def results_and_norms(logs: Any) -> Any:
             found = results(logs)
             if self._evaluating or not _fits_running(self.model):
                 return found
@@ -237,7 +238,7 @@ class _Site:
             return found
 
         @functools.wraps(evaluate)
-        def marked(*args, **kwargs):
+        def marked(*args: Any, **kwargs: Any) -> Any:
             self._evaluating = True
             try:
                 return evaluate(*args, **kwargs)
@@ -247,7 +248,7 @@ class _Site:
         self._set(self.model, keras_compat.EPOCH_LOGS, results_and_norms)
         self._set(self.model, "evaluate", marked)
 
-    def discard(self, installation):
+    def discard(self, installation: Any) -> None:
         self.members.remove(installation)
         if installation.channel is not None:
             installation.channel.listener = None
@@ -264,21 +265,21 @@ class _Site:
             self.model.train_function = self.model.train_function.plain
 
 
-def _fits_running(model):
+def _fits_running(model: Any) -> Any:
     """How many calls of this model's `fit` are on the stack."""
     return sum(1 for _ in _fit_frames(model))
 
 
-def _begins_a_fit(model):
+def _begins_a_fit(model: Any) -> Any:
     """Whether `fit` itself, and nothing that it called, asks for the function."""
     # This function, `_left_over`, `make`, and what asked.
-    frame = inspect.currentframe()
+    frame: Any = inspect.currentframe()
     for _ in range(3):
         frame = frame.f_back
     return _is_fit(frame, model)
 
 
-def _fit_frames(model):
+def _fit_frames(model: Any) -> Iterator[Any]:
     frame = inspect.currentframe()
     while frame is not None:
         if _is_fit(frame, model):
@@ -286,7 +287,7 @@ def _fit_frames(model):
         frame = frame.f_back
 
 
-def _is_fit(frame, model):
+def _is_fit(frame: Any, model: Any) -> Any:
     return (
         frame is not None
         and frame.f_code.co_name == "fit"

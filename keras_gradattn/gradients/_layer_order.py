@@ -2,7 +2,8 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import keras
 
@@ -23,9 +24,9 @@ class LayerOrder:
             and only when asked, it is run once without values to see what it calls.
     """
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, model: keras.Model) -> None:
         self._model = model
-        self._called: dict[int, int] | None = None
+        self._called: Any = None
 
     def children(self, layer: keras.layers.Layer) -> list[keras.layers.Layer]:
         """Layers directly inside this one, the first to compute first."""
@@ -40,7 +41,7 @@ class LayerOrder:
         # A layer that is never called stands last, as its attribute does.
         return sorted(children, key=lambda child: self._calls().get(id(child), last))
 
-    def _calls(self):
+    def _calls(self) -> Any:
         if self._called is None:
             self._called = {}
             everything = keras_compat.flatten_layers(self._model, include_self=False)
@@ -53,19 +54,19 @@ class LayerOrder:
                 )
         return self._called
 
-    def _note(self, layer):
+    def _note(self, layer: Any) -> None:
         self._called.setdefault(id(layer), len(self._called))
 
 
-def _is_functional(layer):
+def _is_functional(layer: Any) -> Any:
     # A subclass with a `call` of its own computes in its own order.
     return isinstance(layer, keras.Model) and keras_compat.is_functional(layer)
 
 
 def run_symbolically(
     model: keras.Model,
-    context: Callable,
-    example: object = None,
+    context: Callable[..., Any],
+    example: Any = None,
 ) -> bool:
     """Run a model without values inside a context.
 
@@ -96,22 +97,22 @@ def run_symbolically(
 class _Probe(keras.layers.Layer):
     """Runs a model symbolically inside a context."""
 
-    def __init__(self, model, context):
+    def __init__(self, model: Any, context: Any) -> None:
         super().__init__()
         object.__setattr__(self, "_probed", (model,))
         object.__setattr__(self, "_context", context)
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         with self._context():
             return self._probed[0](inputs)
 
 
 @contextlib.contextmanager
 def outputs_seen_by(
-    layers: list,
-    function: Callable,
-    entered: Callable | None = None,
-    around: list = (),
+    layers: list[Any],
+    function: Callable[..., Any],
+    entered: Callable[..., Any] | None = None,
+    around: Sequence[Any] = (),
 ) -> Iterator[None]:
     """While open, `function(layer, call, outputs)` replaces those layers' outputs.
 
@@ -130,8 +131,8 @@ def outputs_seen_by(
         before = []
         calls = dict.fromkeys(map(id, layers), 0)
 
-        def noted(layer, original):
-            def call(*args, **kwargs):
+        def noted(layer: Any, original: Any) -> Any:
+            def call(*args: Any, **kwargs: Any) -> Any:
                 if entered is not None:
                     entered(layer)
                 outputs = original(*args, **kwargs)
@@ -141,7 +142,7 @@ def outputs_seen_by(
 
             return call
 
-        def exchanged(layer, name):
+        def exchanged(layer: Any, name: Any) -> Any:
             original = getattr(layer, name)
             if name == "call":
                 return noted(layer, original)
@@ -167,7 +168,7 @@ def outputs_seen_by(
                     layer.__dict__[name] = own
 
 
-def example_of_inputs(model: keras.Model) -> object:
+def example_of_inputs(model: keras.Model) -> Any:
     """Shapes and types to try the model with, `None` where it does not say."""
     inputs = keras_compat.input_structure(model)
     if inputs is None:
@@ -182,7 +183,7 @@ def example_of_inputs(model: keras.Model) -> object:
     )
 
 
-def _free_size(model):
+def _free_size(model: Any) -> Any:
     """A length that position tables of the model have room for."""
     lengths = [
         length

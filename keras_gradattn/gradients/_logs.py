@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ class LogEntries:
         wanted: Whether entries are made at all.
     """
 
-    def __init__(self, prefix: str, wanted: bool):
+    def __init__(self, prefix: str, wanted: bool) -> None:
         self._names = (prefix, f"{prefix}_smallest_group", f"{prefix}_largest_group")
         self._wanted = wanted
         self._entries: dict[str, float] = {}
@@ -23,7 +24,7 @@ class LogEntries:
         self._told = False
         self._shifted: str | None = None
 
-    def begin(self, callbacks: list) -> None:
+    def begin(self, callbacks: list[Any]) -> None:
         """Look at the callbacks of a `fit` that begins."""
         self._entries, self._told = {}, False
         self._shifted = self._file_without_columns(callbacks) if self._wanted else None
@@ -37,7 +38,7 @@ class LogEntries:
                 stacklevel=3,
             )
 
-    def _file_without_columns(self, callbacks):
+    def _file_without_columns(self, callbacks: Any) -> Any:
         for callback in callbacks:
             if not isinstance(callback, keras.callbacks.CSVLogger):
                 continue
@@ -54,7 +55,7 @@ class LogEntries:
         """A new epoch begins."""
         self._entries, self._given = {}, {}
 
-    def take(self, summary: dict) -> None:
+    def take(self, summary: dict[Any, Any]) -> None:
         """An epoch's summary."""
         means = summary["mean"][np.isfinite(summary["mean"])]
         if not len(means):
@@ -62,7 +63,7 @@ class LogEntries:
         values = (summary["global_mean"], np.min(means), np.max(means))
         self._entries = dict(zip(self._names, map(float, values), strict=True))
 
-    def entries(self, logs: dict) -> dict[str, float]:
+    def entries(self, logs: dict[Any, Any]) -> dict[str, float]:
         """What to add to these logs; nothing of a name that they have already."""
         if not self._wanted or self._shifted is not None:
             return {}

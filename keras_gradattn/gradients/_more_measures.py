@@ -1,6 +1,7 @@
 """Measures that are taken where they are asked for: histograms, two batch sizes."""
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
@@ -35,8 +36,10 @@ class MoreMeasures:
         """`None` where nothing is asked for."""
         return self if self.histograms or self.noise_scale else None
 
-    def __call__(self, variables: list, model: keras.Model, optimizer: object) -> list:
-        measures: list = []
+    def __call__(
+        self, variables: list[Any], model: keras.Model, optimizer: Any
+    ) -> list[Any]:
+        measures: list[Any] = []
         if self.histograms:
             grouping = group_variables(model, variables, self.groups, level=self.level)
             measures.append(Histogram(grouping.members, len(grouping.names)))
@@ -48,7 +51,7 @@ class MoreMeasures:
         return measures
 
 
-def parts_of(model: keras.Model, optimizer: object) -> int:
+def parts_of(model: keras.Model, optimizer: Any) -> int:
     """Micro-batches, or else replicas, that make one update."""
     strategy = replicated_strategy(model)
     if strategy is not None:
@@ -66,16 +69,18 @@ class Histogram:
 
     name = "histogram"
 
-    def __init__(self, members: tuple[int, ...], groups: int):
+    def __init__(self, members: tuple[int, ...], groups: int) -> None:
         self._members = members
         self._groups = groups
         self.width = groups * (len(EDGES) - 1)
 
-    def __call__(self, ring, present, gradients, scale, wanted) -> object:
+    def __call__(
+        self, ring: Any, present: Any, gradients: Any, scale: Any, wanted: Any
+    ) -> Any:
         ops = keras.ops
         dtype = "float32"
 
-        def counted():
+        def counted() -> Any:
             factor = 1.0 if scale is None else scale
             groups = []
             for group in range(self._groups):
@@ -92,7 +97,7 @@ class Histogram:
         return _norms.branch(wanted, counted, lambda: ops.zeros((self.width,), dtype))
 
 
-def _at_least(gradients, size, factor):
+def _at_least(gradients: Any, size: Any, factor: Any) -> Any:
     """How many of the elements are at least as large as each edge."""
     ops = keras.ops
     if not gradients:
@@ -122,10 +127,12 @@ class AccumulatedNorm:
     name = "accumulated_norm"
     width = 1
 
-    def __init__(self, optimizer: object):
+    def __init__(self, optimizer: Any) -> None:
         self._optimizer = optimizer
 
-    def __call__(self, ring, present, gradients, scale, wanted) -> object:
+    def __call__(
+        self, ring: Any, present: Any, gradients: Any, scale: Any, wanted: Any
+    ) -> Any:
         from keras_gradattn._compat import keras as keras_compat
 
         ops = keras.ops
@@ -137,7 +144,7 @@ class AccumulatedNorm:
         sums = dict(keras_compat.accumulated_gradients(self._optimizer))
         factor = 1.0 if scale is None else 1.0 / scale
 
-        def norm():
+        def norm() -> Any:
             total = 0.0
             for i, gradient in zip(present, gradients, strict=True):
                 held = sums[id(ring.variables[i])].value
@@ -158,7 +165,9 @@ class LocalSquares:
     width = 1
     before_sum = True
 
-    def __call__(self, ring, present, gradients, scale, wanted) -> object:
+    def __call__(
+        self, ring: Any, present: Any, gradients: Any, scale: Any, wanted: Any
+    ) -> Any:
         import tensorflow as tf
 
         context = tf.distribute.get_replica_context()

@@ -4,6 +4,8 @@ Source: McCandlish et al. (2018), "An empirical model of large-batch training",
 arXiv:1812.06162, appendix A.1.
 """
 
+from typing import Any
+
 import numpy as np
 
 # Steps over which both estimates are averaged before their ratio is taken: each alone
@@ -81,12 +83,12 @@ def noise_scale_of(
     }
 
 
-def _complete(step, row, parts):
+def _complete(step: Any, row: Any, parts: Any) -> Any:
     first = row + 1 - parts
     return first >= 0 and step[row] - step[first] == parts - 1
 
 
-def _averaged(values):
+def _averaged(values: Any) -> Any:
     """Exponential moving average, unbiased at its beginning."""
     keep = 0.5 ** (1 / _HALF_LIFE)
     average, weight, averages = 0.0, 0.0, []

@@ -10,6 +10,8 @@ by side and measured as the rows of a few matrices.
 """
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -28,8 +30,8 @@ _CHUNK = 2**22
 
 
 def norms_and_zero_shares(
-    gradients: list, sizes: list[int], with_zeros: object, compiled: bool
-) -> tuple:
+    gradients: list[Any], sizes: list[int], with_zeros: Any, compiled: bool
+) -> tuple[Any, ...]:
     """L2 norm of each gradient, and its share of exactly zero elements.
 
     Args:
@@ -61,7 +63,7 @@ def norms_and_zero_shares(
     return norms, keras.ops.where(with_zeros, shares, keras.ops.zeros_like(shares))
 
 
-def after(gradient: object, measured: object) -> object:
+def after(gradient: Any, measured: Any) -> Any:
     """The gradient, for TensorFlow's graph to use only once it was measured.
 
     Else the optimizer may start with it and read it before, with or after the
@@ -75,14 +77,14 @@ def after(gradient: object, measured: object) -> object:
         return tf.identity(gradient)
 
 
-def dense(gradient: object) -> object:
+def dense(gradient: Any) -> Any:
     """A tensor that is not sparse, half precision widened."""
     if keras.backend.backend() == "torch" and gradient.is_sparse:
         gradient = gradient.to_dense()
     return cast(gradient, wide_dtype([gradient]))
 
 
-def cast(tensor: object, dtype: str) -> object:
+def cast(tensor: Any, dtype: str) -> Any:
     """What `keras.ops.cast` does.
 
     Keras' own takes longer to find nothing to do than a norm of a small gradient
@@ -97,13 +99,13 @@ def cast(tensor: object, dtype: str) -> object:
     return keras.ops.cast(tensor, dtype)
 
 
-def wide_dtype(tensors: list) -> str:
+def wide_dtype(tensors: list[Any]) -> str:
     """float64 where any tensor is, float32 otherwise."""
     dtypes = {keras.backend.standardize_dtype(tensor.dtype) for tensor in tensors}
     return "float64" if "float64" in dtypes else "float32"
 
 
-def branch(predicate: object, if_true, if_false) -> object:
+def branch(predicate: Any, if_true: Any, if_false: Any) -> Any:
     """A branch of the compiled step; an ordinary one where the answer is known."""
     known = isinstance(predicate, bool)
     if keras.backend.backend() == "jax" and not known:
@@ -116,7 +118,7 @@ def branch(predicate: object, if_true, if_false) -> object:
     return keras.ops.cond(predicate, if_true, if_false)
 
 
-def row_norms(matrix: object) -> object:
+def row_norms(matrix: Any) -> Any:
     """L2 norm of each row of a matrix."""
     if keras.backend.backend() == "torch":
         import torch
@@ -126,7 +128,7 @@ def row_norms(matrix: object) -> object:
     return keras.ops.sqrt(keras.ops.sum(keras.ops.square(matrix), axis=1))
 
 
-def scaled_row_norms(matrix: object) -> tuple:
+def scaled_row_norms(matrix: Any) -> tuple[Any, ...]:
     """L2 norm of each row divided by a scale, and that scale, for any magnitude."""
     if keras.backend.backend() != "tensorflow":
         return _rows_over_largest(matrix)
@@ -142,7 +144,7 @@ def scaled_row_norms(matrix: object) -> tuple:
     )
 
 
-def _rows_over_largest(matrix):
+def _rows_over_largest(matrix: Any) -> Any:
     ops = keras.ops
     # One pass for the largest value, one for the norms of the values scaled by it.
     highest = largest(matrix)
@@ -151,7 +153,7 @@ def _rows_over_largest(matrix):
     return row_norms(matrix / scale), scale
 
 
-def largest(values: object) -> object:
+def largest(values: Any) -> Any:
     """The largest absolute value; NaN where there is one."""
     if keras.backend.backend() == "torch":
         import torch
@@ -163,7 +165,7 @@ def largest(values: object) -> object:
 # XLA: few kernels to compile.
 
 
-def _xla_norms(gradients, with_zeros):
+def _xla_norms(gradients: Any, with_zeros: Any) -> Any:
     ops = keras.ops
     dtype = wide_dtype(gradients)
     counts = [_elements(g) for g in gradients]
@@ -184,13 +186,15 @@ def _xla_norms(gradients, with_zeros):
     return ops.take(norms, back), ops.take(nonzero, back)
 
 
-def _large_norms(gradients, counts, large, dtype, with_zeros):
+def _large_norms(
+    gradients: Any, counts: Any, large: Any, dtype: Any, with_zeros: Any
+) -> Any:
     """One pass over each; all else only where it is wanted or needed."""
     ops = keras.ops
     squares = ops.stack([cast(ops.sum(ops.square(gradients[i])), dtype) for i in large])
     trusted = ops.all((squares > _TRUSTED[0]) & (squares < _TRUSTED[1]))
 
-    def in_full():
+    def in_full() -> Any:
         norms, nonzero, places = _in_full(gradients, counts, large, dtype, _CHUNK)
         back = [places.index(i) for i in large]
         return ops.take(norms, back), ops.take(nonzero, back)
@@ -202,7 +206,7 @@ def _large_norms(gradients, counts, large, dtype, with_zeros):
     )
 
 
-def _in_full(gradients, counts, chosen, dtype, room):
+def _in_full(gradients: Any, counts: Any, chosen: Any, dtype: Any, room: Any) -> Any:
     """Norms for any magnitude and counts of non-zeros, as rows of few matrices."""
     ops = keras.ops
     norms, nonzero, places = [], [], []
@@ -218,9 +222,9 @@ def _in_full(gradients, counts, chosen, dtype, room):
     return _joined(norms), _joined(nonzero), places
 
 
-def _matrices(counts, chosen, gradients, room):
+def _matrices(counts: Any, chosen: Any, gradients: Any, room: Any) -> Iterator[Any]:
     """Which gradients share a matrix: of one dtype and about one size."""
-    alike: dict = {}
+    alike: dict[Any, Any] = {}
     for i in chosen:
         if counts[i] is None:
             yield [i], -1
@@ -235,7 +239,7 @@ def _matrices(counts, chosen, gradients, room):
             yield part, counts[part[0]] if len(part) == 1 else length
 
 
-def _side_by_side(gradients, length):
+def _side_by_side(gradients: Any, length: Any) -> Any:
     ops = keras.ops
     if len(gradients) == 1:
         return ops.reshape(gradients[0], (1, length))
@@ -248,11 +252,11 @@ def _side_by_side(gradients, length):
     return ops.reshape(ops.concatenate(pieces), (len(gradients), length))
 
 
-def _joined(parts):
+def _joined(parts: Any) -> Any:
     return parts[0] if len(parts) == 1 else keras.ops.concatenate(parts)
 
 
-def _elements(gradient):
+def _elements(gradient: Any) -> Any:
     # TensorFlow may not know how many rows of an embedding a batch touches.
     sizes = list(gradient.shape)
     return None if None in sizes else math.prod(int(size) for size in sizes)
@@ -261,7 +265,7 @@ def _elements(gradient):
 # TensorFlow without XLA.
 
 
-def _tensorflow_norms(gradients, with_zeros):
+def _tensorflow_norms(gradients: Any, with_zeros: Any) -> Any:
     import tensorflow as tf
 
     # `l2_loss` (half the sum of squares) is the one reduction of TensorFlow that
@@ -270,7 +274,7 @@ def _tensorflow_norms(gradients, with_zeros):
     squares = 2 * tf.stack([cast(tf.nn.l2_loss(g), dtype) for g in gradients])
     trusted = tf.reduce_all((squares > _TRUSTED[0]) & (squares < _TRUSTED[1]))
 
-    def in_full():
+    def in_full() -> Any:
         nonzero = [tf.reduce_sum(tf.cast(tf.not_equal(g, 0), dtype)) for g in gradients]
         scales = _scales(squares)
         totals = [
@@ -286,7 +290,7 @@ def _tensorflow_norms(gradients, with_zeros):
     )
 
 
-def _scales(squares):
+def _scales(squares: Any) -> Any:
     """Powers of two that bring gradients into range, by their plain sums of squares."""
     ops = keras.ops
     scales = ops.where(
@@ -298,7 +302,7 @@ def _scales(squares):
 # PyTorch.
 
 
-def _torch_norms(gradients, with_zeros):
+def _torch_norms(gradients: Any, with_zeros: Any) -> Any:
     import torch
 
     dtype = getattr(torch, wide_dtype(gradients))

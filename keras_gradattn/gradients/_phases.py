@@ -1,6 +1,8 @@
 """Phases of a training: what is trained, by which optimizer, at which rate."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +49,7 @@ def merged_order(known: list[str], new: list[str]) -> list[str]:
 
 def merged_grouping(known: Grouping, new: Grouping) -> Grouping:
     """One grouping of both; the newer one says where a variable goes."""
-    group_of = {}
+    group_of: dict[str, Any] = {}
     for grouping in (known, new):
         for path, member in zip(grouping.paths, grouping.members, strict=True):
             group_of[path] = grouping.names[member] if member >= 0 else None
@@ -58,7 +60,7 @@ def merged_grouping(known: Grouping, new: Grouping) -> Grouping:
     return Grouping(tuple(names), tuple(paths), members)
 
 
-def incidence(members: tuple[int, ...], groups: int) -> np.ndarray:
+def incidence(members: Sequence[int], groups: int) -> np.ndarray:
     """(variables, groups), 1 where a variable is in a group; some are in none."""
-    members = np.asarray(members, dtype=int)
-    return (members[:, None] == np.arange(groups)[None]).astype("float64")
+    chosen = np.asarray(members, dtype=int)
+    return (chosen[:, None] == np.arange(groups)[None]).astype("float64")

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ _FORMAT = 2
 _TABLES = ("rows", "details", "epochs")
 
 
-def save(record, path: str | os.PathLike) -> None:
+def save(record: Any, path: str | os.PathLike[str]) -> None:
     """Write one portable `.npz` file (no pickle inside)."""
     arrays = {
         f"{table}/{key}": getattr(record, f"_{table}")[key]
@@ -46,7 +47,7 @@ def save(record, path: str | os.PathLike) -> None:
         )
 
 
-def load(kind, path: str | os.PathLike):
+def load(kind: Any, path: str | os.PathLike[str]) -> Any:
     """Read what `save` wrote into a new record of this class."""
     with np.load(path, allow_pickle=False) as file:
         if "metadata" not in file.files or "rows/norm" not in file.files:
@@ -89,11 +90,11 @@ def load(kind, path: str | os.PathLike):
     return record
 
 
-def _phase(groups, paths, sizes, **rest):
+def _phase(groups: Any, paths: Any, sizes: Any, **rest: Any) -> Any:
     return Phase(groups=tuple(groups), paths=tuple(paths), sizes=tuple(sizes), **rest)
 
 
-def _from_first_format(record, metadata, arrays):
+def _from_first_format(record: Any, metadata: Any, arrays: Any) -> None:
     """Version 0.1 knew one phase, and no more than norms of weights after a step."""
     record.begin_phase(record.grouping, record.sizes, taps=record.taps)
     record.note_reach(record.grouping.paths, metadata["without_gradient"])
@@ -111,7 +112,7 @@ def _from_first_format(record, metadata, arrays):
     arrays["details/histogram"] = np.zeros((*norm.shape, 0))
 
 
-def join(kind, records, name):
+def join(kind: Any, records: Any, name: Any) -> Any:
     """One record of several that followed each other."""
     records = [getattr(record, "record", record) for record in records]
     if not records or not all(isinstance(record, kind) for record in records):
@@ -144,7 +145,7 @@ def join(kind, records, name):
     return joined
 
 
-def _append(joined, record):
+def _append(joined: Any, record: Any) -> None:
     phases, fits = len(joined.phases), _next(joined._rows["fit"], joined._epochs["fit"])
     for phase in record.phases:
         names = record.grouping.names
@@ -186,7 +187,7 @@ def _append(joined, record):
     joined.accumulation = max(joined.accumulation, record.accumulation)
 
 
-def _taps(joined, record):
+def _taps(joined: Any, record: Any) -> Any:
     values = np.full((len(record), joined._tap_width), np.nan)
     start = {}
     width = 0
@@ -200,5 +201,5 @@ def _taps(joined, record):
     return values
 
 
-def _next(*columns):
+def _next(*columns: Any) -> Any:
     return int(max((column.max() + 1 for column in columns if len(column)), default=0))

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -37,11 +38,11 @@ class Settings:
 
     capacity: int
     detail_every: int
-    chooses: Callable | None = None
-    more: Callable | None = None
+    chooses: Callable[..., Any] | None = None
+    more: Callable[..., Any] | None = None
 
 
-def unwrap(optimizer: object) -> object:
+def unwrap(optimizer: Any) -> Any:
     """The optimizer that receives unscaled gradients.
 
     `LossScaleOptimizer` divides by its scale before it calls the inner optimizer,
@@ -52,12 +53,14 @@ def unwrap(optimizer: object) -> object:
     return optimizer
 
 
-def tap_variables(model: keras.Model) -> list:
+def tap_variables(model: keras.Model) -> list[Any]:
     """Variables whose gradient is a vector of layer-output statistics."""
     return [v for v in model.trainable_variables if hasattr(v, "gradient_tap")]
 
 
-def gradient_variables(model: keras.Model, chooses: Callable | None = None) -> list:
+def gradient_variables(
+    model: keras.Model, chooses: Callable[..., Any] | None = None
+) -> list[Any]:
     """Variables with a gradient to measure, in the order of the model."""
     return [
         v
@@ -67,7 +70,7 @@ def gradient_variables(model: keras.Model, chooses: Callable | None = None) -> l
     ]
 
 
-def replicated_strategy(model: keras.Model) -> object:
+def replicated_strategy(model: keras.Model) -> Any:
     """The TensorFlow strategy that trains on several replicas, or `None`."""
     if keras.backend.backend() != "tensorflow":
         return None
@@ -84,16 +87,17 @@ class Channel:
         settings: What is compiled in.
     """
 
-    def __init__(self, model: keras.Model, optimizer: object, settings: Settings):
+    def __init__(self, model: keras.Model, optimizer: Any, settings: Settings) -> None:
         self.model = model
         self.outer = optimizer
         self.optimizer = unwrap(optimizer)
         self.settings = settings
-        self.ring: Ring | None = None
+        # Made with the first step where the model is not built before.
+        self.ring: Any = None
         self.calls = 0
         self._wanted = False
         self._scales: dict[int, object] = {}
-        self._apply: tuple | None = None
+        self._apply: tuple[Any, ...] | None = None
         # Told after each call while a recorder listens; nothing is measured otherwise.
         self.listener: Callable[[], None] | None = None
         accumulated = getattr(self.optimizer, "gradient_accumulation_steps", None)
@@ -102,7 +106,7 @@ class Channel:
         if jax or replicated_strategy(model) is not None:
             self._make_ring(gradient_variables(model, settings.chooses))
 
-    def _make_ring(self, variables):
+    def _make_ring(self, variables: Any) -> None:
         more = self.settings.more
         self.ring = Ring(
             variables,
@@ -116,7 +120,7 @@ class Channel:
         )
         self.ring.want_details(self._wanted)
 
-    def _ring_for(self, variables):
+    def _ring_for(self, variables: Any) -> Any:
         """Made where the first step is traced: there the model is built to its end."""
         if self.ring is None:
             measured = gradient_variables(self.model, self.settings.chooses)
@@ -152,7 +156,7 @@ class Channel:
             yield
 
     @contextlib.contextmanager
-    def _ring_in_the_state(self):
+    def _ring_in_the_state(self) -> Iterator[Any]:
         # JAX' step is pure: only the optimizer's variables come in and go out of it
         # next to the model's own.
         for variable in self.ring.state:
@@ -163,7 +167,7 @@ class Channel:
             for variable in self.ring.state:
                 keras_compat.untrack_variable(self.optimizer, variable)
 
-    def _measured_apply(self):
+    def _measured_apply(self) -> Any:
         # The same function at every step, or PyTorch's compiler would begin anew.
         own = self.optimizer.__dict__.get("apply")
         if self._apply is None or self._apply[0] is not own:
@@ -173,9 +177,11 @@ class Channel:
             self._apply = (own, self._measured(apply))
         return self._apply[1]
 
-    def _measured(self, original):
+    def _measured(self, original: Any) -> Any:
         @functools.wraps(original)
-        def apply(grads, trainable_variables=None, *args, **kwargs):
+        def apply(
+            grads: Any, trainable_variables: Any = None, *args: Any, **kwargs: Any
+        ) -> Any:
             grads = list(grads)
             if trainable_variables is None:
                 variables = keras_compat.trained_variables(self.optimizer)
@@ -195,16 +201,16 @@ class Channel:
 
         return apply
 
-    def _build_optimizer(self, variables):
+    def _build_optimizer(self, variables: Any) -> None:
         # Further measures may read what it keeps.
         if not self.optimizer.built:
             with outside_of_graphs(), keras.name_scope(self.optimizer.name):
                 self.optimizer.build(variables)
 
-    def _noting_scales(self, original):
+    def _noting_scales(self, original: Any) -> Any:
         # The inner optimizer's scope no longer knows the wrapper's scale.
         @functools.wraps(original)
-        def stateless_apply(optimizer_variables, *args, **kwargs):
+        def stateless_apply(optimizer_variables: Any, *args: Any, **kwargs: Any) -> Any:
             by_identity = dict(
                 zip(map(id, self.outer.variables), optimizer_variables, strict=True)
             )
@@ -220,13 +226,13 @@ class Channel:
 
         return stateless_apply
 
-    def _tap_scales(self):
+    def _tap_scales(self) -> Any:
         """What each tap's statistics are to be divided by; shares by nothing."""
         if not self.ring.tap_variables:
             return None
-        scale = getattr(self.optimizer, "loss_scale_factor", None)
+        scale: Any = getattr(self.optimizer, "loss_scale_factor", None)
         scale = 1.0 if scale is None else scale
-        divided = 1.0
+        divided: Any = 1.0
         optimizer = self.outer
         while optimizer is not self.optimizer:
             # Variables that are overwritten by their gradient are left scaled.
@@ -253,7 +259,7 @@ class Channel:
 
     # Around a call of the step, on the host.
 
-    def begin(self, arguments: tuple) -> None:
+    def begin(self, arguments: tuple[Any, ...]) -> None:
         """Decide whether the coming step takes details, and keep old weights."""
         wanted = self._wanted = (
             self.listener is not None and self.calls % self.settings.detail_every == 0
@@ -265,7 +271,7 @@ class Channel:
             variables, values = self._weights(arguments[0])
             self.updates.before(variables, values, self._rows_written())
 
-    def finish(self, result: object) -> None:
+    def finish(self, result: Any) -> None:
         """Compare weights, and tell the listener."""
         if self.updates.waiting:
             state = result[1] if keras.backend.backend() == "jax" else None
@@ -276,7 +282,7 @@ class Channel:
         if self.listener is not None:
             self.listener()
 
-    def _weights(self, state):
+    def _weights(self, state: Any) -> Any:
         if keras.backend.backend() == "jax":
             pairs = zip(self.model.trainable_variables, state[0], strict=True)
             values = {id(v): array for v, array in pairs}
@@ -287,7 +293,7 @@ class Channel:
             variables = gradient_variables(self.model, self.settings.chooses)
         return variables, [v.value for v in variables]
 
-    def _rows_written(self):
+    def _rows_written(self) -> Any:
         if self.ring is None:
             return 0
         return self.ring.rows_written()
@@ -324,7 +330,7 @@ class RecordedStep:
         channels: One per recorded optimizer.
     """
 
-    def __init__(self, model: keras.Model, channels: list[Channel]):
+    def __init__(self, model: keras.Model, channels: list[Channel]) -> None:
         self.model = model
         self.channels = channels
         self.plain = model.train_function
@@ -340,22 +346,22 @@ class RecordedStep:
         self._inner, model.train_function = model.train_function, self.plain
         self._where: tuple[int, list[int]] = (-1, [])
 
-    def _opened(self, train_step):
+    def _opened(self, train_step: Any) -> Any:
         @functools.wraps(train_step)
-        def opened(*args, **kwargs):
+        def opened(*args: Any, **kwargs: Any) -> Any:
             with self._open():
                 return train_step(*args, **kwargs)
 
         return opened
 
     @contextlib.contextmanager
-    def _open(self):
+    def _open(self) -> Iterator[Any]:
         with contextlib.ExitStack() as stack:
             for channel in self.channels:
                 stack.enter_context(channel.open())
             yield
 
-    def __call__(self, *arguments):
+    def __call__(self, *arguments: Any) -> Any:
         for channel in self.channels:
             channel.begin(arguments)
         try:
@@ -374,7 +380,7 @@ class RecordedStep:
             channel.finish(result)
         return result
 
-    def _pure(self, state, iterator):
+    def _pure(self, state: Any, iterator: Any) -> Any:
         """JAX' step, with the ring among the optimizer's variables."""
         (channel,) = self.channels
         ring = channel.ring
@@ -393,7 +399,7 @@ class RecordedStep:
             del optimizer_variables[position]
         return logs, (*new[:2], optimizer_variables, *new[3:])
 
-    def _positions(self, channel, number):
+    def _positions(self, channel: Any, number: Any) -> Any:
         """Where the ring stands among the optimizer's variables."""
         if self._where[0] != number:
             with channel.open():
@@ -402,7 +408,7 @@ class RecordedStep:
         return self._where[1]
 
 
-def _traces_train_step(model):
+def _traces_train_step(model: Any) -> Any:
     """Whether the train function holds on to the `train_step` it was made with."""
     if keras.backend.backend() == "torch":
         return False
@@ -411,11 +417,11 @@ def _traces_train_step(model):
     return type(model).make_train_function.__module__.startswith("keras.")
 
 
-def _first(pair):
+def _first(pair: Any) -> Any:
     return pair[0]
 
 
-def _positions(variables, wanted):
+def _positions(variables: Any, wanted: Any) -> Any:
     where = []
     for one in wanted:
         hits = [i for i, v in enumerate(variables) if v is one]
@@ -429,7 +435,7 @@ def _positions(variables, wanted):
     return where
 
 
-def _placed_like(array, value):
+def _placed_like(array: Any, value: Any) -> Any:
     """A new array at each step, since the step takes its buffer."""
     import jax
 
@@ -475,7 +481,7 @@ def recorded_step(
 
 
 @contextlib.contextmanager
-def exchanged(owner: object, name: str, value: object) -> Iterator[None]:
+def exchanged(owner: Any, name: str, value: Any) -> Iterator[None]:
     """While open, an attribute of one instance is another one."""
     # Through `__dict__`: Keras' and PyTorch's `__setattr__` would track it.
     before = owner.__dict__.get(name, NOTHING)

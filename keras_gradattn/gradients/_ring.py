@@ -2,7 +2,8 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -66,16 +67,16 @@ class Ring:
 
     def __init__(
         self,
-        variables: list,
-        tap_variables: list = (),
+        variables: list[Any],
+        tap_variables: Sequence[Any] = (),
         *,
         capacity: int,
         barrier: bool,
-        strategy: object = None,
-        more: list = (),
-        sink: Callable | None = None,
+        strategy: Any = None,
+        more: Sequence[Any] = (),
+        sink: Callable[..., Any] | None = None,
         detail_every: int = 1,
-    ):
+    ) -> None:
         self.variables = list(variables)
         self.tap_variables = list(tap_variables)
         self.capacity = capacity
@@ -88,7 +89,7 @@ class Ring:
         self._column = _columns(self.variables)
         self._tap_width = sum(int(np.prod(v.shape)) for v in self.tap_variables)
         # Per kind of `apply`: variables it was about, and those with a gradient.
-        self.kinds: list[tuple[frozenset, frozenset]] = []
+        self.kinds: list[tuple[frozenset[int], frozenset[int]]] = []
         n = len(self.variables)
         self._widths = [_HEAD, n, n, self._tap_width, *(m.width for m in self.more)]
         self._dtype = "float32"
@@ -105,11 +106,11 @@ class Ring:
         self._host_count = 0
         self._host_wanted = False
         # JAX keeps the current state outside of the variables.
-        self.arrays: tuple | None = None
-        self._eager = None
+        self.arrays: tuple[Any, ...] | None = None
+        self._eager: Any = None
 
     @property
-    def state(self) -> tuple:
+    def state(self) -> tuple[Any, ...]:
         """The variables that a pure step takes and returns."""
         return (self.rows, self.count, self.wanted)
 
@@ -124,7 +125,7 @@ class Ring:
         """Whether the coming step measures what is costly."""
         return self._host_wanted
 
-    def rows_written(self) -> object:
+    def rows_written(self) -> Any:
         """How many rows there are, as the device has it."""
         if keras.backend.backend() == "torch":
             return self._host_count
@@ -138,12 +139,12 @@ class Ring:
 
     def record(
         self,
-        gradients: list,
-        variables: list,
-        iteration: object,
-        scale: object = None,
-        tap_scale: object = None,
-    ) -> list:
+        gradients: list[Any],
+        variables: list[Any],
+        iteration: Any,
+        scale: Any = None,
+        tap_scale: Any = None,
+    ) -> list[Any]:
         """Measure gradients and write their row. Called inside the training step.
 
         Args:
@@ -162,7 +163,9 @@ class Ring:
             return self._eager(gradients, variables, iteration, scale, tap_scale)
         return self._record(gradients, variables, iteration, scale, tap_scale)
 
-    def _record(self, gradients, variables, iteration, scale, tap_scale):
+    def _record(
+        self, gradients: Any, variables: Any, iteration: Any, scale: Any, tap_scale: Any
+    ) -> Any:
         found, about = {}, set()
         for variable, gradient in zip(variables, gradients, strict=True):
             column = self._column.get(id(variable))
@@ -205,7 +208,7 @@ class Ring:
         self._put(keras.ops.concatenate(row))
         return gradients
 
-    def _head(self, iteration, kind, wanted):
+    def _head(self, iteration: Any, kind: Any, wanted: Any) -> Any:
         if keras.backend.backend() == "torch":
             import torch
 
@@ -226,12 +229,12 @@ class Ring:
             ]
         )
 
-    def _kind(self, about, present):
+    def _kind(self, about: Any, present: Any) -> Any:
         if (about, present) not in self.kinds:
             self.kinds.append((about, present))
         return self.kinds.index((about, present))
 
-    def _tapped(self, variables, gradients):
+    def _tapped(self, variables: Any, gradients: Any) -> Any:
         taps = set(map(id, self.tap_variables))
         return {
             id(v): g
@@ -239,7 +242,7 @@ class Ring:
             if id(v) in taps and g is not None
         }
 
-    def _tap_values(self, taps, tap_scale):
+    def _tap_values(self, taps: Any, tap_scale: Any) -> Any:
         values = []
         for i, tap in enumerate(self.tap_variables):
             if id(tap) not in taps:
@@ -291,7 +294,7 @@ class Ring:
             **ordered,
         )
 
-    def _rows_of(self, table, number, lost):
+    def _rows_of(self, table: Any, number: Any, lost: Any) -> Any:
         table = table.astype("float64")
         head, norms, zeros, taps, *more = np.split(
             table, np.cumsum(self._widths)[:-1], axis=1
@@ -299,7 +302,7 @@ class Ring:
         measured = np.zeros(norms.shape, dtype=bool)
         for kind, (about, _) in enumerate(self.kinds):
             rows_of_kind = np.flatnonzero(head[:, 2] == kind)
-            measured[np.ix_(rows_of_kind, sorted(about))] = True
+            measured[np.ix_(rows_of_kind, np.array(sorted(about), dtype=int))] = True
         return Rows(
             number=number,
             iteration=(head[:, 0] * _ITERATION_BASE + head[:, 1]).astype("int64"),
@@ -317,14 +320,14 @@ class Ring:
         self.arrays = None
         self._read = 0
 
-    def _is_detail_step(self, iteration):
+    def _is_detail_step(self, iteration: Any) -> Any:
         if self._sink is not None:
             return keras.ops.equal(iteration % self._detail_every, 0)
         if keras.backend.backend() == "torch":
             return self._host_wanted
         return self.wanted.value
 
-    def _spread(self, values, present):
+    def _spread(self, values: Any, present: Any) -> Any:
         """Values of the present variables in the columns of all, 0 elsewhere."""
         values = _norms.cast(values, self._dtype)
         if len(present) == len(self.variables):
@@ -334,7 +337,7 @@ class Ring:
         padded = keras.ops.concatenate([values, keras.ops.zeros((1,), self._dtype)])
         return keras.ops.take(padded, where)
 
-    def _fence(self, tensors):
+    def _fence(self, tensors: Any) -> Any:
         """Keep XLA from fusing the norms with the update.
 
         Fused, the update's last bits change (measured: 6e-5 after six Adam steps),
@@ -345,7 +348,8 @@ class Ring:
         if keras.backend.backend() == "jax":
             import jax
 
-            return jax.lax.optimization_barrier(tensors)
+            barrier: Any = jax.lax.optimization_barrier
+            return barrier(tensors)
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
@@ -356,7 +360,7 @@ class Ring:
                 tensors[i] = tensor
         return tensors
 
-    def _sum_replicas(self, gradients):
+    def _sum_replicas(self, gradients: Any) -> Any:
         """What the optimizer applies under a strategy: the replicas' sum."""
         if self._strategy is None or not gradients:
             return gradients
@@ -365,7 +369,7 @@ class Ring:
         context = tf.distribute.get_replica_context()
         return context.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients))
 
-    def _put(self, row):
+    def _put(self, row: Any) -> None:
         if self._sink is not None:
             self._sink(row)
             return
@@ -395,7 +399,7 @@ class Ring:
                 self.count.value.assign(count + 1)
 
 
-def _columns(variables):
+def _columns(variables: Any) -> Any:
     """Column by identity, of Keras' variable and of what some backends hold in it."""
     columns = {}
     for i, variable in enumerate(variables):
@@ -405,11 +409,11 @@ def _columns(variables):
     return columns
 
 
-def _scope(strategy):
+def _scope(strategy: Any) -> Any:
     return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
-def _variable(value, dtype, name):
+def _variable(value: Any, dtype: Any, name: Any) -> Any:
     return keras.Variable(
         value.astype(dtype),
         dtype=dtype,
@@ -419,15 +423,16 @@ def _variable(value, dtype, name):
     )
 
 
-def _torch_eagerly(function):
+def _torch_eagerly(function: Any) -> Any:
     import torch
 
     # A counter on the host would be compiled in as a constant and force a
     # recompilation at every step.
-    return torch.no_grad()(torch.compiler.disable(function))
+    disable: Any = torch.compiler.disable
+    return torch.no_grad()(disable(function))
 
 
-def to_numpy(value: object) -> np.ndarray:
+def to_numpy(value: Any) -> np.ndarray:
     """A tensor or array of any backend, on whichever devices, as NumPy holds it."""
     if hasattr(value, "detach"):  # PyTorch, on whichever device
         return value.detach().cpu().numpy()

@@ -3,12 +3,14 @@
 import dataclasses
 import fnmatch
 from collections.abc import Iterable
+from typing import Any
 
 import keras
 
 from keras_gradattn.gradients.depth_groups import suggestion
 
-Names = str | keras.Variable | Iterable[str | keras.Variable] | None
+# Patterns of paths, or variables; one or several.
+Names = Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +64,7 @@ def selection(include: Names, exclude: Names) -> Selection | None:
     )
 
 
-def _patterns(argument, names):
+def _patterns(argument: Any, names: Any) -> Any:
     if isinstance(names, (str, keras.Variable)) or not isinstance(names, Iterable):
         names = (names,)
     given, names = names, tuple(names)
@@ -74,7 +76,7 @@ def _patterns(argument, names):
     return tuple(name if isinstance(name, str) else id(name) for name in names)
 
 
-def _fits(variable, patterns):
+def _fits(variable: Any, patterns: Any) -> Any:
     return any(
         pattern == id(variable)
         if isinstance(pattern, int)
@@ -83,7 +85,7 @@ def _fits(variable, patterns):
     )
 
 
-def _path_fits(path, pattern):
+def _path_fits(path: Any, pattern: Any) -> Any:
     """Whole paths, the names of layers on the way, or shell patterns of either."""
     parts = path.split("/")
     return (

@@ -1,9 +1,11 @@
 """Sparse gradients of embeddings, measured without making them dense."""
 
+from typing import Any
+
 import keras
 
 
-def nonzero_rows(gradient: object) -> object:
+def nonzero_rows(gradient: Any) -> Any:
     """The rows of a gradient that can differ from zero, each once; dense ones as is.
 
     Embeddings hand over rows in which one token can occur several times; only the
@@ -29,7 +31,7 @@ def nonzero_rows(gradient: object) -> object:
     return gradient
 
 
-def _tensorflow_rows(values, indices):
+def _tensorflow_rows(values: Any, indices: Any) -> Any:
     import tensorflow as tf
 
     # By sorting, which XLA can compile: `tf.unique` has no shape known beforehand.

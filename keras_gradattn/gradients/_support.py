@@ -1,5 +1,7 @@
 """What can be recorded, and what to do where something cannot."""
 
+from typing import Any
+
 import keras
 
 from keras_gradattn.gradients._recorded_step import (
@@ -23,7 +25,7 @@ def optimizers_of(model: keras.Model) -> dict[str, object]:
     return found
 
 
-def chosen_optimizer(model: keras.Model, wanted: object) -> object:
+def chosen_optimizer(model: keras.Model, wanted: Any) -> Any:
     """The optimizer that a recorder is about.
 
     Args:
@@ -52,7 +54,7 @@ def chosen_optimizer(model: keras.Model, wanted: object) -> object:
     )
 
 
-def refuse_unsupported(model: keras.Model, optimizer: object) -> None:
+def refuse_unsupported(model: keras.Model, optimizer: Any) -> None:
     """Raise where recorded numbers could not be trusted.
 
     Raises:

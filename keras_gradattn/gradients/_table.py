@@ -12,7 +12,7 @@ class Table:
         shapes: Per column the shape of one row's entry.
     """
 
-    def __init__(self, **shapes: tuple[int, ...]):
+    def __init__(self, **shapes: tuple[int, ...]) -> None:
         self.shapes: Mapping[str, tuple[int, ...]] = shapes
         self.chunks: list[dict[str, np.ndarray]] = []
 

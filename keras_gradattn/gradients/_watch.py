@@ -39,13 +39,13 @@ class Watch:
     def __init__(
         self,
         model: keras.Model,
-        optimizer: object,
+        optimizer: Any,
         settings: Settings,
         *,
         check_every: int | None,
         on_rows: Callable[[Rows], None],
         end_epoch: Callable[[], dict[str, float]],
-    ):
+    ) -> None:
         self.model = model
         self.outer = optimizer
         self.optimizer = unwrap(optimizer)
@@ -80,10 +80,10 @@ class Watch:
 
     def step(
         self,
-        gradients: object = None,
+        gradients: Any = None,
         *,
-        iteration: object = None,
-        scale: object = None,
+        iteration: Any = None,
+        scale: Any = None,
     ) -> None:
         """Measure the gradients of one update, from inside the step if it is compiled.
 
@@ -148,20 +148,22 @@ class Watch:
             )
         return self
 
-    def _watch_torch(self):
+    def _watch_torch(self) -> None:
         before = self.optimizer.register_step_pre_hook(lambda *_: self._before())
         after = self.optimizer.register_step_post_hook(lambda *_: self._after())
         self._hooks.callback(before.remove)
         self._hooks.callback(after.remove)
 
-    def _before(self):
+    def _before(self) -> None:
         self.step()
 
-    def _watch_keras(self):
+    def _watch_keras(self) -> None:
         original = self.optimizer.apply
 
         @functools.wraps(original)
-        def apply(grads, trainable_variables=None, *args, **kwargs):
+        def apply(
+            grads: Any, trainable_variables: Any = None, *args: Any, **kwargs: Any
+        ) -> Any:
             grads = list(grads)
             if trainable_variables is None:
                 variables = keras_compat.trained_variables(self.optimizer)
@@ -179,11 +181,11 @@ class Watch:
                 self._after()
             return result
 
-        apply.unwatched = original
+        apply.__dict__["unwatched"] = original
         before = self.optimizer.__dict__.get("apply")
         self.optimizer.__dict__["apply"] = apply
 
-        def restore():
+        def restore() -> None:
             if before is None:
                 self.optimizer.__dict__.pop("apply", None)
             else:
@@ -191,7 +193,9 @@ class Watch:
 
         self._hooks.callback(restore)
 
-    def _measure(self, gradients, variables, iteration, scale):
+    def _measure(
+        self, gradients: Any, variables: Any, iteration: Any, scale: Any
+    ) -> Any:
         if self._on_the_host():
             wanted = self._steps % self._settings.detail_every == 0
             self.ring.want_details(wanted)
@@ -203,7 +207,7 @@ class Watch:
                 )
         return self.ring.record(gradients, variables, iteration, scale)
 
-    def _after(self):
+    def _after(self) -> None:
         if self.updates.waiting:
             self.updates.after(
                 self.ring.variables,
@@ -217,7 +221,7 @@ class Watch:
         if self._pending >= self._read_every:
             self.read()
 
-    def _on_the_host(self):
+    def _on_the_host(self) -> Any:
         """Whether steps run one by one, so that the host sees each."""
         match keras.backend.backend():
             case "tensorflow":
@@ -228,13 +232,13 @@ class Watch:
                 return True
         return False
 
-    def _send(self, row):
+    def _send(self, row: Any) -> None:
         import jax
 
         # The only way out of a step whose results are somebody else's.
         jax.debug.callback(self._received, row)
 
-    def _received(self, row):
+    def _received(self, row: Any) -> None:
         if self.active:
             self._sent.append(np.array(row))
 
@@ -246,7 +250,8 @@ class Watch:
         if keras.backend.backend() == "jax":
             import jax
 
-            jax.effects_barrier()
+            wait: Any = jax.effects_barrier
+            wait()
             sent, self._sent = self._sent, []
             rows = self.ring.rows_of(np.array(sent), self._steps)
             self._steps += len(sent)

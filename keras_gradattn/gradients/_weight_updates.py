@@ -6,6 +6,7 @@ weights that are still to be read would have to be copied at every step.
 
 import dataclasses
 import functools
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,10 +19,10 @@ _SCALE = 2.0**40
 
 @dataclasses.dataclass
 class _Measured:
-    first: object  # rows written before
-    last: object  # rows written after
+    first: Any  # rows written before
+    last: Any  # rows written after
     identities: list[int]
-    norms: list  # per variable a tensor of two
+    norms: list[Any]  # per variable a tensor of two
 
 
 class WeightUpdates:
@@ -32,13 +33,15 @@ class WeightUpdates:
             accumulated.
     """
 
-    def __init__(self, calls_per_update: int = 1):
+    def __init__(self, calls_per_update: int = 1) -> None:
         self._calls_per_update = calls_per_update
-        self._open: tuple | None = None
+        self._open: tuple[Any, ...] | None = None
         self._left = 0
         self._measured: list[_Measured] = []
 
-    def before(self, variables: list, values: list, rows_written: object) -> None:
+    def before(
+        self, variables: list[Any], values: list[Any], rows_written: Any
+    ) -> None:
         """Keep copies of the weights that the coming step will change."""
         if self._open is None:
             copies = [_copied(value) for value in values]
@@ -50,7 +53,7 @@ class WeightUpdates:
         """Whether `after` will compare once this step is done."""
         return self._open is not None and self._left == 1
 
-    def after(self, variables: list, values: list, rows_written: object) -> None:
+    def after(self, variables: list[Any], values: list[Any], rows_written: Any) -> None:
         """Compare with the copies, once the weights have changed."""
         if self._open is None:
             return
@@ -96,12 +99,12 @@ class WeightUpdates:
         return weights, updates
 
 
-def jax_copy(array: object) -> object:
+def jax_copy(array: Any) -> Any:
     """A copy with a buffer of its own."""
     return _jax_functions()[0](array)
 
 
-def _copied(value):
+def _copied(value: Any) -> Any:
     match keras.backend.backend():
         case "jax":
             return value if np.isscalar(value) else jax_copy(value)
@@ -112,7 +115,7 @@ def _copied(value):
     return value if np.isscalar(value) else value.detach().clone()
 
 
-def _norms_of(old, new):
+def _norms_of(old: Any, new: Any) -> Any:
     """Norm of a weight, and of its change."""
     match keras.backend.backend():
         case "jax":
@@ -129,16 +132,16 @@ def _norms_of(old, new):
 
 
 @functools.cache
-def _jax_functions():
+def _jax_functions() -> Any:
     import jax
     import jax.numpy as jnp
 
-    def norms(old, new):
+    def norms(old: Any, new: Any) -> Any:
         wide = jnp.promote_types(old.dtype, jnp.float32)
         old, new = old.astype(wide), new.astype(wide)
         return jnp.stack([_norm(old), _norm(new - old)])
 
-    def _norm(values):
+    def _norm(values: Any) -> Any:
         return jnp.sqrt(jnp.sum(jnp.square(values * _SCALE))) / _SCALE
 
     # Compiled once a shape, and taken from there by every model and every `fit`.
@@ -146,13 +149,13 @@ def _jax_functions():
 
 
 @functools.cache
-def _tensorflow_function():
+def _tensorflow_function() -> Any:
     import tensorflow as tf
 
-    def norm(values):
+    def norm(values: Any) -> Any:
         return tf.sqrt(2 * tf.nn.l2_loss(values * _SCALE)) / _SCALE
 
-    def norms(old, new):
+    def norms(old: Any, new: Any) -> Any:
         new = tf.convert_to_tensor(new)
         if old.dtype.size < 4:
             old, new = tf.cast(old, "float32"), tf.cast(new, "float32")

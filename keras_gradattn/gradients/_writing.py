@@ -1,6 +1,7 @@
 """Hands rows to writers (TensorBoard, W&B, MLflow, CSV) as they are read."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ class Writing:
         writers: Writers or their names, or one of these.
     """
 
-    def __init__(self, writers: object):
+    def __init__(self, writers: Any) -> None:
         single = isinstance(writers, str) or hasattr(writers, "write")
         writers = (writers,) if single else tuple(writers)
         if writers:
@@ -20,10 +21,10 @@ class Writing:
 
             writers = tuple(map(as_writer, writers))
         self._writers = list(writers)
-        self._open: list = []
+        self._open: list[Any] = []
         self._details = 0
 
-    def open(self, record: object) -> None:
+    def open(self, record: Any) -> None:
         """Before the first rows of a `fit`."""
         if not self._writers:
             return
@@ -34,7 +35,7 @@ class Writing:
             if writer not in self._open:
                 self._open.append(writer)
 
-    def write(self, record: object, added: int) -> None:
+    def write(self, record: Any, added: int) -> None:
         """The rows that the record has just been given."""
         if not self._open:
             return
@@ -56,7 +57,7 @@ class Writing:
                     stacklevel=2,
                 )
 
-    def _values(self, record, first):
+    def _values(self, record: Any, first: Any) -> Any:
         chosen = slice(first, None)
         steps = record.step[chosen]
         measured = record.measured[chosen]

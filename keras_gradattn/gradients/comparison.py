@@ -2,7 +2,8 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -26,10 +27,10 @@ class GradientComparison:
         measure: What `first` and `last` hold.
     """
 
-    lines: tuple[dict, ...]
+    lines: tuple[dict[str, Any], ...]
     measure: str
 
-    def to_dataframe(self):
+    def to_dataframe(self) -> Any:
         """The lines as a `pandas.DataFrame`."""
         import pandas as pd
 
@@ -63,7 +64,7 @@ class GradientComparison:
             ]
         )
 
-    def plot(self, path: str | os.PathLike | None = None):
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """All runs on one axis (needs matplotlib), dashed before and solid after.
 
         Args:
@@ -95,15 +96,15 @@ def compare_gradients(runs: Mapping[str, Run]) -> GradientComparison:
     compare_gradients({"plain": norms_plain, "residual": norms_residual}).plot("a.png")
     ```
     """
-    runs = {
+    records: dict[str, Any] = {
         name: run.record if isinstance(run, GradientNorms) else run
         for name, run in runs.items()
     }
-    kinds = {type(run) for run in runs.values()}
+    kinds = {type(run) for run in records.values()}
     if kinds == {GradientRecord}:
-        lines, measure = _training_lines(runs), "RMS per element of the gradient"
+        lines, measure = _training_lines(records), "RMS per element of the gradient"
     elif kinds == {GradientFlow}:
-        lines, measure = _flow_lines(runs), "|a||g| per sample at layer outputs"
+        lines, measure = _flow_lines(records), "|a||g| per sample at layer outputs"
     else:
         raise ValueError(
             "`compare_gradients` takes at least one run, and either training records "
@@ -112,7 +113,7 @@ def compare_gradients(runs: Mapping[str, Run]) -> GradientComparison:
     return GradientComparison(tuple(lines), measure)
 
 
-def _training_lines(runs):
+def _training_lines(runs: Any) -> Iterator[Any]:
     for name, record in runs.items():
         epochs = record.epochs
         if not len(epochs["epoch"]):
@@ -128,7 +129,7 @@ def _training_lines(runs):
             }
 
 
-def _flow_lines(runs):
+def _flow_lines(runs: Any) -> Iterator[Any]:
     for name, flow in runs.items():
         product = flow.mean("product")
         for i, layer in enumerate(flow.layers):

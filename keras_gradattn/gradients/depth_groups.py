@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 
@@ -33,7 +34,7 @@ class Grouping:
 
 def group_variables(
     model: keras.Model,
-    variables: list,
+    variables: list[Any],
     groups: GroupsArgument = "depth",
     *,
     level: int | None = None,
@@ -102,10 +103,10 @@ def inner_model(model: keras.Model) -> keras.Model:
     return getattr(model, "untapped", model)
 
 
-def _by_depth(model, variables, level):
+def _by_depth(model: Any, variables: Any, level: Any) -> Any:
     """Group of each variable, and the groups in the order of depth."""
     parts = _parts(inner_model(model), level)
-    group_of = {}
+    group_of: dict[int, str] = {}
     for part in parts:
         for variable in part.variables:
             # A shared variable belongs where the signal meets it first.
@@ -121,14 +122,14 @@ class _Part:
 
     group: str
     layer: keras.layers.Layer
-    variables: list
+    variables: list[Any]
 
 
-def _parts(model, level):
+def _parts(model: Any, level: Any) -> Any:
     order = LayerOrder(model)
     parts: list[_Part] = []
 
-    def walk(layer, prefix, depth):
+    def walk(layer: Any, prefix: Any, depth: Any) -> None:
         groups = _depth_groups(layer)
         children = order.children(layer)
         labels = _unique([child.name for child in children])
@@ -147,11 +148,11 @@ def _parts(model, level):
     return parts
 
 
-def _part(group, layer):
+def _part(group: Any, layer: Any) -> Any:
     return _Part(group, layer, list(layer.variables))
 
 
-def _is_opened(layer, depth, level):
+def _is_opened(layer: Any, depth: Any, level: Any) -> Any:
     inside = keras_compat.flatten_layers(layer, include_self=False)
     if not any(child.variables for child in inside):
         return False
@@ -168,13 +169,13 @@ def _is_opened(layer, depth, level):
     return len(with_weights) > _MOST_LAYERS
 
 
-def _depth_groups(model):
+def _depth_groups(model: Any) -> Any:
     method = getattr(model, "depth_groups", None)
     return dict(method()) if callable(method) else {}
 
 
-def _by_mapping(model, variables, paths, mapping):
-    layer_of = {}
+def _by_mapping(model: Any, variables: Any, paths: Any, mapping: Any) -> Any:
+    layer_of: dict[int, set[str]] = {}
     for layer in keras_compat.flatten_layers(inner_model(model), include_self=False):
         for variable in layer.variables:
             layer_of.setdefault(id(variable), set()).add(layer.name)
@@ -201,7 +202,7 @@ def _by_mapping(model, variables, paths, mapping):
     return names
 
 
-def _checked_name(name, variable):
+def _checked_name(name: Any, variable: Any) -> Any:
     if name is not None and not isinstance(name, str):
         raise ValueError(
             "The `groups` function must return a string or None. "
@@ -216,11 +217,11 @@ def suggestion(name: str, known: list[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _first_seen(names):
+def _first_seen(names: Any) -> Any:
     return list(dict.fromkeys(name for name in names if name is not None))
 
 
-def _unique(paths):
+def _unique(paths: Any) -> Any:
     seen: dict[str, int] = {}
     unique = []
     for path in paths:

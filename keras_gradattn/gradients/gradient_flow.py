@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -79,7 +80,7 @@ class GradientFlow:
             return float("nan")
         return float((alive[0] / alive[-1]) ** (1 / (len(alive) - 1)))
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Means over the batches, one entry per layer, as plain numbers."""
         return {
             "name": self.name,
@@ -90,13 +91,13 @@ class GradientFlow:
             "layers": self._lines(),
         }
 
-    def to_dataframe(self):
+    def to_dataframe(self) -> Any:
         """A `pandas.DataFrame`, one line per layer in the order of depth."""
         import pandas as pd
 
         return pd.DataFrame(self._lines())
 
-    def _lines(self):
+    def _lines(self) -> Any:
         means = {key: self.mean(key) for key in (*self.gradient, *self.forward)}
         return [
             {
@@ -114,7 +115,7 @@ class GradientFlow:
         """What was seen, in words and one table."""
         return _report.flow_report(self)
 
-    def plot(self, path: str | os.PathLike | None = None):
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Gradient and forward signal by depth (needs matplotlib).
 
         Args:
@@ -125,7 +126,7 @@ class GradientFlow:
         """
         return plots.plot_flow(self, path)
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write one portable `.npz` file (no pickle inside)."""
         metadata = {
             "flow": 1,
@@ -136,16 +137,16 @@ class GradientFlow:
             "silent": self.silent,
         }
         with open(path, "wb") as file:
-            np.savez_compressed(
-                file,
-                metadata=np.array(json.dumps(metadata)),
-                losses=self.losses,
+            arrays: dict[str, Any] = {
+                "metadata": np.array(json.dumps(metadata)),
+                "losses": self.losses,
                 **{f"gradient/{k}": v for k, v in self.gradient.items()},
                 **{f"forward/{k}": v for k, v in self.forward.items()},
-            )
+            }
+            np.savez_compressed(file, **arrays)
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "GradientFlow":
+    def load(cls, path: str | os.PathLike[str]) -> "GradientFlow":
         """Read what `save` wrote.
 
         Raises:
@@ -159,7 +160,7 @@ class GradientFlow:
                 raise ValueError(
                     f"The file holds no gradient flow. Received: {os.fspath(path)!r}"
                 )
-            tables: dict[str, dict] = {"gradient": {}, "forward": {}}
+            tables: dict[str, dict[str, Any]] = {"gradient": {}, "forward": {}}
             for key in file.files:
                 kind, _, statistic = key.partition("/")
                 if kind in tables:
@@ -177,8 +178,8 @@ class GradientFlow:
 
 def analyze_gradient_flow(
     model: keras.Model,
-    data: object,
-    loss: str | Callable | keras.losses.Loss | None = None,
+    data: Any,
+    loss: str | Callable[..., Any] | keras.losses.Loss | None = None,
     *,
     batches: int = 20,
     batch_size: int = 128,
@@ -311,7 +312,7 @@ def default_layers(model: keras.Model) -> list[keras.layers.Layer]:
     return chosen
 
 
-def _is_relu(layer):
+def _is_relu(layer: Any) -> Any:
     if isinstance(layer, keras.layers.ReLU):
         return True
     return getattr(layer, "activation", None) in (
@@ -320,7 +321,7 @@ def _is_relu(layer):
     )
 
 
-def _loss_function(model, loss):
+def _loss_function(model: Any, loss: Any) -> Any:
     """From labels, outputs and weights to the loss without the layers' own ones."""
     if loss is None:
         if getattr(model, "loss", None) is None:
@@ -337,7 +338,7 @@ def _loss_function(model, loss):
         )
     function = keras.losses.get(loss)
 
-    def mean_loss(y, prediction, weight):
+    def mean_loss(y: Any, prediction: Any, weight: Any) -> Any:
         if weight is None:
             return keras.ops.mean(function(y, prediction))
         if isinstance(function, keras.losses.Loss):
@@ -350,7 +351,7 @@ def _loss_function(model, loss):
     return mean_loss
 
 
-def _first_scale(model):
+def _first_scale(model: Any) -> Any:
     """What the loss is multiplied by, so that float16 gradients do not vanish."""
     halves = any(
         getattr(layer, "compute_dtype", None) == "float16"
@@ -359,13 +360,14 @@ def _first_scale(model):
     return 2.0**15 if halves else 1.0
 
 
-def _unscaled(gradients, scale):
+def _unscaled(gradients: Any, scale: Any) -> Any:
     """Statistics of taps, with the loss scale divided out of all but shares."""
     divide = [1.0 if s == "zero_share" else scale for s in ALL_STATISTICS]
     return [np.asarray(g, "float64") / divide for g in gradients]
 
 
-def _batches(data: object, batch_size: int, batches: int) -> Iterable:
+def _batches(data: Any, batch_size: int, batches: int) -> Iterable[Any]:
+    found: Iterable[Any]
     if isinstance(data, tuple) and len(data) in (2, 3):
         lengths = [len(array) for array in keras.tree.flatten(data)]
         if len(set(lengths)) != 1:
@@ -400,18 +402,18 @@ def _batches(data: object, batch_size: int, batches: int) -> Iterable:
         )
 
 
-def _collected(tapped):
+def _collected(tapped: Any) -> Any:
     """(collector to read afterwards, hook that fills it during the forward pass)."""
     collected = []
 
-    def collect(_, layer, output):
+    def collect(_: Any, layer: Any, output: Any) -> None:
         collected.append(_forward_statistics(layer, output))
 
     tapped.on_output = collect
     return collected
 
 
-def _forward_statistics(layer, output):
+def _forward_statistics(layer: Any, output: Any) -> Any:
     ops = keras.ops
     values = ops.cast(
         output, "float64" if "float64" in str(output.dtype) else "float32"
@@ -432,12 +434,14 @@ def _forward_statistics(layer, output):
     )
 
 
-def _jax_measure(tapped, loss_function, training):
+def _jax_measure(tapped: Any, loss_function: Any, training: Any) -> Any:
     import jax
 
     fixed, taps = _split(tapped)
 
-    def loss(values, fixed, state, x, y, weight, scale):
+    def loss(
+        values: Any, fixed: Any, state: Any, x: Any, y: Any, weight: Any, scale: Any
+    ) -> Any:
         collected = _collected(tapped)
         prediction, state, own = tapped.stateless_call(
             _merged(tapped, fixed, values),
@@ -451,7 +455,7 @@ def _jax_measure(tapped, loss_function, training):
 
     step = jax.jit(jax.value_and_grad(loss, has_aux=True))
 
-    def measure(state, x, y, weight, scale):
+    def measure(state: Any, x: Any, y: Any, weight: Any, scale: Any) -> Any:
         (value, (forward, state)), gradient = step(
             taps, fixed, state, x, y, weight, scale
         )
@@ -460,13 +464,13 @@ def _jax_measure(tapped, loss_function, training):
     return measure
 
 
-def _tensorflow_measure(tapped, loss_function, training):
+def _tensorflow_measure(tapped: Any, loss_function: Any, training: Any) -> Any:
     import tensorflow as tf
 
     fixed, taps = _split(tapped)
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def step(state, x, y, weight, scale):
+    def step(state: Any, x: Any, y: Any, weight: Any, scale: Any) -> Any:
         collected = _collected(tapped)
         values = [tf.identity(tap) for tap in taps]
         with tf.GradientTape() as tape:
@@ -488,12 +492,12 @@ def _tensorflow_measure(tapped, loss_function, training):
     return step
 
 
-def _torch_measure(tapped, loss_function, training):
+def _torch_measure(tapped: Any, loss_function: Any, training: Any) -> Any:
     import torch
 
     fixed, taps = _split(tapped)
 
-    def measure(state, x, y, weight, scale):
+    def measure(state: Any, x: Any, y: Any, weight: Any, scale: Any) -> Any:
         collected = _collected(tapped)
         values = [tap.detach().clone().requires_grad_() for tap in taps]
         prediction, state, own = tapped.stateless_call(
@@ -520,21 +524,21 @@ _MEASURES = {
 }
 
 
-def _total(loss, own):
+def _total(loss: Any, own: Any) -> Any:
     """With what `add_loss` and regularizers add."""
     for value in own:
         loss = loss + keras.ops.cast(value, loss.dtype)
     return loss
 
 
-def _split(tapped):
+def _split(tapped: Any) -> Any:
     """Values of the model's own trainable variables, and of the taps."""
     taps = set(map(id, tapped.taps))
     fixed = [v.value for v in tapped.trainable_variables if id(v) not in taps]
     return fixed, [v.value for v in tapped.taps]
 
 
-def _merged(tapped, fixed, values):
+def _merged(tapped: Any, fixed: Any, values: Any) -> Any:
     replaced = dict(zip(map(id, tapped.taps), values, strict=True))
     fixed = iter(fixed)
     return [

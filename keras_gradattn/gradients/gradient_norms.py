@@ -5,6 +5,7 @@ import os
 import warnings
 import weakref
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -127,10 +128,10 @@ class GradientNorms(keras.callbacks.Callback):
         max_rows: int = 50_000,
         logs: bool = True,
         log_prefix: str = "gradient_norm",
-        optimizer: object = None,
-        writers: Iterable | str = (),
+        optimizer: Any = None,
+        writers: Iterable[Any] | str = (),
         name: str | None = None,
-    ):
+    ) -> None:
         super().__init__()
         for argument, value in (
             ("level", 1 if level is None else level),
@@ -172,18 +173,24 @@ class GradientNorms(keras.callbacks.Callback):
         self.max_rows = max_rows
         self.optimizer = optimizer
         self.name = name
-        self.record: GradientRecord | None = None
+        self._record: Any = None
         self.copies: list[GradientNorms] = []
         self._selection = selection(include, exclude)
         self._logs = LogEntries(log_prefix, logs)
         self._writing = Writing(writers)
-        self._installation: _installation.Installation | None = None
-        self._trained: tuple | None = None
-        self._known_model = None
+        # An `Installation` in `fit`, a `Watch` in a loop of one's own.
+        self._installation: Any = None
+        self._trained: tuple[Any, ...] | None = None
+        self._known_model: Any = None
         self._fit = -1
         self._epoch = 0
         self._rows_in_fit = 0
         self._guard_fired = False
+
+    @property
+    def record(self) -> GradientRecord | None:
+        """What was recorded, `None` before training."""
+        return self._record
 
     def __copy__(self) -> "GradientNorms":
         """A recorder of the same kind, with nothing recorded."""
@@ -191,7 +198,7 @@ class GradientNorms(keras.callbacks.Callback):
         self.copies.append(copy)
         return copy
 
-    def __deepcopy__(self, memo: dict) -> "GradientNorms":
+    def __deepcopy__(self, memo: dict[Any, Any]) -> "GradientNorms":
         # Tuners copy callbacks for each trial: a model or record of another one must
         # not come along.
         copy = memo[id(self)] = self.__copy__()
@@ -200,7 +207,7 @@ class GradientNorms(keras.callbacks.Callback):
     # Hooks of `fit`. `self._model` instead of `self.model`: on JAX the property
     # copies the whole training state back at every access.
 
-    def on_train_begin(self, logs: dict | None = None) -> None:
+    def on_train_begin(self, logs: dict[Any, Any] | None = None) -> None:
         self._remove()
         model = self._trained_model
         optimizer = chosen_optimizer(model, self.optimizer)
@@ -229,7 +236,7 @@ class GradientNorms(keras.callbacks.Callback):
                 raise
 
     @contextlib.contextmanager
-    def watching(self, model: keras.Model, optimizer: object = None) -> Iterator[Watch]:
+    def watching(self, model: keras.Model, optimizer: Any = None) -> Iterator[Watch]:
         """Record a training loop of your own while a `with` block is open.
 
         What Keras' optimizers and those of `torch.optim` are given inside the block is
@@ -297,24 +304,24 @@ class GradientNorms(keras.callbacks.Callback):
             self._remove()
         complain_about_silence(watch, self._rows_in_fit)
 
-    def _end_watched_epoch(self):
+    def _end_watched_epoch(self) -> Any:
         entries = self._close_epoch({})
         self._epoch += 1
         self._logs.forget()
         return entries
 
-    def _settings(self):
+    def _settings(self) -> Any:
         more = MoreMeasures(self.histograms, self.noise_scale, self.groups, self.level)
         return Settings(
             self.capacity, self.detail_every, self._selection, more.or_none()
         )
 
     @property
-    def _trained_model(self):
+    def _trained_model(self) -> Any:
         # PyTorch's data-parallel wrapper holds the model.
         return getattr(self._model, "module", self._model)
 
-    def _check(self, model, variables, own):
+    def _check(self, model: Any, variables: Any, own: Any) -> None:
         if self._selection is not None and own:
             self._selection.check(variables)
             variables = [v for v in variables if self._selection(v)]
@@ -322,9 +329,9 @@ class GradientNorms(keras.callbacks.Callback):
             group_variables(model, variables, self.groups, level=self.level)
             self._refuse_another_model(model)
 
-    def _refuse_another_model(self, model):
+    def _refuse_another_model(self, model: Any) -> None:
         known = self._known_model() if self._known_model is not None else None
-        if self.record is None or known is None or known is model:
+        if self._record is None or known is None or known is model:
             return
         before = {id(v) for v in known.variables}
         if not any(id(v) in before for v in model.variables):
@@ -332,16 +339,16 @@ class GradientNorms(keras.callbacks.Callback):
                 "This `GradientNorms` already holds the record of another model, "
                 "which shares no weights with this one. Use a new one, and "
                 "`compare_gradients` to see both. "
-                f"Received: model={model.name!r} after {self.record.name!r}"
+                f"Received: model={model.name!r} after {self._record.name!r}"
             )
 
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: dict[Any, Any] | None = None) -> None:
         if self._installation is not None:
             self._installation.read()
         self._epoch = epoch
         self._logs.forget()
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[Any, Any] | None = None) -> None:
         if self._installation is None:
             return
         entries = self._close_epoch({} if logs is None else logs)
@@ -350,18 +357,18 @@ class GradientNorms(keras.callbacks.Callback):
         elif logs is not None:
             logs.update(entries)
 
-    def _close_epoch(self, logs):
+    def _close_epoch(self, logs: Any) -> Any:
         """Summarise the epoch on the first call; its entries for the logs."""
         self._installation.read()
-        summary = self.record.close_epoch() if self.record else None
+        summary = self._record.close_epoch() if self._record else None
         if summary is not None:
             self._logs.take(summary)
         return self._logs.entries(logs)
 
-    def on_train_end(self, logs: dict | None = None) -> None:
+    def on_train_end(self, logs: dict[Any, Any] | None = None) -> None:
         self._remove()
 
-    def _remove(self):
+    def _remove(self) -> None:
         if self._installation is not None:
             installation = self._installation
             try:
@@ -372,10 +379,10 @@ class GradientNorms(keras.callbacks.Callback):
                 if self._trained is not None:
                     # What a schedule or callback made of the rate begins no phase.
                     self._trained = (self._trained[0], _rate(installation.optimizer))
-        if self.record is not None:
-            self.record.close_epoch()
+        if self._record is not None:
+            self._record.close_epoch()
 
-    def _prepare_record(self):
+    def _prepare_record(self) -> None:
         """Begin a record, or a phase of it, where something has changed."""
         installation = self._installation
         model, channel = self._trained_model, installation.channel
@@ -391,8 +398,8 @@ class GradientNorms(keras.callbacks.Callback):
             (tap.layer, tap.group, tuple(tap.statistics))
             for tap in (v.gradient_tap for v in channel.ring.tap_variables)
         )
-        if self.record is None:
-            self.record = GradientRecord(
+        if self._record is None:
+            self._record = GradientRecord(
                 grouping,
                 sizes,
                 taps=taps,
@@ -400,14 +407,14 @@ class GradientNorms(keras.callbacks.Callback):
                 max_rows=self.max_rows,
                 name=self.name or model.name,
                 backend=keras.backend.backend(),
-                histogram_edges=EDGES if self.histograms else (),
+                histogram_edges=EDGES.tolist() if self.histograms else (),
             )
-        self.record.accumulation = parts_of(model, channel.optimizer)
+        self._record.accumulation = parts_of(model, channel.optimizer)
         self._known_model = weakref.ref(model)
         identity = (grouping, sizes, taps, id(channel.outer))
         rate = _rate(channel.outer)
         if self._trained is None or self._trained != (identity, rate):
-            self.record.begin_phase(
+            self._record.begin_phase(
                 grouping,
                 sizes,
                 taps=taps,
@@ -418,29 +425,29 @@ class GradientNorms(keras.callbacks.Callback):
             )
         self._trained = (identity, rate)
         self._ring_of_record = channel.ring
-        self._writing.open(self.record)
+        self._writing.open(self._record)
 
-    _ring_of_record = None
+    _ring_of_record: Any = None
 
-    def _take_from(self, installation, rows):
+    def _take_from(self, installation: Any, rows: Any) -> None:
         watch, self._installation = self._installation, installation
         try:
             self._take(rows)
         finally:
             self._installation = watch
 
-    def _take(self, rows: Rows):
+    def _take(self, rows: Rows) -> None:
         ring = self._installation.channel.ring
-        if ring is not self._ring_of_record or self.record is None:
+        if ring is not self._ring_of_record or self._record is None:
             self._prepare_record()
         self._rows_in_fit += len(rows.number)
-        self.record.add(rows, self._fit, self._epoch)
-        paths = self.record.phases[-1].paths
+        self._record.add(rows, self._fit, self._epoch)
+        paths = self._record.phases[-1].paths
         asked = set().union(*(about for about, _ in ring.kinds))
-        self.record.note_reach(
+        self._record.note_reach(
             [paths[i] for i in asked], [paths[i] for i in ring.without_gradient]
         )
-        self._writing.write(self.record, len(rows.number))
+        self._writing.write(self._record, len(rows.number))
         if rows.lost:
             warnings.warn(
                 f"{rows.lost} steps were overwritten before they could be read: the "
@@ -451,7 +458,7 @@ class GradientNorms(keras.callbacks.Callback):
             )
         self._guard(rows)
 
-    def _guard(self, rows):
+    def _guard(self, rows: Any) -> None:
         if self.on_nonfinite == "ignore" or self._guard_fired:
             return
         bad_rows = ~np.all(np.isfinite(rows.norms), axis=1)
@@ -460,8 +467,8 @@ class GradientNorms(keras.callbacks.Callback):
         self._guard_fired = True
         first = int(np.argmax(bad_rows))
         bad = ~np.isfinite(rows.norms[first])
-        paths = self.record.phases[-1].paths
-        grouping = self.record.grouping
+        paths = self._record.phases[-1].paths
+        grouping = self._record.grouping
         member = dict(zip(grouping.paths, grouping.members, strict=True))
         # The backward pass meets the groups from the loss downwards.
         column = int(np.flatnonzero(bad)[-1])
@@ -482,7 +489,7 @@ class GradientNorms(keras.callbacks.Callback):
             message += " Training is stopped."
         warnings.warn(message, RuntimeWarning, stacklevel=2)
 
-    def _complain_about_silence(self):
+    def _complain_about_silence(self) -> None:
         model = self._trained_model
         others = [
             name
@@ -513,17 +520,17 @@ class GradientNorms(keras.callbacks.Callback):
                 self._installation.read()
             else:
                 self._remove()
-        if self.record is None:
+        if self._record is None:
             raise ValueError(
                 "Nothing is recorded yet: pass this callback to `model.fit` first."
             )
-        return self.record
+        return self._record
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Everything recorded, as plain lists. See `GradientRecord.to_dict`."""
         return self._recorded().to_dict()
 
-    def to_dataframe(self, what: str = "groups"):
+    def to_dataframe(self, what: str = "groups") -> Any:
         """A tidy `pandas.DataFrame`. See `GradientRecord.to_dataframe`."""
         return self._recorded().to_dataframe(what)
 
@@ -531,26 +538,30 @@ class GradientNorms(keras.callbacks.Callback):
         """What was seen, in words and one table."""
         return self._recorded().report()
 
-    def plot(self, path: str | os.PathLike | None = None, kind: str = "heatmap"):
+    def plot(
+        self, path: str | os.PathLike[str] | None = None, kind: str = "heatmap"
+    ) -> Any:
         """Picture of the norms. See `GradientRecord.plot`."""
         return self._recorded().plot(path, kind=kind)
 
-    def to_html(self, path: str | os.PathLike, *, title: str | None = None) -> None:
+    def to_html(
+        self, path: str | os.PathLike[str], *, title: str | None = None
+    ) -> None:
         """Write one self-contained page. See `GradientRecord.to_html`."""
         self._recorded().to_html(path, title=title)
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the record as one `.npz` file."""
         self._recorded().save(path)
 
     @staticmethod
-    def load(path: str | os.PathLike) -> GradientRecord:
+    def load(path: str | os.PathLike[str]) -> GradientRecord:
         """Read a saved record: the same `report`, `plot` and tables."""
         return GradientRecord.load(path)
 
 
 @contextlib.contextmanager
-def _train_on_batch(norms, watch):
+def _train_on_batch(norms: Any, watch: Any) -> Iterator[Any]:
     """Also records the compiled step of a model that is watched."""
     model = watch.model
     refuse_unsupported(model, model.optimizer)
@@ -569,7 +580,7 @@ def _train_on_batch(norms, watch):
         installation.remove()
 
 
-def _rate(optimizer: object) -> float | None:
+def _rate(optimizer: Any) -> float | None:
     """The learning rate, where one number is set and can be read."""
     try:
         rate = optimizer.learning_rate
@@ -578,7 +589,7 @@ def _rate(optimizer: object) -> float | None:
         return None
 
 
-def _iterations(optimizer: object) -> int:
+def _iterations(optimizer: Any) -> int:
     try:
         return int(keras.ops.convert_to_numpy(optimizer.iterations))
     except (AttributeError, TypeError, ValueError, RuntimeError):

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -90,7 +91,7 @@ class GradientRecord:
         name: str = "model",
         backend: str = "",
         histogram_edges: Sequence[float] = (),
-    ):
+    ) -> None:
         self.grouping = grouping
         self.sizes = tuple(int(size) for size in sizes)
         self.taps = tuple((n, g, tuple(s)) for n, g, s in taps)
@@ -118,17 +119,17 @@ class GradientRecord:
             fit=(), epoch=(), steps=(), mean=(groups,), smallest=(groups,),
             largest=(groups,), nonfinite=(groups,), global_mean=(),
         )  # fmt: skip
-        self._running: dict | None = None
+        self._running: dict[Any, Any] | None = None
         self._offset = 0
         self._last_running = -1
         self._turns: dict[bytes, int] = {}
 
     @property
-    def _tap_width(self):
+    def _tap_width(self) -> Any:
         return sum(len(statistics) for _, _, statistics in self.taps)
 
     @property
-    def _incidence(self):
+    def _incidence(self) -> Any:
         return incidence(self.grouping.members, len(self.grouping.names))
 
     @property
@@ -178,7 +179,7 @@ class GradientRecord:
         with np.errstate(divide="ignore", invalid="ignore"):
             return self.norm / np.sqrt(self._sizes_by_phase()[self.phase])
 
-    def _sizes_by_phase(self):
+    def _sizes_by_phase(self) -> Any:
         """(phases, groups) elements that were trained: of a frozen part none."""
         if not self.phases:
             return self.group_sizes[None]
@@ -299,7 +300,7 @@ class GradientRecord:
             ),
         )
 
-    def _widen(self, grouping, sizes, taps):
+    def _widen(self, grouping: Any, sizes: Any, taps: Any) -> None:
         self.close_epoch()
         before = self.groups
         self.grouping = grouping
@@ -352,7 +353,7 @@ class GradientRecord:
             self._rows.keep(self._rows["turn"] % self.kept_every == 0)
         self._add_details(rows, values, groups, phase)
 
-    def _add_details(self, rows, values, groups, phase):
+    def _add_details(self, rows: Any, values: Any, groups: Any, phase: Any) -> None:
         sizes = np.asarray(phase.sizes, dtype="float64")
         with np.errstate(divide="ignore", invalid="ignore"):
             zero_share = (rows.zero_shares * sizes) @ groups / (sizes @ groups)
@@ -390,7 +391,7 @@ class GradientRecord:
         self._asked |= set(asked)
         self._reached |= set(asked) - set(without)
 
-    def _counted_on(self, steps):
+    def _counted_on(self, steps: Any) -> Any:
         """Steps that never go back, whatever optimizer counts them."""
         if len(steps) and steps[0] + self._offset <= self._last_running:
             self._offset = self._last_running + 1 - int(steps[0])
@@ -399,7 +400,7 @@ class GradientRecord:
             self._last_running = int(running[-1])
         return running
 
-    def _turn(self, rows):
+    def _turn(self, rows: Any) -> Any:
         """What thinning counts: of each kind of update its own rows.
 
         Two updates a step would otherwise leave every second row to one of them.
@@ -413,7 +414,7 @@ class GradientRecord:
             self._turns[kind] = int(turns[i])
         return turns
 
-    def _taps_in_place(self, taps):
+    def _taps_in_place(self, taps: Any) -> Any:
         if taps.shape[1] == self._tap_width:
             return taps
         wider = np.full((len(taps), self._tap_width), np.nan)
@@ -421,7 +422,7 @@ class GradientRecord:
             wider[:, -taps.shape[1] :] = taps
         return wider
 
-    def close_epoch(self) -> dict | None:
+    def close_epoch(self) -> dict[str, Any] | None:
         """Finish the running epoch's summary and return it."""
         running, self._running = self._running, None
         if running is None:
@@ -442,7 +443,7 @@ class GradientRecord:
         )
         return summary
 
-    def _summarise(self, values, fit, epoch):
+    def _summarise(self, values: Any, fit: Any, epoch: Any) -> None:
         running = self._running
         if running is not None and (running["fit"], running["epoch"]) != (fit, epoch):
             self.close_epoch()
@@ -476,7 +477,7 @@ class GradientRecord:
 
     # Reading.
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Everything recorded, as plain lists and numbers (JSON-ready but for NaN)."""
         detail, epochs = self.detail, self.epochs
         return {
@@ -525,7 +526,7 @@ class GradientRecord:
             },
         }
 
-    def to_dataframe(self, what: str = "groups"):
+    def to_dataframe(self, what: str = "groups") -> Any:
         """A tidy `pandas.DataFrame`.
 
         Args:
@@ -577,7 +578,7 @@ class GradientRecord:
         )
         return frame.merge(measured, on=["running_step", "group"], how="left")
 
-    def _epoch_lines(self):
+    def _epoch_lines(self) -> Any:
         epochs = self.epochs
         return [
             {
@@ -594,7 +595,7 @@ class GradientRecord:
             for i, group in enumerate(self.groups)
         ]
 
-    def _layer_lines(self):
+    def _layer_lines(self) -> Any:
         depth_group = {layer: group for layer, group, _ in self.taps}
         return [
             {
@@ -613,7 +614,9 @@ class GradientRecord:
         """What was seen, in words and one table. Also printable at any time."""
         return _report.training_report(self)
 
-    def plot(self, path: str | os.PathLike | None = None, kind: str = "heatmap"):
+    def plot(
+        self, path: str | os.PathLike[str] | None = None, kind: str = "heatmap"
+    ) -> Any:
         """Picture of the norms (needs matplotlib).
 
         Args:
@@ -625,7 +628,9 @@ class GradientRecord:
         """
         return plots.plot_training(self, path, kind=kind)
 
-    def to_html(self, path: str | os.PathLike, *, title: str | None = None) -> None:
+    def to_html(
+        self, path: str | os.PathLike[str], *, title: str | None = None
+    ) -> None:
         """Write the record as one self-contained page (needs plotly).
 
         Args:
@@ -636,12 +641,12 @@ class GradientRecord:
 
         html_report.write_html(self, path, title=title)
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write one portable `.npz` file (no pickle inside)."""
         _record_file.save(self, path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "GradientRecord":
+    def load(cls, path: str | os.PathLike[str]) -> "GradientRecord":
         """Read what `save` wrote, also by version 0.1.
 
         Raises:
@@ -675,7 +680,7 @@ class GradientRecord:
         return _record_file.join(cls, records, name)
 
 
-def _grouped(norms, groups):
+def _grouped(norms: Any, groups: Any) -> Any:
     """Roots of summed squares, by group."""
     # A matrix product would carry NaN into every group (0 x NaN): non-finite
     # members are set aside and put back into the groups that hold them.
@@ -686,5 +691,5 @@ def _grouped(norms, groups):
     return grouped
 
 
-def _first_column(values, missing):
+def _first_column(values: Any, missing: Any) -> Any:
     return missing if values is None else values[:, 0]

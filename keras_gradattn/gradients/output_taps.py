@@ -10,7 +10,8 @@ import dataclasses
 import functools
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import keras
 
@@ -96,15 +97,21 @@ def with_output_taps(
 class TappedModel(keras.Model):
     """A model with taps on chosen layers. Made by `with_output_taps`."""
 
-    def __init__(self, model, layers, statistics=TRAINING_STATISTICS, example=None):
+    def __init__(
+        self,
+        model: Any,
+        layers: Any,
+        statistics: Any = TRAINING_STATISTICS,
+        example: Any = None,
+    ) -> None:
         super().__init__(name=f"{model.name}_tapped")
         _refuse(model, statistics)
         self.untapped = model
         self._statistics = tuple(statistics)
-        self._taps = {}
-        self._shapes = {}
+        self._taps: dict[tuple[int, int], Any] = {}
+        self._shapes: dict[tuple[int, int], tuple[int, ...]] = {}
         # Called with (tap name, output) during each call where set.
-        self.on_output: Callable | None = None
+        self.on_output: Callable[..., Any] | None = None
         chosen = find_layers(model, layers)
         # Held outside of Keras' tracking: they belong to the model already.
         object.__setattr__(self, "_chosen", tuple(chosen))
@@ -112,7 +119,7 @@ class TappedModel(keras.Model):
         self._make_taps(self._call_order(example))
         self.built = True
 
-    def _make_taps(self, order):
+    def _make_taps(self, order: Any) -> None:
         names = unique_names(self.untapped)
         groups = group_of_layers(self.untapped)
         dtype = (
@@ -134,7 +141,7 @@ class TappedModel(keras.Model):
             weight.gradient_tap = GradientTap(name, groups[id(layer)], statistics)
             self._taps[(id(layer), call)] = weight
 
-    def _expanded(self, layer, call):
+    def _expanded(self, layer: Any, call: Any) -> Any:
         """Names of the statistics, one for each time step where these are wanted."""
         if BY_STEP not in self._statistics:
             return self._statistics
@@ -149,11 +156,11 @@ class TappedModel(keras.Model):
         names = [[s] if s != BY_STEP else steps for s in self._statistics]
         return tuple(name for part in names for name in part)
 
-    def _call_order(self, example):
+    def _call_order(self, example: Any) -> Any:
         """(layer, number of the call) in the order of the forward pass."""
         order, problems = [], []
 
-        def note(layer, call, outputs):
+        def note(layer: Any, call: Any, outputs: Any) -> Any:
             # Shape inference may run the model more than once.
             if (layer, call) not in order:
                 order.append((layer, call))
@@ -179,16 +186,16 @@ class TappedModel(keras.Model):
             )
         return order
 
-    def _seen_by(self, function):
+    def _seen_by(self, function: Any) -> Any:
         return outputs_seen_by(self._chosen, function, around=self._around)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: Any = None) -> Any:
         with self._seen_by(self._tap):
             if keras_compat.takes_training(self.untapped):
                 return self.untapped(inputs, training=training)
             return self.untapped(inputs)
 
-    def _tap(self, layer, call, outputs):
+    def _tap(self, layer: Any, call: Any, outputs: Any) -> Any:
         weight = self._taps.get((id(layer), call))
         if weight is None:
             raise ValueError(
@@ -216,23 +223,23 @@ class TappedModel(keras.Model):
         """The tap weights, in the order of the forward pass."""
         return list(self._taps.values())
 
-    def compile(self, *args, **kwargs):
+    def compile(self, *args: Any, **kwargs: Any) -> None:
         super().compile(*args, **kwargs)
         for inner in _with_averages(self.optimizer):
             _average_taps_too(inner)
 
-    def save(self, filepath, *args, **kwargs):
+    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Save `untapped`, which holds the same weights and needs none of our code."""
         self.untapped.save(filepath, *args, **kwargs)
 
-    def get_config(self):
+    def get_config(self) -> None:
         raise NotImplementedError(
             "A tapped model is a measuring instrument: save `tapped.untapped`, which "
             "holds the same weights."
         )
 
 
-def _rematerialised(model, chosen):
+def _rematerialised(model: Any, chosen: Any) -> Any:
     """Layers that would compute tapped layers again in the backward pass."""
     ids = set(map(id, chosen))
     around = [
@@ -255,7 +262,7 @@ def _rematerialised(model, chosen):
     return around
 
 
-def _with_averages(optimizer):
+def _with_averages(optimizer: Any) -> Iterator[Any]:
     """Optimizers at any depth that keep averages of what they train."""
     while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = optimizer.inner_optimizer
@@ -264,7 +271,7 @@ def _with_averages(optimizer):
             yield inner
 
 
-def _average_taps_too(optimizer):
+def _average_taps_too(optimizer: Any) -> None:
     """Give taps an average, like any weight.
 
     Keras keeps none of variables that are overwritten by their gradient, and then
@@ -274,7 +281,7 @@ def _average_taps_too(optimizer):
         return
     build = optimizer.build
 
-    def build_with_averages(variables):
+    def build_with_averages(variables: Any) -> None:
         build(variables)
         optimizer.__dict__.pop("build", None)
         keras_compat.fill_averages(optimizer)
@@ -282,13 +289,13 @@ def _average_taps_too(optimizer):
     optimizer.__dict__["build"] = build_with_averages
 
 
-def _identity(values, weight, statistics):
+def _identity(values: Any, weight: Any, statistics: Any) -> Any:
     if keras.backend.backend() == "torch":
         return _torch_identity()(values, weight, statistics)
 
     @keras.ops.custom_gradient
-    def identity(values, weight):
-        def backward(*args, upstream=None):
+    def identity(values: Any, weight: Any) -> Any:
+        def backward(*args: Any, upstream: Any = None) -> Any:
             if upstream is None:
                 (upstream,) = args
             measured = _measure(values, upstream, statistics)
@@ -301,7 +308,7 @@ def _identity(values, weight, statistics):
 
 
 @functools.cache
-def _torch_identity():
+def _torch_identity() -> Any:
     """The identity where what backward needs is freed as soon as it was used.
 
     A closure, which `keras.ops.custom_gradient` asks for, holds every tapped output
@@ -311,14 +318,14 @@ def _torch_identity():
 
     class Identity(torch.autograd.Function):
         @staticmethod
-        def forward(context, values, weight, statistics):
+        def forward(context: Any, values: Any, weight: Any, statistics: Any) -> Any:
             context.save_for_backward(values)
             context.statistics = statistics
             context.dtype = weight.dtype
             return values
 
         @staticmethod
-        def backward(context, upstream):
+        def backward(context: Any, upstream: Any) -> Any:
             (values,) = context.saved_tensors
             measured = _quickly_measured(values, upstream, context.statistics)
             if measured is None:
@@ -328,7 +335,7 @@ def _torch_identity():
     return Identity.apply
 
 
-def _quickly_measured(output, gradient, statistics):
+def _quickly_measured(output: Any, gradient: Any, statistics: Any) -> Any:
     """The statistics of training in few operations; `None` where they would not do.
 
     PyTorch runs one operation after the other: on a CPU the cost of small maps is the
@@ -361,7 +368,7 @@ def _quickly_measured(output, gradient, statistics):
     return torch.tensor([values[name] for name in statistics])
 
 
-def _measure(output, gradient, statistics):
+def _measure(output: Any, gradient: Any, statistics: Any) -> Any:
     ops = keras.ops
     g, a = _norms.dense(gradient), _norms.dense(output)
     shape = ops.shape(g)
@@ -393,7 +400,7 @@ def _measure(output, gradient, statistics):
     return parts[0] if len(parts) == 1 else ops.concatenate(parts)
 
 
-def _norm_by_step(gradient):
+def _norm_by_step(gradient: Any) -> Any:
     """(steps,) norm over the batch and the features."""
     ops = keras.ops
     steps = int(gradient.shape[1])
@@ -402,31 +409,31 @@ def _norm_by_step(gradient):
     return norms * scale
 
 
-def _size(sizes, dtype):
+def _size(sizes: Any, dtype: Any) -> Any:
     """Product of sizes: a number where they are known, a scalar tensor otherwise."""
     if all(isinstance(size, int) for size in sizes):
         return float(math.prod(sizes))
     return keras.ops.cast(keras.ops.prod(keras.ops.convert_to_tensor(sizes)), dtype)
 
 
-def _at_least_two(elements):
+def _at_least_two(elements: Any) -> Any:
     if isinstance(elements, float):
         return max(elements, 2.0)
     return keras.ops.maximum(elements, 2)
 
 
-def _first(outputs):
+def _first(outputs: Any) -> Any:
     # Attention layers return their scores beside the output where asked to.
     return outputs[0] if isinstance(outputs, (list, tuple)) else outputs
 
 
-def _is_float_tensor(value):
+def _is_float_tensor(value: Any) -> Any:
     return hasattr(value, "dtype") and keras.backend.is_float_dtype(
         keras.backend.standardize_dtype(value.dtype)
     )
 
 
-def _refuse(model, statistics):
+def _refuse(model: Any, statistics: Any) -> None:
     known = (*ALL_STATISTICS, BY_STEP)
     if not statistics or any(name not in known for name in statistics):
         raise ValueError(f"`statistics` must be among {known}. Received: {statistics}")
@@ -495,7 +502,7 @@ STEPPING = (
 )
 
 
-def _refuse_recurrent(everything, found):
+def _refuse_recurrent(everything: Any, found: Any) -> None:
     for parent in everything:
         if isinstance(parent, STEPPING):
             inside = [
@@ -515,7 +522,7 @@ def unique_names(model: keras.Model) -> dict[int, str]:
     """Per layer id its name, prefixed by its parents' where names repeat."""
     paths: dict[int, tuple[str, ...]] = {}
 
-    def walk(layer, prefix):
+    def walk(layer: Any, prefix: Any) -> None:
         for child in keras_compat.flatten_layers(
             layer, include_self=False, recursive=False
         ):

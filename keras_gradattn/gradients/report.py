@@ -1,11 +1,13 @@
 """Reports in words and one table each."""
 
+from typing import Any
+
 import numpy as np
 
 from keras_gradattn.gradients.thresholds import EXPLODING, VANISHING
 
 
-def training_report(record) -> str:
+def training_report(record: Any) -> str:
     """Report of a `GradientRecord`."""
     if not len(record):
         return f"Gradient norms of {record.name!r}: no step recorded."
@@ -53,7 +55,7 @@ def training_report(record) -> str:
     return "\n".join(lines)
 
 
-def _phase_lines(record):
+def _phase_lines(record: Any) -> Any:
     if len(record.phases) < 2:
         return []
     lines = []
@@ -67,7 +69,7 @@ def _phase_lines(record):
     return lines
 
 
-def _training_remarks(record, norm, finite):
+def _training_remarks(record: Any, norm: Any, finite: Any) -> Any:
     remarks = []
     rms = np.array([_median(norm[:, i]) for i in range(norm.shape[1])]) / np.sqrt(
         record.group_sizes
@@ -101,7 +103,7 @@ def _training_remarks(record, norm, finite):
     return remarks
 
 
-def flow_report(flow) -> str:
+def flow_report(flow: Any) -> str:
     """Report of a `GradientFlow`."""
     means = {key: flow.mean(key) for key in (*flow.gradient, *flow.forward)}
     rows = [
@@ -159,7 +161,7 @@ def table(header: list[str], rows: list[list[str]]) -> list[str]:
         for i in range(len(header))
     ]
 
-    def line(cells):
+    def line(cells: Any) -> Any:
         return "  ".join(
             cell.ljust(width) if word else cell.rjust(width)
             for cell, width, word in zip(cells, widths, words, strict=True)
@@ -168,7 +170,7 @@ def table(header: list[str], rows: list[list[str]]) -> list[str]:
     return [line(header), line(["-" * w for w in widths]), *map(line, rows)]
 
 
-def _is_word(cell):
+def _is_word(cell: Any) -> Any:
     try:
         float(cell.rstrip("%").replace(",", "") or "0")
     except ValueError:
@@ -176,18 +178,18 @@ def _is_word(cell):
     return False
 
 
-def _median(values):
+def _median(values: Any) -> Any:
     values = values[np.isfinite(values)]
     return float(np.median(values)) if len(values) else float("nan")
 
 
-def _number(value):
+def _number(value: Any) -> Any:
     return "-" if not np.isfinite(value) else f"{value:.3g}"
 
 
-def _percent(value):
+def _percent(value: Any) -> Any:
     return "-" if not np.isfinite(value) else f"{100 * value:.3g}%"
 
 
-def _ordinal(number):
+def _ordinal(number: Any) -> Any:
     return "" if number == 1 else f"{number}th "
