@@ -45,7 +45,10 @@ def make_record(
     zero_share = unmeasured if zero_share is None else zero_share
     weight_norm = unmeasured if weight_norm is None else weight_norm
     detail = ~np.isnan(weight_norm).all(axis=1)
-    grouping, sizes = Grouping(groups, groups, tuple(range(width))), sizes or [4] * width
+    grouping, sizes = (
+        Grouping(groups, groups, tuple(range(width))),
+        sizes or [4] * width,
+    )
     record = GradientRecord(
         grouping,
         sizes,
