@@ -89,6 +89,15 @@ def _top1(
 
 def _opening(runs: Runs, compared: dict[str, list]) -> str:
     done = sum(map(len, runs.values()))
+    sentences = [
+        _sentence(comparison, found)
+        for entries in compared.values()
+        for comparison, found in entries
+        if found.mean is not None
+    ] or [
+        "Nothing is decided yet: no two networks that are to be compared have "
+        "finished. What there is stands under D1 and under the earlier runs."
+    ]
     lines = [
         "# The study on harder data",
         "Made by `python -m studies.harder_data` from `studies/runs-new`. Questions, "
@@ -97,14 +106,8 @@ def _opening(runs: Runs, compared: dict[str, list]) -> str:
         "quarter of the published width and 3 to 5 epochs. They compare networks at "
         "equal length, and say nothing certain about the published size.",
         "## In short",
-        *(
-            _sentence(comparison, found)
-            for entries in compared.values()
-            for comparison, found in entries
-            if found.mean is not None
-        ),
     ]
-    return "\n\n".join(lines[:4]) + "\n\n" + "\n".join(lines[4:])
+    return "\n\n".join([*lines, "\n".join(sentences)])
 
 
 _WORDS = {
@@ -201,13 +204,13 @@ def _frozen_table(runs: Runs) -> str:
 def _published(compared: dict[str, list]) -> str:
     rows = []
     for dataset, *figures, block in _PUBLISHED:
-        verdicts = {found.verdict for _, found in compared[block]}
-        undecided = verdicts <= {"not decided"}
-        told = (
-            f"not decided: block {block} is not finished, and short"
-            if undecided
-            else f"see block {block}; short, so neither reproduced nor refuted"
-        )
+        found = [found for _, found in compared[block]]
+        if all(difference.mean is None for difference in found):
+            told = f"not run: block {block} waits in the queue"
+        elif all(difference.verdict == "not decided" for difference in found):
+            told = f"not decided: block {block} has fewer than three seeds"
+        else:
+            told = f"see block {block}; short, so neither reproduced nor refuted"
         rows.append((dataset, *figures, told))
     header = ("Published test top-1, %", "ResNet-18", "V1", "V2", "V3", "Verdict")
     return "## Beside the published table\n\n" + table(header, rows)
