@@ -25,21 +25,9 @@ BATCH = 128
 PIXELS = 28
 # Contender without the switch, by backend. What `tune_jax_for_cpu` does is two things.
 SWITCHES = {
-    "jax": ("convolution", "xla_options", "memory_return", "max_pooling", "dropout"),
-    "tensorflow": (
-        "convolution",
-        "batch_normalization",
-        "adam",
-        "nan_pooling",
-        "after",
-    ),
-    "torch": (
-        "convolution",
-        "memory_layout",
-        "batch_normalization",
-        "adam",
-        "torch_forward",
-    ),
+    "jax": ("convolution", "xla_options", "memory_return", "max_pooling"),
+    "tensorflow": ("convolution", "batch_normalization", "adam"),
+    "torch": ("convolution", "memory_layout", "batch_normalization", "adam"),
 }
 EVERYTHING = "everything"
 RESULTS = Path(__file__).parent / "tricks"

@@ -17,6 +17,8 @@ import numpy as np
 
 import keras_gradattn as kg
 
+kg.config.tune_jax_for_cpu()
+
 IMAGE_SHAPE = (64, 64, 3)
 
 

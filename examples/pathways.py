@@ -23,6 +23,8 @@ import numpy as np
 import keras_gradattn as kg
 from keras_gradattn import datasets
 
+kg.config.tune_jax_for_cpu()
+
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--epochs", type=int, default=15)
 parser.add_argument("--limit", type=int, help="use so many images of each split")

@@ -22,6 +22,8 @@ from sklearn.model_selection import train_test_split
 
 import keras_gradattn as kg
 
+kg.config.tune_jax_for_cpu()
+
 SEED = 42
 BATCH_SIZE = 64
 # Half the published width: enough for digits, and fast on a laptop.

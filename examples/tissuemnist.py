@@ -18,6 +18,8 @@ import keras
 import keras_gradattn as kg
 from keras_gradattn import datasets, training
 
+kg.config.tune_jax_for_cpu()
+
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data-dir", help="folder of prepared data sets")
 parser.add_argument("--epochs", type=int, default=100)

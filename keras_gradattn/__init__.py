@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from keras_gradattn import layers
+from keras_gradattn import config, layers
 from keras_gradattn._version import __version__
 from keras_gradattn.gradients import (
     GradientNorms,
@@ -46,6 +46,7 @@ __all__ = [
     "analyze_gradient_flow",
     "attach",
     "compare_gradients",
+    "config",
     "datasets",
     "depth_weights",
     "freeze_depth_weights",

@@ -120,9 +120,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from keras_gradattn import training
+    from keras_gradattn import config, training
     from keras_gradattn.datasets.prepare import hide_progress_in_logs
 
+    config.tune_jax_for_cpu()
     recipe = training.look_up(options.recipe, _recipes(), "recipe")
     recipe = recipe.with_changes(**_assignments(options.set))
     if options.download:

@@ -22,10 +22,6 @@ KERNELS = {
     "batch_normalization": "PyTorch's and TensorFlow's own kernel, in float32",
     "max_pooling": "on JAX and CPUs the largest of slices, by columns, then rows",
     "memory_layout": "on PyTorch convolution and pooling without copying maps",
-    "torch_forward": "TEMPORARY",
-    "dropout": "TEMPORARY",
-    "nan_pooling": "TEMPORARY",
-    "after": "TEMPORARY",
 }
 
 # Option of XLA, and the value that these networks want on a CPU.
@@ -37,6 +33,7 @@ _XLA_OPTIONS = {
     "xla_cpu_use_fusion_emitters": "false",
 }
 
+_added: dict[str, str] | None = None
 _convolution = "auto"
 _switched_off: set[str] = set()
 _captures_inference = False
@@ -48,7 +45,7 @@ def tune_jax_for_cpu() -> dict[str, str]:
     Adds options to the environment's `XLA_FLAGS`, except those that it names already,
     and has every compilation of the process give freed memory back to the system
     (needs glibc). XLA reads its options once, when JAX starts its devices, so call this
-    right after the imports. Does nothing on other backends.
+    right after the imports. Does nothing on other backends, and when it is called again.
 
     XLA ends a process over an option that it does not know: a short child process (half
     a second) tries them first.
@@ -63,6 +60,13 @@ def tune_jax_for_cpu() -> dict[str, str]:
 
     >>> options = keras_gradattn.config.tune_jax_for_cpu()  # doctest: +SKIP
     """
+    global _added
+    if _added is None:
+        _added = _add_xla_options()
+    return dict(_added)
+
+
+def _add_xla_options() -> dict[str, str]:
     if keras.backend.backend() != "jax":
         return {}
     jax_compat.return_compiler_memory()
@@ -76,7 +80,7 @@ def tune_jax_for_cpu() -> dict[str, str]:
             "stay as they are. Call `keras_gradattn.config.tune_jax_for_cpu()` right "
             "after the imports.",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
         return {}
     refused = jax_compat.refused_options(tuple(wanted.items()))
@@ -84,7 +88,7 @@ def tune_jax_for_cpu() -> dict[str, str]:
         warnings.warn(
             f"This XLA does not take {option}, which is left out: {reason}",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
         del wanted[option]
     added = [f"--{option}={value}" for option, value in wanted.items()]

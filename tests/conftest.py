@@ -20,6 +20,11 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 import keras
 import pytest
 
+from keras_gradattn import config
+
+# Before JAX starts: tests compile in less time and memory so.
+config.tune_jax_for_cpu()
+
 
 def pytest_collection_modifyitems(config, items):
     """Leave out the tests that say nothing about this backend."""

@@ -23,6 +23,7 @@ def unstarted_jax(monkeypatch):
     monkeypatch.setattr(jax_compat, "has_started", lambda: False)
     monkeypatch.setattr(jax_compat, "refused_options", lambda options: {})
     monkeypatch.setattr(jax_compat, "return_compiler_memory", lambda: True)
+    monkeypatch.setattr(config, "_added", None)
     monkeypatch.setenv("XLA_FLAGS", "")
     return monkeypatch
 
@@ -47,6 +48,15 @@ def test_options_are_added_to_what_is_there(before, after, unstarted_jax):
     assert os.environ["XLA_FLAGS"] == (after if ON_JAX else before)
     assert all(f"--{o}={v}" in after for o, v in added.items())
     assert bool(added) == (ON_JAX and before != CHOSEN)
+
+
+@pytest.mark.backends("jax")
+def test_a_second_call_adds_nothing(unstarted_jax):
+    first = config.tune_jax_for_cpu()
+    unstarted_jax.setattr(config.jax_compat, "has_started", lambda: True)
+
+    assert config.tune_jax_for_cpu() == first
+    assert os.environ["XLA_FLAGS"] == CHOSEN
 
 
 @pytest.mark.backends("jax")

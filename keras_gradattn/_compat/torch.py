@@ -22,3 +22,24 @@ def norms(tensors: Sequence[Any]) -> list[Any]:
     if together is None:
         return [torch.linalg.vector_norm(tensor) for tensor in tensors]
     return list(together(list(tensors)))
+
+
+def are_watched(layers: Sequence[Any]) -> bool:
+    """Whether hooks wait for these modules' forward passes.
+
+    PyTorch registers hooks in public and lists them nowhere. Absent: `True`, so that
+    nothing takes a way past the layers.
+
+    Args:
+        layers: Keras layers, which are modules of PyTorch.
+    """
+    from torch.nn.modules import module
+
+    try:
+        return bool(
+            module._global_forward_hooks
+            or module._global_forward_pre_hooks
+            or any(x._forward_hooks or x._forward_pre_hooks for x in layers)
+        )
+    except AttributeError:
+        return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import os
 import threading
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -351,6 +352,8 @@ class PyBatches(keras.utils.PyDataset):
 def _tf_dataset(source: BatchSource, epochs: Epochs, workers: int) -> Any:
     import tensorflow as tf
 
+    _warn_of_claimed_accelerators(tf.config.get_visible_devices("GPU"))
+
     def make_batch(epoch: Any, index: Any) -> tuple[Any, Any, Any]:
         images, labels = tf.numpy_function(
             lambda epoch, index: source.batch(int(epoch), int(index)),
@@ -392,3 +395,16 @@ def _tf_dataset(source: BatchSource, epochs: Epochs, workers: int) -> Any:
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(source.length))
     dataset.set_epoch = epochs.set
     return dataset
+
+
+def _warn_of_claimed_accelerators(seen: Sequence[Any]) -> None:
+    """Say that TensorFlow, which only prepares batches here, takes a GPU's memory."""
+    if seen and keras.backend.backend() != "tensorflow":
+        warnings.warn(
+            "TensorFlow prepares the batches and claims the memory of every GPU that "
+            "it sees. Call `keras_gradattn.config.keep_tensorflow_off_accelerators()` "
+            "right after the imports, or take the engine 'pydataset'. "
+            f"Received: engine='tf.data' with {len(seen)} GPUs in view",
+            RuntimeWarning,
+            stacklevel=4,
+        )

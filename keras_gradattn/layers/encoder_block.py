@@ -5,7 +5,6 @@ from typing import Any
 import keras
 
 from keras_gradattn.layers._arguments import check_positive_integers
-from keras_gradattn.layers._dropout import Dropout
 from keras_gradattn.layers.linear import Linear
 from keras_gradattn.layers.multi_head_self_attention import MultiHeadSelfAttention
 
@@ -78,13 +77,13 @@ class EncoderBlock(keras.layers.Layer):
         self.feed_forward_normalization = keras.layers.LayerNormalization(
             epsilon=epsilon, dtype=dtype, name="feed_forward_normalization"
         )
-        self.after_attention = Dropout(
+        self.after_attention = keras.layers.Dropout(
             dropout, dtype=dtype, name="dropout_after_attention"
         )
-        self.inside_feed_forward = Dropout(
+        self.inside_feed_forward = keras.layers.Dropout(
             dropout, dtype=dtype, name="dropout_inside_feed_forward"
         )
-        self.after_feed_forward = Dropout(
+        self.after_feed_forward = keras.layers.Dropout(
             dropout, dtype=dtype, name="dropout_after_feed_forward"
         )
         self.input_spec = keras.layers.InputSpec(ndim=3)

@@ -9,7 +9,6 @@ from keras import ops
 
 from keras_gradattn._kernels.matrix_product import matmul
 from keras_gradattn.layers._arguments import check_mixing, check_positive_integers
-from keras_gradattn.layers._dropout import Dropout
 from keras_gradattn.layers._initializers import Uniform
 from keras_gradattn.layers.linear import Linear
 
@@ -111,7 +110,7 @@ class MultiHeadSelfAttention(keras.layers.Layer):
             )
         self.value_projection = project("value", inward_options())
         self.output_projection = project("output", outward)
-        self.attention_dropout = Dropout(
+        self.attention_dropout = keras.layers.Dropout(
             self.dropout, dtype=self.dtype_policy, name="attention_dropout"
         )
         self.built = True

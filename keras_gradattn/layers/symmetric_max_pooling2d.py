@@ -87,9 +87,7 @@ class SymmetricMaxPooling2D(keras.layers.Layer):
             rows = 1 if last else 2
             return maximum_of_slices(inputs, self.pool_size, self.strides, rows)
         pooled = self._pool(inputs)
-        if keras.backend.backend() == "tensorflow" and config.uses_kernel(
-            "nan_pooling"
-        ):
+        if keras.backend.backend() == "tensorflow":
             # Its pooling makes the lowest number of what is not a number, and training
             # would go on as if nothing had happened.
             not_a_number = self._pool(ops.cast(ops.isnan(inputs), inputs.dtype))

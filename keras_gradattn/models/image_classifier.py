@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -12,7 +12,6 @@ import numpy as np
 from keras_gradattn import config
 from keras_gradattn.layers._arguments import checked_data_format
 from keras_gradattn.layers.linear import full_precision
-from keras_gradattn.models.torch_forward import run_layers
 from keras_gradattn.models.torch_inference import CapturedInference
 from keras_gradattn.models.trunk import check_image_size, check_trunk_arguments
 
@@ -49,21 +48,6 @@ class ImageClassifier(keras.Model):
         if self._captures_inference and training is False and mask is None:
             return self._inference(self, images, forward)
         return forward(inputs)
-
-    def _run_through_graph(
-        self,
-        inputs: Any,
-        operation_fn: Callable[[Any], Any] = lambda op: op,
-        call_fn: Callable[..., Any] | None = None,
-    ) -> Any:
-        # Not where Keras checks the graph, before the model has a name.
-        if (
-            call_fn is None
-            and keras.backend.backend() == "torch"
-            and config.uses_kernel("torch_forward")
-        ):
-            return run_layers(self, keras.tree.flatten(inputs), operation_fn)
-        return super()._run_through_graph(inputs, operation_fn, call_fn)
 
     @property
     def _captures_inference(self) -> bool:

@@ -4,6 +4,9 @@ import collections
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from keras_gradattn._compat import torch as torch_compat
+from keras_gradattn._compat.keras import flatten_layers
+
 # Capturing takes as long as some fifty passes through the layers lose: once that many
 # images of a shape came, more of them are likely.
 CALLS_BEFORE_CAPTURE = 16
@@ -77,7 +80,7 @@ def _captured(model: Any, images: Any, forward: Callable[[Any], Any]) -> _Captur
     from torch.fx.experimental.proxy_tensor import make_fx
     from torch.fx.proxy import TraceError
 
-    layers = tuple(model._flatten_layers(include_self=False))
+    layers = tuple(flatten_layers(model, include_self=False))
     capture = _Capture(forward, layers, tuple((v, v.value) for v in model.variables))
     if not _holds(capture):
         return capture
@@ -108,14 +111,7 @@ def _is_plain_inference(images: Any) -> bool:
 
 def _holds(capture: _Capture) -> bool:
     """Whether the layers would compute what was captured, and nobody watches them."""
-    from torch.nn.modules import module
-
-    watched = module._global_forward_hooks or module._global_forward_pre_hooks
-    return (
-        not watched
-        and not any(
-            layer._forward_hooks or layer._forward_pre_hooks or "call" in layer.__dict__
-            for layer in capture.layers
-        )
+    return not torch_compat.are_watched(capture.layers) and (
+        not any("call" in layer.__dict__ for layer in capture.layers)
         and all(variable.value is value for variable, value in capture.values)
     )

@@ -167,7 +167,7 @@ def _after(gradient: Any) -> contextlib.AbstractContextManager[Any]:
     It would multiply all weights by their decay at the beginning of the step, and hold
     a second copy of the weights until the last gradient is there.
     """
-    if keras.backend.backend() != "tensorflow" or not config.uses_kernel("after"):
+    if keras.backend.backend() != "tensorflow":
         return contextlib.nullcontext()
     import tensorflow as tf
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import keras_gradattn
+from keras_gradattn import config
 from keras_gradattn.layers import SymmetricConv2D
 from keras_gradattn.models import torch_inference
 from tests.narrow import HEAD, random_images
@@ -21,8 +22,11 @@ pytestmark = pytest.mark.backends("torch")
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
-    """Capture the second pass, so that tests need not run sixteen."""
+    """Ask for captures, of the second pass, so that tests need not run sixteen."""
     monkeypatch.setattr(torch_inference, "CALLS_BEFORE_CAPTURE", 1)
+    config.capture_torch_inference()
+    yield
+    config.capture_torch_inference(False)
 
 
 @pytest.fixture
@@ -65,6 +69,17 @@ def through_layers(model, images):
     fresh = type(model).from_config(model.get_config())
     fresh.set_weights(model.get_weights())
     return inference(fresh, images)
+
+
+def test_nothing_is_captured_unless_asked_for(convolutions):
+    config.capture_torch_inference(False)
+    model = narrow("resnet18", input_shape=(16, 16, 3))
+    images = random_images(2, 16, 16, 3)
+    for _ in range(3):
+        convolutions.clear()
+        inference(model, images)
+
+    assert convolutions
 
 
 @pytest.mark.parametrize(
