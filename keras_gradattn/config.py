@@ -45,7 +45,7 @@ def tune_jax_for_cpu() -> dict[str, str]:
     Adds options to the environment's `XLA_FLAGS`, except those that it names already,
     and has every compilation of the process give freed memory back to the system
     (needs glibc). XLA reads its options once, when JAX starts its devices, so call this
-    right after the imports. Does nothing on other backends, and when it is called again.
+    right after the imports. Does nothing on other backends or when called again.
 
     XLA ends a process over an option that it does not know: a short child process (half
     a second) tries them first.

@@ -161,7 +161,7 @@ def _shrink(groups: int) -> float:
 
 
 def _labels(names: Sequence[str]) -> list[str]:
-    """Names without the parts of a path that all begin or end with, and not too long."""
+    """Names without what all begin or end with, and not too long."""
     paths = [name.split("/") for name in names]
     most = min(map(len, paths)) - 1 if len(paths) > 1 else 0
     head = tail = 0
