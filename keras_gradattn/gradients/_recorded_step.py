@@ -412,6 +412,9 @@ def _traces_train_step(model: Any) -> Any:
     """Whether the train function holds on to the `train_step` it was made with."""
     if keras.backend.backend() == "torch":
         return False
+    if replicated_strategy(model) is not None:
+        # Replicas trace the step by turns: one must not close what another has open.
+        return False
     if getattr(keras.config, "is_nnx_enabled", lambda: False)():
         return False
     return type(model).make_train_function.__module__.startswith("keras.")

@@ -46,7 +46,9 @@ def convolutions(monkeypatch):
 def narrow(network, **arguments):
     head = HEAD | {"num_layers": 1} if network.startswith("gradattn_v") else {}
     if network == "gradattn_pathways":
-        return keras_gradattn.GradAttnPathways(3, channel_groups=2, **TWO_STAGES, **arguments)
+        return keras_gradattn.GradAttnPathways(
+            3, channel_groups=2, **TWO_STAGES, **arguments
+        )
     return NETWORKS[network](3, **(TWO_STAGES | head | arguments))
 
 
