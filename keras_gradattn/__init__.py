@@ -29,7 +29,8 @@ from keras_gradattn.models import (
 
 if TYPE_CHECKING:
     from keras_gradattn import datasets, paper, training
-    from keras_gradattn.paper import load_pytorch_weights, published_analysis
+    from keras_gradattn.paper.published_analysis import published_analysis
+    from keras_gradattn.paper.pytorch_checkpoints import load_pytorch_weights
 
 __all__ = [
     "CBAMResNet18",

@@ -97,10 +97,10 @@ def step_on_tensorflow(
     dtype = gradient.dtype
     # The kernel takes `1 - beta` of the rounded beta, 5e-5 from that of 0.999.
     # Corrected by the same beta, a mean of equal values is that value again.
-    beta_1, beta_2 = (
+    rounded_1, rounded_2 = (
         np.asarray(beta, dtype.as_numpy_dtype) for beta in (beta_1, beta_2)
     )
-    root = ops.sqrt(correction(float(beta_2)))
+    root = ops.sqrt(correction(float(rounded_2)))
     # Its own corrections, which cancel in float32, are switched off.
     nothing = tf.zeros((), dtype)
     tf.raw_ops.ResourceApplyAdam(
@@ -109,9 +109,9 @@ def step_on_tensorflow(
         v=velocity.value.handle,
         beta1_power=nothing,
         beta2_power=nothing,
-        lr=learning_rate / correction(float(beta_1)) * root,
-        beta1=beta_1,
-        beta2=beta_2,
+        lr=learning_rate / correction(float(rounded_1)) * root,
+        beta1=rounded_1,
+        beta2=rounded_2,
         epsilon=epsilon * root,
         # Rows of an embedding as a whole: every weight decays and has moments.
         grad=tf.convert_to_tensor(gradient),

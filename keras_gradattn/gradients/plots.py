@@ -26,7 +26,7 @@ _COLOURS = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000",
 )  # fmt: skip
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_THRESHOLD = {"color": "#444444", "linestyle": "--", "linewidth": 1.0}
+_THRESHOLD: dict[str, Any] = {"color": "#444444", "linestyle": "--", "linewidth": 1.0}
 _THRESHOLDS = ((VANISHING, "vanishing"), (EXPLODING, "exploding"))
 # 8 inches at 150 dots: legible at the width of a README page.
 _DPI = 150
@@ -197,7 +197,7 @@ def _stripes(
     corners = [(left, top), (right, top), (right, top + height), (left, top + height)]
     axes.add_collection(
         PolyCollection(
-            np.stack([np.stack(corner, axis=-1) for corner in corners], axis=1),
+            list(np.stack([np.stack(corner, axis=-1) for corner in corners], axis=1)),
             facecolors=colour,
             linewidths=0,
             rasterized=True,

@@ -105,7 +105,8 @@ def _is_plain_inference(images: Any) -> bool:
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled(images.device.type)
         and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
+        # Public, but not among the names that PyTorch types.
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
     )
 
 

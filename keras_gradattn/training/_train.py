@@ -143,7 +143,7 @@ def _train(
     network = _build(spec, recipe, configuration)
     validation = devices.validation_part(splits.validation)
     # What is done to training images only.
-    changes = {
+    changes: dict[str, Any] = {
         "augmentation": build_augmentation(recipe, spec),
         "level_table": recipe.level_table(spec),
     }

@@ -209,13 +209,13 @@ class TrainingLoop(keras.callbacks.Callback):
         # Keras' SwapEMAWeights swaps by adding and subtracting on TensorFlow, which
         # rounds: this one gives back the same bits.
         for variable, average in self._averages or ():
-            raw = np.array(keras.ops.convert_to_numpy(variable))
+            last = np.array(keras.ops.convert_to_numpy(variable))
             variable.assign(average)
-            average.assign(raw)
+            average.assign(last)
         if self._mean_statistics:
-            raw = _checkpoint.values(self._statistics)
+            remembered = _checkpoint.values(self._statistics)
             _checkpoint.assign(self._statistics, self._mean_statistics)
-            self._mean_statistics = raw
+            self._mean_statistics = remembered
 
     def _average_statistics(self) -> None:
         """Average what BatchNorm remembers over the steps that the weights' average

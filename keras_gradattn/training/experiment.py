@@ -138,7 +138,7 @@ def run(
     if finished is not None:
         return finished
     working = stem.with_name(f"{stem.name}.partial")
-    data = {
+    data: dict[str, Any] = {
         "data_dir": data_dir,
         "seed": applied.split_seed,
         "group": applied.group,
