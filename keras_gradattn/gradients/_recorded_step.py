@@ -97,6 +97,8 @@ class Channel:
         self.calls = 0
         self._wanted = False
         self._scales: dict[int, object] = {}
+        self._entered = 0
+        self._exchanged = contextlib.ExitStack()
         self._apply: tuple[Any, ...] | None = None
         # Told after each call while a recorder listens; nothing is measured otherwise.
         self.listener: Callable[[], None] | None = None
@@ -144,6 +146,19 @@ class Channel:
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
         """While open, the optimizer's `apply` measures what it is given."""
+        # Replicas of a TensorFlow strategy trace in threads that take turns: the first
+        # one opens for all, the last one closes.
+        if self._entered == 0:
+            self._exchange()
+        self._entered += 1
+        try:
+            yield
+        finally:
+            self._entered -= 1
+            if self._entered == 0:
+                self._exchanged.close()
+
+    def _exchange(self) -> None:
         with contextlib.ExitStack() as stack:
             stack.enter_context(
                 exchanged(self.optimizer, "apply", self._measured_apply())
@@ -153,7 +168,7 @@ class Channel:
                 if self.ring.tap_variables and self.outer is not self.optimizer:
                     noted = self._noting_scales(self.outer.stateless_apply)
                     stack.enter_context(exchanged(self.outer, "stateless_apply", noted))
-            yield
+            self._exchanged = stack.pop_all()
 
     @contextlib.contextmanager
     def _ring_in_the_state(self) -> Iterator[Any]:
