@@ -18,7 +18,7 @@ from tests.reference_numbers import (
 
 TOLERANCE = {"float64": 1e-6, "float32": 1e-2}
 # Every network at one size, every size with two networks: sizes and precisions of the
-# networks themselves are compared in tests/models, and compiling takes most of the time.
+# networks themselves are compared in tests/models, and compiling takes long.
 COMBINATIONS = [
     *(
         (network, list(CASES)[place % len(CASES)], "float64")
