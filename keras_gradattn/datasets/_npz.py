@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import pathlib
 import zipfile
@@ -12,6 +11,8 @@ from collections.abc import Iterator
 from typing import IO
 
 import numpy as np
+
+from keras_gradattn.datasets._checksum import md5_of
 
 _PARTS = {"train": "train", "validation": "val", "test": "test"}
 _READ_ERRORS = (
@@ -26,8 +27,7 @@ _READ_ERRORS = (
 
 def verify_md5(path: pathlib.Path, md5: str) -> None:
     """Raises ValueError unless the file has this MD5 sum."""
-    with open(path, "rb") as stream:
-        found = hashlib.file_digest(stream, "md5").hexdigest()
+    found = md5_of(path)
     if found != md5:
         raise ValueError(
             f"{path} is not the published file: its MD5 sum should be {md5}. "

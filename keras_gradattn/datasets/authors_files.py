@@ -9,7 +9,6 @@ set in the same folder, that is read instead.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 import pathlib
 import warnings
@@ -17,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from keras_gradattn.datasets import _pad_ufes_20_files, _pcam_files, _svhn_files
+from keras_gradattn.datasets._checksum import md5_of
 from keras_gradattn.datasets.specs import DatasetSpec
 
 
@@ -113,8 +113,7 @@ def _warn_of_differences(
         path = folder / name
         if not path.is_file():
             continue
-        with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "md5").hexdigest()
+        found = md5_of(path)
         if found != md5:
             warnings.warn(
                 f"{path} is not the file that the authors of {description.title} give, "

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from keras_gradattn.datasets import _decoded_cache
+from keras_gradattn.datasets._checksum import md5_of
 from keras_gradattn.datasets._cifar10_files import has_cifar10, read_cifar10
 from keras_gradattn.datasets._members import ARCHIVES, Members, open_members
 from keras_gradattn.datasets._records import ArrayRecords
@@ -184,8 +185,7 @@ def _warn_of_differences(
         )
     if path.is_dir():
         return
-    with open(path, "rb") as stream:
-        found = hashlib.file_digest(stream, "md5").hexdigest()
+    found = md5_of(path)
     if found not in sums:
         warnings.warn(
             f"{path} is not the archive that the authors of {description.title} give "
