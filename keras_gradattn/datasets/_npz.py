@@ -12,7 +12,7 @@ from typing import IO
 
 import numpy as np
 
-from keras_gradattn.datasets._md5 import md5_of
+from keras_gradattn.datasets._checksum import md5_of
 
 _PARTS = {"train": "train", "validation": "val", "test": "test"}
 _READ_ERRORS = (

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from keras_gradattn.datasets import _pad_ufes_20_files, _pcam_files, _svhn_files
-from keras_gradattn.datasets._md5 import md5_of
+from keras_gradattn.datasets._checksum import md5_of
 from keras_gradattn.datasets.specs import DatasetSpec
 
 

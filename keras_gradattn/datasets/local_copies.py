@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from keras_gradattn.datasets import _decoded_cache
+from keras_gradattn.datasets._checksum import md5_of
 from keras_gradattn.datasets._cifar10_files import has_cifar10, read_cifar10
-from keras_gradattn.datasets._md5 import md5_of
 from keras_gradattn.datasets._members import ARCHIVES, Members, open_members
 from keras_gradattn.datasets._records import ArrayRecords
 from keras_gradattn.datasets._tiny_imagenet_files import (
