@@ -16,6 +16,8 @@ import keras_gradattn
 from keras_gradattn import datasets
 from tests.studies.made_up_results import write_result
 
+# What the examples call is tested on every backend where it belongs.
+pytestmark = pytest.mark.any_backend
 README = Path(__file__).parents[1] / "README.md"
 ROOMS = ("", ".layers", ".gradients", ".models", ".datasets", ".training", ".paper")
 FENCE = re.compile(r"```python\n(.*?)```", re.DOTALL)
