@@ -65,7 +65,9 @@ def double_precision():
         return
     import jax
 
-    with jax.enable_x64(True):
+    # Older versions keep it among their experiments.
+    enable_x64 = getattr(jax, "enable_x64", None) or jax.experimental.enable_x64
+    with enable_x64(True):
         yield
 
 

@@ -135,9 +135,10 @@ class TappedModel(keras.Model):
                 initializer="zeros",
                 dtype=dtype,
                 autocast=False,
-                overwrite_with_gradient=True,
                 name="tap_" + name.replace("/", "_"),
             )
+            # A keyword of `add_weight` from Keras 3.10 on, an attribute everywhere.
+            weight.overwrite_with_gradient = True
             weight.gradient_tap = GradientTap(name, groups[id(layer)], statistics)
             self._taps[(id(layer), call)] = weight
 
