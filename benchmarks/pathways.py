@@ -26,9 +26,9 @@ NETWORKS = {
     REFERENCE: ("ResNet18", {}),
     "SEResNet18": ("SEResNet18", {}),
     "GradAttnV2": ("GradAttnV2", {}),
-    "pathways, equal": ("GradAttnPathways", {"weights": "equal"}),
-    "pathways, static": ("GradAttnPathways", {"weights": "static"}),
-    "pathways, attention": ("GradAttnPathways", {"weights": "attention"}),
+    "pathways, equal": ("GradAttnPathways", {"mixing": "equal"}),
+    "pathways, static": ("GradAttnPathways", {"mixing": "static"}),
+    "pathways, attention": ("GradAttnPathways", {"mixing": "attention"}),
 }
 
 
