@@ -370,6 +370,7 @@ def test_what_another_process_has_finished_is_not_run_again(tmp_path, monkeypatc
 
     def choose(devices, told):
         content = {"format": 3, "configuration": told["configuration"]}
+        path.parent.mkdir(parents=True)
         _files.write_json(path, content)
 
     monkeypatch.setattr(experiment, "choose", choose)
