@@ -56,7 +56,7 @@ def make_record(
         name=name,
         backend="none",
     )
-    starts = [0, *fits, rows]
+    starts = [0, *fits, rows] if rows else []
     for fit in range(len(starts) - 1):
         record.begin_phase(
             grouping,

@@ -13,10 +13,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import hypothesis
+import keras
 import numpy as np
 import pytest
 from hypothesis import strategies
 
+from keras_gradattn.gradients import GradientNorms
 from keras_gradattn.gradients.writers import (
     CSVWriter,
     MLflowWriter,
@@ -315,6 +317,31 @@ def test_csv_keeps_the_old_file_when_rewriting_fails(tmp_path, record, monkeypat
     with pytest.raises(OSError, match="No space"):
         writer.write(np.array([3]), {"loss": np.array([1.0])})
     assert writer.path.read_bytes() == before
+
+
+def test_csv_of_a_training_is_its_record(tmp_path):
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(20, 4)), random.normal(size=(20, 1))
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(3, name="a"), keras.layers.Dense(1)]
+    )
+    path = tmp_path / "gradients.csv"
+    norms = GradientNorms(writers=[CSVWriter(path)], detail_every=2)
+    for _ in range(2):
+        model.compile(keras.optimizers.SGD(0.01), "mse")
+        model.fit(x, y, batch_size=4, epochs=2, verbose=0, callbacks=[norms])
+    record = norms.record
+    _, lines = read_csv(path)
+    assert len(lines) == len(record) == 20
+    for place in ("fit", "epoch", "step"):
+        read = [int(line[place]) for line in lines]
+        np.testing.assert_array_equal(read, getattr(record, place))
+    for i, group in enumerate(record.groups):
+        read = [float(line[f"gradients/norm/{group}"]) for line in lines]
+        np.testing.assert_array_equal(read, record.norm[:, i])
+        name = f"gradients/update_to_weight/{group}"
+        read = [float(line[name]) for line in lines if line[name]]
+        np.testing.assert_array_equal(read, record.detail["update_to_weight"][:, i])
 
 
 # TensorBoard.

@@ -194,8 +194,8 @@ class StepWriter(abc.ABC):
     def _histograms(
         self, record: "GradientRecord", values: Mapping[str, Numbers], row: int
     ) -> Iterator[tuple[str, Histogram]]:
-        edges = getattr(record, "histogram_edges", None)
-        if edges is None:
+        edges = getattr(record, "histogram_edges", ())
+        if not len(edges):
             return
         # The last bin is open; tools draw bins of finite width.
         edges = np.array(edges, dtype="float64")
