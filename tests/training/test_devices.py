@@ -18,7 +18,10 @@ SCRIPT = Path(__file__).with_name("devices_script.py")
 
 
 def train(folder, backend, *arguments):
-    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    environment = dict(os.environ)
+    if backend == "jax":
+        # The script asks for two devices by it.
+        environment.pop("XLA_FLAGS", None)
     root = str(SCRIPT.parents[2])
     result = subprocess.run(
         [sys.executable, str(SCRIPT), str(folder), *arguments],
