@@ -51,17 +51,23 @@ _limit = {"bytes": MUCH_MEMORY}
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out the tests that say nothing about this backend."""
-    backend = keras.backend.backend()
-    elsewhere = [
-        item
-        for item in items
-        if (marker := item.get_closest_marker("backends"))
-        and backend not in marker.args
-    ]
+    """Leave out the tests that say nothing about this backend or this Keras."""
+    elsewhere = [item for item in items if not _applies(item)]
     if elsewhere:
         config.hook.pytest_deselected(items=elsewhere)
         items[:] = [item for item in items if item not in elsewhere]
+
+
+def _applies(item):
+    backends = item.get_closest_marker("backends")
+    since = item.get_closest_marker("keras_since")
+    return (not backends or keras.backend.backend() in backends.args) and (
+        not since or _release(keras.__version__) >= _release(*since.args)
+    )
+
+
+def _release(version):
+    return tuple(map(int, version.split(".")[:2]))
 
 
 @pytest.fixture(scope="session")
