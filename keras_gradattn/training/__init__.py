@@ -16,14 +16,20 @@ from keras_gradattn.training.evaluation import (
 )
 from keras_gradattn.training.experiment import run
 from keras_gradattn.training.head_layout import head_layout
+from keras_gradattn.training.prediction import Predictions, predict
 from keras_gradattn.training.recipe import RECIPES, Recipe, look_up
+from keras_gradattn.training.saved_model import SavedModel, load_model, save_model
+from keras_gradattn.training.sweep import Trial, sweep
 
 __all__ = [
     "MODELS",
     "RECIPES",
     "CoupledAdam",
     "Evaluation",
+    "Predictions",
     "Recipe",
+    "SavedModel",
+    "Trial",
     "balanced_class_weights",
     "build_model",
     "build_optimizer",
@@ -32,6 +38,10 @@ __all__ = [
     "expected_calibration_error",
     "fit_temperature",
     "head_layout",
+    "load_model",
     "look_up",
+    "predict",
     "run",
+    "save_model",
+    "sweep",
 ]

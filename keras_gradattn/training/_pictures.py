@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from keras_gradattn.training._files import replace_file
+
 
 def draw_history(content: dict[str, Any], path: Path) -> None:
     """Loss and accuracy over epochs, and the epoch whose weights were tested."""
@@ -33,7 +35,7 @@ def draw_history(content: dict[str, Any], path: Path) -> None:
         f"{configuration['model']} on {configuration['dataset']}, "
         f"{configuration['recipe']['name']}, seed {configuration['seed']}{short}"
     )
-    figure.savefig(path, dpi=120)
+    save_picture(figure, path)
 
 
 def draw_gradients(content: dict[str, Any], path: Path) -> None:
@@ -56,9 +58,14 @@ def draw_gradients(content: dict[str, Any], path: Path) -> None:
         below.stairs(training["dead"][group], edges, label=group)
     below.set_ylabel("dead kernels")
     below.set_xlabel("training step")
-    below.legend(ncols=len(groups), fontsize="small")
+    below.legend(ncols=min(6, len(groups)), fontsize="small")
     figure.suptitle(
         f"Gradients of {configuration['model']} on {configuration['dataset']}, "
         f"{configuration['recipe']['name']}, seed {configuration['seed']}"
     )
-    figure.savefig(path, dpi=120)
+    save_picture(figure, path)
+
+
+def save_picture(figure: Any, path: Path) -> None:
+    """Write a PNG, whole or not at all."""
+    replace_file(path, lambda file: figure.savefig(file, format="png", dpi=120))
