@@ -138,7 +138,9 @@ def _parser() -> Parser:
     )
     compare.set_defaults(command=_compare, parser=compare)
     compare.add_argument("--results", default="results")
-    compare.add_argument("--style", default="text", choices=("text", "markdown"))
+    compare.add_argument(
+        "--style", default="text", choices=("text", "markdown", "csv", "html")
+    )
 
     names = commands.add_parser(
         "datasets", help="list data sets, models and recipes, and how to get the data"
@@ -304,7 +306,7 @@ def _compare(options: argparse.Namespace) -> None:
 def _datasets(options: argparse.Namespace) -> None:
     from keras_gradattn import datasets
     from keras_gradattn.training import MODELS
-    from keras_gradattn.training.comparison import table
+    from keras_gradattn.training.tables import table
 
     rows = [
         (spec.name, spec.title, str(spec.num_classes), sizes, spec.how_to_get)

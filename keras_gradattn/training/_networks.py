@@ -90,12 +90,16 @@ class Network:
         else:
             _check_options(self.model, self.options)
 
-    def build(self, spec: DatasetSpec, recipe: Recipe) -> keras.Model:
+    def build(
+        self, spec: DatasetSpec, recipe: Recipe, check: bool = True
+    ) -> keras.Model:
         """Build the network for a data set.
 
         Args:
             spec: The data set.
             recipe: The protocol.
+            check: Whether to try it with an image. Several processes that train
+                together cannot, once it is spread over them.
 
         Returns:
             A built model with one output a class, not compiled.
@@ -107,6 +111,10 @@ class Network:
             return build_model(self.model, spec, recipe, **self.options)
         with _policy(precision(recipe)):
             network = self._made(spec)
+        if not check:
+            if not network.built:
+                network.build((None, *spec.input_shape))
+            return network
         return _checked(network, spec, self.name)
 
     @property

@@ -22,6 +22,7 @@ from keras_gradattn.training._depth import depth_of
 from keras_gradattn.training._freezing import Freezing
 from keras_gradattn.training._gradient_history import GradientHistory
 from keras_gradattn.training._networks import Network, gives_logits
+from keras_gradattn.training._progress import Progress
 from keras_gradattn.training._seeding import seed_libraries
 from keras_gradattn.training._training_loop import TrainingLoop
 from keras_gradattn.training._weight_norms import WeightNorms
@@ -87,6 +88,9 @@ def train(
     # Fewer images than devices are left out.
     epoch_steps += len(splits.train) % batch_size >= devices.count
     recipe = _with_length(recipe, configuration, epoch_steps)
+    # Before anything is spread over devices, where a look at one batch is no longer
+    # one process' matter.
+    from_logits = network.is_ours or gives_logits(network.build(spec, recipe), spec)
     with devices.scope():
         trained = _train(
             spec,
@@ -94,6 +98,7 @@ def train(
             configuration,
             working,
             described=network,
+            from_logits=from_logits,
             splits=splits,
             engine=engine,
             verbose=verbose,
@@ -152,6 +157,7 @@ def _train(
     working: Path,
     *,
     described: Network,
+    from_logits: bool,
     splits: Any,
     engine: str,
     verbose: int,
@@ -160,8 +166,7 @@ def _train(
     epoch_steps: int,
 ) -> Trained:
     seed_libraries(configuration["seed"])
-    network = described.build(spec, recipe)
-    from_logits = described.is_ours or gives_logits(network, spec)
+    network = described.build(spec, recipe, check=False)
     depth, freezing = depth_of(network), Freezing(network)
     validation = devices.validation_part(splits.validation)
     # What is done to training images only.
@@ -222,8 +227,8 @@ def _train(
             **changes,
             **devices.batches(),
         )
-        # The first process records for all.
-        recorders = [] if devices.rank else [gradients, weight_norms]
+        recorders = [gradients, weight_norms] if devices.records else []
+        told = [Progress(loop, len(splits.train), recipe.max_epochs)] if verbose else []
         model.fit(
             data,
             validation_data=batches(
@@ -231,10 +236,11 @@ def _train(
                 batch_size=devices.validation_batch(len(validation), batch_size),
                 training=False,
                 one_hot=recipe.mixes_labels,
+                **devices.validation_batches(),
             ),
             epochs=end,
             initial_epoch=loop.epochs_run,
-            callbacks=[_EpochOf(data), *recorders, loop],
+            callbacks=[_EpochOf(data), *recorders, loop, *told],
             class_weight=(
                 balanced_class_weights(splits.train.labels, spec.num_classes)
                 if recipe.class_weights

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import shutil
@@ -16,6 +17,7 @@ import numpy as np
 
 from keras_gradattn import datasets
 from keras_gradattn._compat import system
+from keras_gradattn.datasets.folder import printable
 from keras_gradattn.training import _checkpoint
 from keras_gradattn.training._accelerator import accelerator
 from keras_gradattn.training._data import Data
@@ -28,7 +30,13 @@ from keras_gradattn.training._reduction import reduced
 from keras_gradattn.training._train import train
 from keras_gradattn.training._training_loop import TrainingLoop
 from keras_gradattn.training.devices import OneDevice, choose
-from keras_gradattn.training.evaluation import evaluate
+from keras_gradattn.training.evaluation import (
+    fit_temperature,
+    log_probabilities_of,
+    measure,
+    worst_errors,
+)
+from keras_gradattn.training.machines import workers
 from keras_gradattn.training.recipe import Recipe
 from keras_gradattn.training.results import FORMAT, read_result
 from keras_gradattn.training.saved_model import save_model as save_for_use
@@ -97,7 +105,10 @@ def run(
         devices: Train on so many devices, each with an equal share of every batch:
             `keras.distribution.DataParallel` on JAX (the result of one device),
             `MirroredStrategy` on TensorFlow and a process for each with
-            `DistributedDataParallel` on PyTorch (BatchNorm sees one share).
+            `DistributedDataParallel` on PyTorch (BatchNorm sees one share). Processes
+            that were started together, on one machine or several, find one another
+            (`docs/cluster.md`); the first one writes, the others get the configuration
+            only.
         model_options: Further arguments of the model's constructor, or of the
             function that makes it.
         save_model: Whether to keep the tested model as `.keras` beside the JSON, with
@@ -124,6 +135,14 @@ def run(
     result["metrics"]["top1"]
     ```
     """
+    # First of all: processes that train together must meet before they compute.
+    together = workers()
+    if together is not None and devices != 1:
+        raise ValueError(
+            "Processes that were started together bring their own devices. "
+            f"Received: devices={devices}"
+        )
+    _check_installed(pictures)
     plan = plan_run(
         data,
         model,
@@ -136,7 +155,7 @@ def run(
         limit=limit,
         download=download,
         engine=engine,
-        devices=devices,
+        devices=devices if together is None else together.devices,
         model_options=model_options,
     )
     configuration, spec = plan.configuration, plan.data.spec
@@ -156,7 +175,21 @@ def run(
         "network": plan.network,
         "engine": engine,
     }
-    chosen = choose(devices, told)
+    chosen = choose(devices, told, together)
+    if chosen.rank:
+        # The first process has the folder, tests and writes.
+        train(
+            spec,
+            plan.recipe,
+            configuration,
+            working,
+            network=plan.network,
+            splits=plan.data.load(download),
+            engine=engine,
+            verbose=0,
+            devices=chosen,
+        )
+        return {"configuration": configuration}
     with _working_folder(working):
         # Another process may have come first.
         finished = _finished(path, configuration)
@@ -167,20 +200,21 @@ def run(
             _check_same(read_json(started), configuration, working)
         else:
             write_json(started, configuration)
+        splits = plan.data.load(download)
         content = _run(
             spec,
             plan.recipe,
             configuration,
             working,
             network=plan.network,
-            splits=plan.data.load(download),
+            splits=splits,
             engine=engine,
             verbose=_verbosity(verbose),
             devices=chosen,
             save_to=stem.with_name(f"{stem.name}.keras") if save_model else None,
         )
         if pictures:
-            _draw(content, stem)
+            _draw(content, splits.test, stem)
         # Last: where the JSON stands, everything else stands too.
         write_json(path, content)
         (working / _checkpoint.FILE_NAME).unlink(missing_ok=True)
@@ -188,6 +222,20 @@ def run(
     for remark in content.get("remarks", []):
         print(f"{path}: {remark}")
     return content
+
+
+def _check_installed(pictures: bool) -> None:
+    """Find out before training what the end of a run would miss."""
+    needed = {"sklearn": ("measures", "scikit-learn", "data")}
+    if pictures:
+        needed["matplotlib"] = ("pictures", "matplotlib", "plots")
+    for module, (what, name, extra) in needed.items():
+        if importlib.util.find_spec(module) is None:
+            raise ImportError(
+                f"The {what} of a run need {name}. Get it with: "
+                f"pip install 'keras-gradattn[{extra}]'. Nothing was trained. "
+                f"Received: pictures={pictures}"
+            )
 
 
 def _run(
@@ -228,14 +276,20 @@ def _run(
             one_hot=recipe.mixes_labels,
         )
 
-    def evaluation() -> dict[str, Any]:
-        return evaluate(
-            model,
-            batches(splits.test),
-            validation=batches(splits.validation),
-            class_names=spec.class_names,
-            from_logits=trained.from_logits,
-        ).to_dict()
+    def evaluation() -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Every measure, and the worst errors."""
+        logs, labels = log_probabilities_of(
+            model, batches(splits.test), trained.from_logits
+        )
+        temperature = fit_temperature(
+            *log_probabilities_of(
+                model, batches(splits.validation), trained.from_logits
+            )
+        )
+        measured = measure(
+            logs, labels, temperature=temperature, class_names=spec.class_names
+        )
+        return measured.to_dict(), worst_errors(logs, labels)
 
     remarks = _remarks(splits)
 
@@ -250,6 +304,7 @@ def _run(
             remarks.append(f"no {what} of this network: {reason}")
             return None
 
+    metrics, errors = evaluation()
     if save_to is not None:
         _save(model, spec, save_to, working, trained.from_logits)
     content = {
@@ -270,7 +325,8 @@ def _run(
         "best_epoch": loop.best_epoch,
         "stopped_early": loop.stopped_early,
         "training_seconds": sum(record["seconds"] for record in loop.history),
-        "metrics": evaluation(),
+        "metrics": metrics,
+        "worst_errors": [_located(error, splits.test) for error in errors],
         "history": loop.history,
         "weight_norms": trained.weight_norms.state(),
         "gradients": {
@@ -305,11 +361,19 @@ def _run(
         content["other_weights"] = {
             "weights": name,
             "epoch": epoch,
-            "metrics": evaluation(),
+            "metrics": evaluation()[0],
         }
     if remarks:
         content["remarks"] = remarks
     return reduced(plain(content))
+
+
+def _located(error: dict[str, Any], split: datasets.Split) -> dict[str, Any]:
+    """An error with where its image is: row of the source, and file where it is one."""
+    position = error["position"]
+    paths = getattr(split.images, "paths", None)
+    file = {} if paths is None else {"file": printable(paths[position])}
+    return {**error, "row": int(split.rows[position]), **file}
 
 
 def _remarks(splits: datasets.DatasetSplits) -> list[str]:
@@ -438,8 +502,12 @@ def _hardware() -> dict[str, Any]:
     }
 
 
-def _draw(content: dict[str, Any], stem: Path) -> None:
-    from keras_gradattn.training._pictures import draw_gradients, draw_history
+def _draw(content: dict[str, Any], test: datasets.Split, stem: Path) -> None:
+    from keras_gradattn.training import _pictures
 
-    draw_history(content, stem.with_name(stem.name + "-history.png"))
-    draw_gradients(content, stem.with_name(stem.name + "-gradients.png"))
+    for name, draw in _pictures.OF_A_RESULT.items():
+        draw(content, stem.with_name(f"{stem.name}-{name}.png"))
+    if content["worst_errors"]:
+        _pictures.draw_errors(
+            content, test.images, stem.with_name(f"{stem.name}-errors.png")
+        )
