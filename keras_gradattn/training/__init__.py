@@ -6,6 +6,7 @@ from keras_gradattn.training._building import (
     build_model,
     build_optimizer,
 )
+from keras_gradattn.training._sweep import Trial, sweep
 from keras_gradattn.training.comparison import compare
 from keras_gradattn.training.coupled_adam import CoupledAdam
 from keras_gradattn.training.evaluation import (
@@ -19,7 +20,6 @@ from keras_gradattn.training.head_layout import head_layout
 from keras_gradattn.training.prediction import Predictions, predict
 from keras_gradattn.training.recipe import RECIPES, Recipe, look_up
 from keras_gradattn.training.saved_model import SavedModel, load_model, save_model
-from keras_gradattn.training.sweep import Trial, sweep
 
 __all__ = [
     "MODELS",

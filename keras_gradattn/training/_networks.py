@@ -112,8 +112,8 @@ class Network:
         with _policy(precision(recipe)):
             network = self._made(spec)
         if not check:
-            if not network.built:
-                network.build((None, *spec.input_shape))
+            # Without values: layers that are not built yet make their weights.
+            network(keras.Input(spec.input_shape))
             return network
         return _checked(network, spec, self.name)
 

@@ -36,8 +36,8 @@ class Subclassed(keras.Model):
     def __init__(self, num_classes):
         super().__init__()
         self.flatten = keras.layers.Flatten()
-        self.first = keras.layers.Dense(4, activation="relu")
-        self.top = keras.layers.Dense(num_classes)
+        self.first = keras.layers.Dense(4, activation="relu", name="first")
+        self.top = keras.layers.Dense(num_classes, name="top")
 
     def call(self, inputs):
         return self.top(self.first(self.flatten(inputs)))
@@ -53,3 +53,11 @@ def crashing(num_classes, input_shape):
     if os.environ.get("CRASH"):
         os.kill(os.getpid(), signal.SIGKILL)
     return tiny(num_classes, input_shape, filters=3)
+
+
+def plain(num_classes, input_shape):
+    """Nothing that a share of a batch would compute otherwise than all of it."""
+    inputs = keras.Input(input_shape)
+    x = keras.layers.Conv2D(4, 3, strides=2, activation="relu", name="body")(inputs)
+    x = keras.layers.Flatten()(x)
+    return keras.Model(inputs, keras.layers.Dense(num_classes, name="top")(x))

@@ -18,7 +18,9 @@ def colours(channels=3):
 
 
 def normalized(splits):
-    data = datasets.batches(splits.test, splits.spec, engine="pydataset")
+    data = datasets.batches(
+        splits.test, splits.spec, training=False, engine="pydataset"
+    )
     return data[0][0]
 
 
@@ -50,11 +52,11 @@ def test_an_application_gets_a_new_classifier_and_keeps_its_depth():
 def test_a_preset_of_keras_hub(tmp_path):
     keras_hub = pytest.importorskip("keras_hub")
     backbone = keras_hub.models.ResNetBackbone(
-        input_conv_filters=[4],
+        input_conv_filters=[64],
         input_conv_kernel_sizes=[3],
-        stackwise_num_filters=[4, 8],
-        stackwise_num_blocks=[1, 1],
-        stackwise_num_strides=[1, 2],
+        stackwise_num_filters=[64],
+        stackwise_num_blocks=[1],
+        stackwise_num_strides=[2],
         block_type="basic_block",
         image_shape=(None, None, 3),
     )

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from keras_gradattn import __main__, training
-from keras_gradattn.training import sweep as _sweep
-from keras_gradattn.training.sweep import run_command, sweep
+from keras_gradattn.training import _sweep
+from keras_gradattn.training._sweep import run_command, sweep
 from tests.datasets.image_folders import write_classes
 
 pytestmark = pytest.mark.any_backend
