@@ -76,7 +76,7 @@ def test_two_devices_with_images_on_them(tmp_path, backend):
 def test_what_replicas_on_tensorflow_cannot_do(
     tmp_path, backend, monkeypatch, recipe, engine, message
 ):
-    def choose(devices, told):
+    def choose(devices, told, together):
         raise RuntimeError("not refused")
 
     monkeypatch.setattr(experiment, "choose", choose)
