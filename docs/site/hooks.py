@@ -73,3 +73,10 @@ def _equation(match: re.Match[str]) -> str:
 def _drawing(match: re.Match[str]) -> str:
     drawing = (ROOT / "docs" / "images" / match[3]).read_text("utf-8")
     return drawing[drawing.index("<svg") :]
+
+
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    """Search with our own script where the theme would load one from elsewhere."""
+    up = posixpath.relpath(".", posixpath.dirname(page.file.dest_uri) or ".")
+    own = f"{up}/site/search_from_a_folder.js"
+    return output.replace("https://unpkg.com/iframe-worker/shim", own)
