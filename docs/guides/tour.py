@@ -10,7 +10,6 @@
 
 # %%
 import keras
-import numpy as np
 
 import keras_gradattn as kg
 
@@ -49,6 +48,7 @@ model = kg.GradAttnV2(
     input_shape=data.spec.input_shape,
     stem="cifar",  # 8 pixels are too few for the usual stem
     stage_filters=(16, 32, 64, 128),
+    stage_blocks=(1, 1, 1, 1),
     width=64,
     num_heads=4,
     feed_forward=128,
