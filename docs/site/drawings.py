@@ -214,11 +214,42 @@ def pathways() -> Drawing:
     return drawing
 
 
+def rooms() -> Drawing:
+    """Which room imports which: always the lower one."""
+    drawing = Drawing(760, 372, "The package's rooms; each imports those below it")
+    rows: tuple[tuple[float, tuple[tuple[float, float, str, str], ...]], ...] = (
+        (8, ((20, 720, "studies (not installed)", ""),)),
+        (72, ((20, 720, "paper", PURPLE),)),
+        (136, ((20, 720, "training", PURPLE),)),
+        (
+            200,
+            (
+                (20, 220, "models", BLUE),
+                (270, 220, "diagnosis", GREEN),
+                (520, 220, "datasets", ORANGE),
+            ),
+        ),
+        (264, ((20, 220, "layers", BLUE), (270, 220, "gradients", GREEN))),
+        (328, ((20, 220, "_kernels", BLUE), (270, 470, "_compat, config", ""))),
+    )
+    for index, (y, boxes) in enumerate(rows):
+        for x, width, name, colour in boxes:
+            drawing.box(x, y, width, 36, name, colour)
+        if index == len(rows) - 1:
+            continue
+        for x in (130, 380, 630):
+            if x == 630 and index > 2:
+                continue
+            drawing.arrow((x, y + 36), (x, y + 64))
+    drawing.arrow((240, 346), (270, 346))
+    return drawing
+
+
 def _lowered(number: int) -> str:
     return "₀₁₂₃₄"[number]
 
 
-DRAWINGS = {"gradattn": gradattn, "positions": positions, "pathways": pathways}
+DRAWINGS = {"gradattn": gradattn, "positions": positions, "pathways": pathways, "rooms": rooms}
 
 
 def main(names: Sequence[str] = tuple(DRAWINGS)) -> None:
