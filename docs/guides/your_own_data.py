@@ -62,13 +62,13 @@ kg.datasets.show(data, count=16)
 # By default pictures are shifted by up to a tenth. You choose by a table; each entry is
 # data and can be written to JSON.
 
-# %% The same pictures, turned and zoomed as well
+# %% The same pictures, turned and of other brightness
 from keras_gradattn.datasets import Augmentation
 
 table = (
     Augmentation("rotation", degrees=15),
     Augmentation("translation", fraction=0.1),
-    Augmentation("zoom", fraction=0.1),
+    Augmentation("brightness", fraction=0.2),
 )
 kg.datasets.show(data, count=16, augmentation=table)
 
