@@ -4,11 +4,11 @@
     python -m docs.execute tour --backend jax   # one, on another backend
     python -m docs.execute --all
 
-A guide is a Python file with cells, `docs/guides/NAME.py`: `# %% [markdown]` begins text
-and `# %%` begins code; words after `# %%` describe the cell's pictures to those who
-cannot see them. What a cell prints and the value of its last line go into
-`docs/guides/NAME.md`, pictures into `docs/guides/images`. The page's outputs are those of
-the first backend; the others only have to run. `docs/guides/executed.json` tells which
+A guide is a Python file with cells, `docs/guides/NAME.py`: `# %% [markdown]` begins
+text and `# %%` begins code; words after `# %%` describe the cell's pictures to those
+who cannot see them. What a cell prints and the value of its last line go into
+`docs/guides/NAME.md`, pictures into `docs/guides/images`. The outputs are those of the
+first backend; the others only have to run. `docs/guides/executed.json` tells which
 text was run where and how long it took, from starting Python to the written page.
 """
 
@@ -114,7 +114,9 @@ class Page:
         return printed.getvalue(), value
 
     def _add_output(self, text: str) -> None:
-        lines = "\n".join(line.rstrip() for line in _plain(text).strip("\n").split("\n"))
+        lines = "\n".join(
+            line.rstrip() for line in _plain(text).strip("\n").split("\n")
+        )
         block = f"```text\n{lines}\n```"
         self._parts.append(f'<div class="output" markdown>\n\n{block}\n\n</div>')
 
@@ -178,7 +180,7 @@ def run_here(name: str, backend: str, started: float) -> None:
 
 def _footer(name: str) -> str:
     times = ", ".join(
-        f'{TITLES[backend]} <!-- figure: value docs/guides/executed.json '
+        f"{TITLES[backend]} <!-- figure: value docs/guides/executed.json "
         f'"{name}/{backend}/seconds" digits=0 -->0<!-- / --> s'
         for backend in BACKENDS
     )

@@ -56,9 +56,11 @@ def _lighten(figure: Any) -> None:
 
     def is_dark(colour: Any) -> bool:
         red, green, blue, alpha = to_rgba(colour)
-        return alpha > 0 and max(red, green, blue) < 0.45 and _spread(
-            red, green, blue
-        ) < 0.1
+        return (
+            alpha > 0
+            and max(red, green, blue) < 0.45
+            and _spread(red, green, blue) < 0.1
+        )
 
     for legend in figure.findobj(Legend):
         legend.get_frame().set_alpha(0)

@@ -61,7 +61,6 @@
 
 # %%
 import keras
-import numpy as np
 
 import keras_gradattn as kg
 

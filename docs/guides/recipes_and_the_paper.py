@@ -7,9 +7,10 @@
 
 # %%
 import keras_gradattn as kg
-from keras_gradattn import paper, training
 
-kg.config.tune_jax_for_cpu()
+kg.config.tune_jax_for_cpu()  # faster on a processor; nothing on other backends
+
+from keras_gradattn import paper, training
 
 # %% [markdown]
 # ## What there is
@@ -61,7 +62,13 @@ again["metrics"]["top1"] == result["metrics"]["top1"]
 # %%
 slower = training.RECIPES["modern"].with_changes(learning_rate=3e-4)
 result = training.run(
-    "digits", "gradattn_v2", slower, seed=1, max_epochs=3, model_options=narrow, verbose=0
+    "digits",
+    "gradattn_v2",
+    slower,
+    seed=1,
+    max_epochs=3,
+    model_options=narrow,
+    verbose=0,
 )
 
 # %% [markdown]
@@ -88,8 +95,7 @@ paper.published("fashion_mnist", "gradattn_v2")["test_top1"]
 #     python -m keras_gradattn compare
 #
 # With `--recipe as_released` you repeat what the released code does, damaged pixels
-# included. Here is that recipe on the digits, at tiny length; a data set that the paper
-# does not have has no published figure beside it.
+# included. Here is `as_described` at tiny length, on the digits, which need no download.
 
 # %%
 result = training.run(
@@ -109,8 +115,7 @@ print(sorted(result))
 # the gradients. The recipes of the paper add its own gradient analysis:
 
 # %%
-analysis = result["published_analysis"]
-print({name: analysis[name] for name in sorted(analysis) if name != "layers"}.keys())
+sorted(result["published_analysis"])
 
 # %% [markdown]
 # ## A recipe of your own

@@ -27,9 +27,7 @@ train = kg.datasets.batches(data.train, data.spec, training=True, seed=1)
 inputs = keras.Input((8, 8, 1))
 images = keras.layers.Resizing(32, 32)(inputs)
 images = keras.layers.Concatenate()([images] * 3)
-body = keras.applications.MobileNetV2(
-    (32, 32, 3), alpha=0.35, weights=None, classes=10
-)
+body = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, weights=None, classes=10)
 model = keras.Model(inputs, body(images), name="digits")
 model.compile(
     keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"]
@@ -53,6 +51,7 @@ print(len(norms.record.groups), "groups, such as", norms.record.groups[8])
 # Without further words the layers form groups in the order in which they compute. Name
 # your own groups where you know better: a mapping from layer names or a function from a
 # variable to a group.
+
 
 # %%
 def part(variable):
@@ -130,9 +129,7 @@ keras.utils.set_random_seed(1)
 other = keras.models.clone_model(model)
 other.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
 with_sgd = kg.GradientNorms(groups=part)
-history = other.fit(
-    train, epochs=3, shuffle=False, verbose=0, callbacks=[with_sgd]
-)
+history = other.fit(train, epochs=3, shuffle=False, verbose=0, callbacks=[with_sgd])
 
 both = {"Adam": kg.GradientNorms.load("adam.npz"), "SGD": with_sgd}
 comparison = kg.compare_gradients(both)

@@ -24,9 +24,20 @@ keras.utils.set_random_seed(3)
 backbone = keras.applications.MobileNetV2(
     (32, 32, 3), alpha=0.35, include_top=False, weights=None
 )
-names = ["block_3_expand_relu", "block_6_expand_relu", "block_13_expand_relu", "out_relu"]
+names = [
+    "block_3_expand_relu",
+    "block_6_expand_relu",
+    "block_13_expand_relu",
+    "out_relu",
+]
 model = kg.attach(
-    backbone, names, num_classes=10, width=32, num_heads=4, feed_forward=64, num_layers=2
+    backbone,
+    names,
+    num_classes=10,
+    width=32,
+    num_heads=4,
+    feed_forward=64,
+    num_layers=2,
 )
 [backbone.get_layer(name).output.shape for name in names]
 

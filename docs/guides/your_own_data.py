@@ -45,7 +45,14 @@ sorted(path.name for path in Path("photos").iterdir())
 data = kg.datasets.from_folder("photos")
 spec = data.spec
 print(spec.class_names, f"{spec.image_size} pixels, {spec.channels} channel")
-print(len(data.train), "train,", len(data.validation), "validation,", len(data.test), "test")
+print(
+    len(data.train),
+    "train,",
+    len(data.validation),
+    "validation,",
+    len(data.test),
+    "test",
+)
 
 # %% [markdown]
 # The division keeps the shares of the classes and depends on nothing but the files and
@@ -92,7 +99,11 @@ model.compile(
 )
 norms = kg.GradientNorms()
 history = model.fit(
-    train, validation_data=validation, epochs=8, shuffle=False, verbose=0,
+    train,
+    validation_data=validation,
+    epochs=8,
+    shuffle=False,
+    verbose=0,
     callbacks=[norms],
 )
 print(f"validation: {100 * history.history['val_accuracy'][-1]:.1f} %")
@@ -148,7 +159,9 @@ except kg.datasets.BadFilesError as error:
 
 # %%
 paths = [path for path in sorted(Path("photos").rglob("*.png")) if path.stem != "empty"]
-lines = [f"{p.relative_to('photos')},{p.parent.name},{int(p.stem) // 10}" for p in paths]
+lines = [
+    f"{p.relative_to('photos')},{p.parent.name},{int(p.stem) // 10}" for p in paths
+]
 Path("table.csv").write_text("\n".join(["file,answer,patient", *lines]))
 
 by_patient = kg.datasets.from_table(

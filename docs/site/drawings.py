@@ -80,7 +80,8 @@ class Drawing:
         width, height = self._size
         head = (
             '<defs><marker id="head" viewBox="0 0 10 10" refX="9" refY="5" '
-            'markerWidth="10" markerHeight="10" markerUnits="userSpaceOnUse" orient="auto-start-reverse">'
+            'markerWidth="10" markerHeight="10" markerUnits="userSpaceOnUse" '
+            'orient="auto-start-reverse">'
             '<path d="M0 0 L10 5 L0 10 z" style="fill:context-stroke;stroke:none"/>'
             "</marker></defs>"
         )
@@ -249,7 +250,12 @@ def _lowered(number: int) -> str:
     return "₀₁₂₃₄"[number]
 
 
-DRAWINGS = {"gradattn": gradattn, "positions": positions, "pathways": pathways, "rooms": rooms}
+DRAWINGS = {
+    "gradattn": gradattn,
+    "positions": positions,
+    "pathways": pathways,
+    "rooms": rooms,
+}
 
 
 def main(names: Sequence[str] = tuple(DRAWINGS)) -> None:

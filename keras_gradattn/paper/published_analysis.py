@@ -104,7 +104,7 @@ class PublishedAnalysis:
         """Layers with a mean norm below the threshold.
 
         Args:
-            threshold: L2 norm of the whole batch's gradient. Defaults to the published 1e-6.
+            threshold: L2 norm of a whole batch. Defaults to the published 1e-6.
 
         Returns:
             Their names.
@@ -119,7 +119,7 @@ class PublishedAnalysis:
         """Layers with a mean norm above the threshold.
 
         Args:
-            threshold: L2 norm of the whole batch's gradient. Defaults to the published 10.
+            threshold: L2 norm of a whole batch. Defaults to the published 10.
 
         Returns:
             Their names.
