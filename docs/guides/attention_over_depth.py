@@ -20,7 +20,7 @@
 # 4. Three encoder blocks let each token take from the others. The weights are scaled
 #    dot-product attention (Vaswani et al. 2017, equation 1):
 #
-# \[ a_{ij} = \frac{\exp(q_i \cdot k_j / \sqrt{d})}{\sum_m \exp(q_i \cdot k_m / \sqrt{d})} \]
+#     \[ a_{ij} = \frac{\exp(q_i \cdot k_j / \sqrt{d})}{\sum_m \exp(q_i \cdot k_m / \sqrt{d})} \]
 #
 # 5. The mean of the five tokens goes to a linear classifier.
 #

@@ -75,7 +75,7 @@ from keras_gradattn.datasets import Augmentation
 table = (
     Augmentation("rotation", degrees=15),
     Augmentation("translation", fraction=0.1),
-    Augmentation("brightness", fraction=0.2),
+    Augmentation("brightness", amount=0.2),
 )
 kg.datasets.show(data, count=16, augmentation=table)
 
