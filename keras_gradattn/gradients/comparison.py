@@ -26,6 +26,14 @@ class GradientComparison:
             `depth` (0 at the input to 1 at the output), `where`, `measure`, `first`
             and `last` (mean of the first and last epoch; equal for flows).
         measure: What `first` and `last` hold.
+
+    Example:
+
+    ```python
+    comparison = compare_gradients({"plain": norms_plain, "residual": norms_residual})
+    print(comparison.report())
+    comparison.input_to_output()  # by run
+    ```
     """
 
     lines: tuple[dict[str, Any], ...]

@@ -41,6 +41,17 @@ def build_model(
 
     Raises:
         ValueError: If there is no such model; the nearest name is suggested.
+
+    Example:
+
+    ```python
+    from keras_gradattn import datasets, training
+
+    recipe = training.RECIPES["modern"].for_dataset("digits")
+    narrow = {"stage_filters": (4, 4), "stage_blocks": (1, 1), "width": 8}
+    digits = datasets.spec("digits")
+    network = training.build_model("gradattn_v2", digits, recipe, **narrow)
+    ```
     """
     constructor = getattr(models, look_up(name, MODELS, "model"))
     small = recipe.stem == "auto" and spec.image_size <= 64
@@ -67,6 +78,16 @@ def build_optimizer(
 
     Returns:
         A Keras optimizer.
+
+    Example:
+
+    ```python
+    from keras_gradattn import training
+
+    recipe = training.RECIPES["modern"]
+    optimizer = training.build_optimizer(recipe, model, total_steps=1000)
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    ```
     """
     rate: Any = recipe.learning_rate
     if recipe.schedule == "cosine":
@@ -134,6 +155,11 @@ def balanced_class_weights(labels: np.ndarray, classes: int) -> dict[int, float]
 
     Returns:
         Class index -> `images / (present classes * images of the class)`.
+
+    Example:
+
+    >>> balanced_class_weights(np.array([0, 0, 0, 1]), 2)
+    {0: 0.6666666666666666, 1: 2.0}
     """
     counts = np.bincount(np.asarray(labels).ravel().astype(int), minlength=classes)
     present = int((counts > 0).sum())

@@ -18,9 +18,40 @@ class Evaluation:
     Shares are in 0-1 units, entropies and losses in nats. `None` stands where a
     measure does not exist: top-k beyond the number of classes, the area under the
     curve of a class that the test set lacks, the calibrated error without
-    validation data. `reliability` has, for each tenth of confidence, the `count` of
-    predictions, their mean `confidence` and their `accuracy` (`None` where there are
-    none).
+    validation data.
+
+    Attributes:
+        samples: Number of test images.
+        loss: Mean cross-entropy.
+        top1: Share of images whose class is the most probable one: the accuracy.
+        top3: Share whose class is among the three most probable.
+        top5: Share whose class is among the five most probable.
+        precision_macro: Precision, mean over classes.
+        recall_macro: Recall, mean over classes.
+        f1_macro: F1, mean over classes.
+        precision_weighted: Precision, mean weighted by the images of a class.
+        recall_weighted: Recall, likewise.
+        f1_weighted: F1, likewise.
+        balanced_accuracy: Recall, mean over the classes that the test set has.
+        auc_one_vs_rest: Area under the ROC curve, each class against the rest, mean.
+        confidence_mean: Mean probability of the predicted class.
+        confidence_std: Its deviation over images.
+        entropy_mean: Mean entropy of the predicted distribution.
+        expected_calibration_error: See the function of that name, 10 bins.
+        temperature: What validation data say logits should be divided by.
+        calibrated_calibration_error: The calibration error after that.
+        per_class_accuracy: Recall by class.
+        confusion_matrix: Images by true class (row) and predicted class (column).
+        class_names: In the order of rows and columns.
+        reliability: For each tenth of confidence the `count` of predictions, their mean
+            `confidence` and their `accuracy` (`None` where there are none).
+
+    Example:
+
+    ```python
+    evaluation = keras_gradattn.training.evaluate(model, [(x_test, y_test)])
+    evaluation.top1, evaluation.confusion_matrix
+    ```
     """
 
     samples: int
@@ -305,6 +336,13 @@ def fit_temperature(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
 
     Returns:
         The temperature, between 0.05 and 20: above 1 for an overconfident model.
+
+    Example:
+
+    ```python
+    confident = np.log([[0.99, 0.01], [0.99, 0.01]])
+    fit_temperature(confident, np.array([0, 1]))  # 20: half of that is wrong
+    ```
     """
     rows = np.arange(len(labels))
 

@@ -329,7 +329,25 @@ RECIPES: dict[str, Recipe] = {_MODERN.name: _MODERN}
 
 
 def look_up(name: str, table: Mapping[str, Any], kind: str) -> Any:
-    """Entry `name` of `table`, or a `ValueError` that suggests the nearest name."""
+    """Entry of a table by name, or an error that suggests the nearest name.
+
+    Args:
+        name: The name.
+        table: What there is.
+        kind: What the error calls it, such as `"recipe"`.
+
+    Returns:
+        The entry.
+
+    Raises:
+        ValueError: If there is no such entry.
+
+    Example:
+
+    >>> recipes = keras_gradattn.training.RECIPES
+    >>> look_up("modern", recipes, "recipe").optimizer
+    'adamw'
+    """
     if name in table:
         return table[name]
     raise ValueError(
