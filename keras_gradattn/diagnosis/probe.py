@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_gradattn._compat import jax as jax_compat
 from keras_gradattn._compat import keras as keras_compat
 from keras_gradattn.diagnosis.layer_outputs import (
     STATISTICS,
@@ -94,6 +95,21 @@ class Probe:
         """The compiled loss in inference mode, without penalties of layers."""
         run = self._compile("loss", self._loss_of)
         return float(_numpy(run(self.values(), self.state(), self.x, self.y)))
+
+    def loss_of(self, y: Any, outputs: Any) -> float:
+        """The compiled loss of labels and outputs that are given.
+
+        Args:
+            y: Labels, in the structure of the batch's.
+            outputs: Outputs, in the structure of the model's.
+        """
+        y, outputs = (
+            keras.tree.map_structure(_as_fit_does, one) for one in (y, outputs)
+        )
+        with keras.StatelessScope():
+            return float(
+                _numpy(keras_compat.compiled_loss(self.model)(y, outputs, None))
+            )
 
     def gradients(self, values: Any = None) -> list[np.ndarray | None]:
         """Gradient of the loss, one per trainable variable; `None` where unreached.
@@ -205,10 +221,13 @@ _COMPILED: dict[str, Callable[..., Any]] = {
 def _jax_gradients(probe: Probe, values: Any, state: Any, x: Any, y: Any) -> Any:
     import jax
 
-    loss = functools.partial(probe._loss_of, training=True)
-    compiled = probe._compile("gradients", jax.grad(loss))
-    # JAX gives zeros where nothing arrives.
-    return compiled(values, state, x, y)
+    gradient = jax.grad(functools.partial(probe._loss_of, training=True))
+    if "reached" not in probe._compiled:
+        reached = jax_compat.reached(gradient, values, state, x, y)
+        probe._compiled["reached"] = lambda: reached
+    found = probe._compile("gradients", gradient)(values, state, x, y)
+    reached = probe._compiled["reached"]()
+    return [g if is_reached else None for g, is_reached in zip(found, reached, strict=True)]
 
 
 def _tensorflow_gradients(probe: Probe, values: Any, state: Any, x: Any, y: Any) -> Any:

@@ -168,7 +168,9 @@ class Seen:
         return np.sqrt(np.nansum(np.square(self.norm), axis=1))
 
 
-def drawn(steps: Array, values: Array, most: int = 300) -> tuple[list[float], list[float]]:
+def drawn(
+    steps: Array, values: Array, most: int = 300
+) -> tuple[list[float], list[float]]:
     """A line thinned out for a picture: means of neighbours."""
     count = len(values)
     if not count:

@@ -176,22 +176,12 @@ def unreached_variables(subject: Subject) -> Iterable[Finding]:
     if probe is None or gradients is None or subject.inference is None:
         return
     variables = subject.model.trainable_variables
-    if not any(g is not None and np.any(g) for g in gradients):
-        return
+    # Zeros are no proof: weights that begin at zero, and dead units, give them too.
     silent = {
-        id(v)
-        for v, g in zip(variables, gradients, strict=True)
-        if g is None or not np.any(g)
+        id(v) for v, g in zip(variables, gradients, strict=True) if g is None
     }
     if not silent:
         return
-    # Zero weights further on stop gradients too: other values tell that apart.
-    moved = probe.gradients(_jittered(subject))
-    silent &= {
-        id(v)
-        for v, g in zip(variables, moved, strict=True)
-        if g is None or not np.any(g)
-    }
     called = {id(one.layer) for one in subject.inference[1]}
     stepping = [
         inner
@@ -223,16 +213,6 @@ def unreached_variables(subject: Subject) -> Iterable[Finding]:
         )  # fmt: skip
 
 
-def _jittered(subject: Subject) -> list[Any]:
-    random = np.random.default_rng(0)
-    values = []
-    for variable in subject.model.trainable_variables:
-        array = keras.ops.convert_to_numpy(variable.value)
-        noise = random.normal(size=array.shape) * (0.3 * float(array.std()) + 0.05)
-        values.append(keras.ops.convert_to_tensor(array + noise, dtype=variable.dtype))
-    return values
-
-
 def training_flag_lost(subject: Subject) -> Iterable[Finding]:
     """Dropout and BatchNorm that do in training what they do in inference."""
     probe = subject.probe
@@ -252,7 +232,10 @@ def training_flag_lost(subject: Subject) -> Iterable[Finding]:
     lost = []
     for layer in wanted:
         if isinstance(layer, keras.layers.BatchNormalization):
-            if not moved.get(id(layer.moving_mean), True):
+            if not (
+                moved.get(id(layer.moving_mean), True)
+                or moved.get(id(layer.moving_variance), True)
+            ):
                 lost.append(layer.name)
             continue
         # Dropout turns about its rate of the elements to zero.
