@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_gradattn import config, layers
 from keras_gradattn._version import __version__
+from keras_gradattn.diagnosis import TrainingDiagnosis, check
 from keras_gradattn.gradients import (
     GradientNorms,
     GradientRecord,
@@ -43,9 +44,11 @@ __all__ = [
     "GradientRecord",
     "ResNet18",
     "SEResNet18",
+    "TrainingDiagnosis",
     "__version__",
     "analyze_gradient_flow",
     "attach",
+    "check",
     "compare_gradients",
     "config",
     "datasets",
