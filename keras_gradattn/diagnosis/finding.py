@@ -172,6 +172,40 @@ class Findings(list[Finding]):
         write_page(self, path, title)
 
 
+def found(
+    name: str,
+    severity: str,
+    confidence: float,
+    message: str,
+    *evidence: Evidence,
+    advice: Iterable[tuple[str, str]] | None = None,
+    **where: Any,
+) -> Finding:
+    """A finding with the causes and changes of its symptom.
+
+    Args:
+        name: Name in `SYMPTOMS`.
+        severity: See `Finding`.
+        confidence: See `Finding`.
+        message: What was seen.
+        *evidence: The numbers.
+        advice: Causes with their changes, where the measurement says more than the
+            table does.
+        **where: `layers`, `first_step`, `last_step`, `picture`.
+    """
+    advice = tuple(SYMPTOMS[name].causes if advice is None else advice)
+    return Finding(
+        name=name,
+        severity=severity,
+        confidence=confidence,
+        message=message,
+        evidence=evidence,
+        causes=tuple(cause for cause, _ in advice),
+        changes=tuple(change for _, change in advice),
+        **where,
+    )
+
+
 def _place(finding: Finding) -> tuple[int, int, float]:
     """Worse ones first; among equals causes before what they cause, then the surer."""
     return (
@@ -194,6 +228,8 @@ def _plain(value: Any) -> Any:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e6 else (
-        f"{value:.3g}"
+    return (
+        f"{value:,.0f}"
+        if float(value).is_integer() and abs(value) < 1e6
+        else (f"{value:.3g}")
     )

@@ -16,16 +16,49 @@ class Threshold:
     source: str
 
 
-_CS231N = "Karpathy (2016), CS231n: about 1e-3 is healthy"
-_STUDY = "studies/diagnosis, the half that sets thresholds"
-_SMALL = "tests/diagnosis: healthy small networks stay away from it"
+_HEALTHY = "healthy programs of tests/diagnosis stay away from it"
+_DEFAULTS = "Keras' defaults are 1e-3 (SGD 1e-2); ten to fifty times off is not usual"
+_HE = "He et al. (2015), equation 10: about 1.4; Glorot: about 1"
 
 THRESHOLDS = {
     # Data.
-    "input_spread_high": Threshold(
-        20.0, f"{_STUDY}; pixels of 0 to 255 have about 70"
+    "fewest_rows": Threshold(16, "fewer rows say little about columns"),
+    "input_spread_high": Threshold(20.0, "pixels of 0 to 255 have about 70"),
+    "input_mean_high": Threshold(50.0, "pixels of 0 to 255 have about 100"),
+    "input_spread_low": Threshold(2e-3, "pixels divided by 255 twice have about 1e-3"),
+    "column_ratio_high": Threshold(1e3, _HEALTHY),
+    "target_size_high": Threshold(100.0, "Adam's first thousand steps move it by 1"),
+    "constant_share_high": Threshold(0.95, "of MNIST's pixels about a tenth"),
+    "label_runs_low": Threshold(0.1, "mixed labels have 1, sorted ones 1/samples"),
+    "rows_a_class": Threshold(20, "all of them miss a class by chance 1e-9 of times"),
+    "leak_share_high": Threshold(0.05, _HEALTHY),
+    # Loss and output.
+    "unreachable_share_high": Threshold(0.02, "a few outliers are no wrong output"),
+    "label_kinds_high": Threshold(10, "more kinds than most codings of classes have"),
+    "initial_loss_high": Threshold(3.0, "Karpathy (2019): it begins at log(classes)"),
+    "initial_loss_far": Threshold(20.0, _HEALTHY),
+    # Architecture.
+    "fan_in_fewest": Threshold(8, "fewer weights spread by chance"),
+    "initial_spread_high": Threshold(5.0, _HE),
+    "initial_spread_low": Threshold(0.03, _HE),
+    "dropout_rate_high": Threshold(
+        0.8, "UMLAUT warns from 0.5, which healthy ones use"
     ),
-    "input_mean_high": Threshold(20.0, _STUDY),
+    "penalty_ratio_high": Threshold(20.0, "L2(0.01) on a large Dense layer has 3 to 9"),
+    # Optimizer.
+    "adam_rate_low": Threshold(2e-6, _DEFAULTS),
+    "adam_rate_high": Threshold(0.05, _DEFAULTS),
+    "sgd_rate_low": Threshold(1e-6, _DEFAULTS),
+    "sgd_rate_high": Threshold(5.0, f"{_DEFAULTS}; with momentum ten times more"),
+    "adagrad_rate_low": Threshold(1e-5, _DEFAULTS),
+    "adagrad_rate_high": Threshold(1.0, _DEFAULTS),
+    "adadelta_rate_low": Threshold(1e-4, "its paper has 1, Keras' default is 1e-3"),
+    "adadelta_rate_high": Threshold(10.0, "its paper has 1"),
+    "lion_rate_low": Threshold(1e-7, "Chen et al. (2023): a tenth of Adam's"),
+    "lion_rate_high": Threshold(0.01, "Chen et al. (2023): a tenth of Adam's"),
+    "random_frozen_share_high": Threshold(0.5, _HEALTHY),
+    # Wiring.
+    "mixing_high": Threshold(1e-3, "rounding is about 1e-6 of the spread"),
 }
 
 

@@ -41,6 +41,8 @@ class TrainingDiagnosis(keras.callbacks.Callback):
         """The findings in words."""
         return self.findings.report()
 
-    def to_html(self, path: str | os.PathLike[str], *, title: str = "Diagnosis") -> None:
+    def to_html(
+        self, path: str | os.PathLike[str], *, title: str = "Diagnosis"
+    ) -> None:
         """Write one page with the findings and their curves."""
         self.findings.to_html(path, title=title)
