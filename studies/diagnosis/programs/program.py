@@ -21,7 +21,7 @@ class Data:
     """
 
     source: str
-    rows: int = 500
+    rows: int = 400
     label_noise: float = 0.0
     scale: float = 1.0
     faults: tuple[str, ...] = ()
@@ -80,7 +80,7 @@ class Training:
     """
 
     optimizer: str = "adam"
-    learning_rate: float | str = 0.005
+    learning_rate: float | str = 0.008
     options: tuple[tuple[str, Any], ...] = ()
     batch_size: int = 32
     epochs: int = 15

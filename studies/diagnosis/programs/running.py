@@ -80,6 +80,7 @@ class Case:
             "batch_size": training.batch_size,
             "shuffle": training.shuffle,
             "validation_data": (self.rows.validation_x, self.rows.validation_y),
+            "validation_batch_size": 256,
             "verbose": 0,
             "callbacks": list(callbacks),
         }
