@@ -40,7 +40,7 @@ class Mutation:
     autotrainer: tuple[str, ...] = ()
     deepdiagnosis: tuple[str, ...] = ()
     structural: bool = False
-    count: int = 4
+    count: int = 3
 
 
 def _set(part: str, **values: Any) -> Change:
@@ -164,7 +164,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _of("binary", "dense", "sequential"),
         ("softmax_on_one_unit",),
         deepdiagnosis=("accuracy not increasing",),
-        count=5,
+        count=3,
     ),
     Mutation(
         "softmax in a regression",
@@ -234,7 +234,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _fault("data", "class_missing"),
         _of("classes", "dense", "convolutions"),
         ("class_missing",),
-        count=4,
+        count=3,
     ),
     Mutation(
         "labels of other rows",
@@ -243,7 +243,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         (*_STALLS, "overfitting", "underfitting"),
         autotrainer=("slow convergence",),
         deepdiagnosis=("accuracy not increasing", "loss not decreasing"),
-        count=4,
+        count=3,
     ),
     Mutation(
         "one class nearly alone",
@@ -266,7 +266,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _fault("data", "unscaled"),
         _all(_plain, _not_tokens, lambda p: p.network.norm is None),
         ("input_scale",),
-        count=5,
+        count=3,
     ),
     Mutation(
         "most columns constant",
@@ -382,7 +382,7 @@ MUTATIONS: tuple[Mutation, ...] = (
             _plain, lambda p: p.network.kind in ("dense", "convolutions", "flattened")
         ),
         ("batch_norm_drift",),
-        count=4,
+        count=3,
     ),
     Mutation(
         "layers made and not called",
@@ -472,7 +472,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("dead_units",),
         autotrainer=("dying ReLU",),
         deepdiagnosis=("dead node",),
-        count=5,
+        count=3,
     ),
     Mutation(
         "saturated tanh",
@@ -504,7 +504,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("vanishing_gradients",),
         autotrainer=("vanishing gradient",),
         deepdiagnosis=("vanishing gradient",),
-        count=5,
+        count=3,
     ),
     Mutation(
         "vanishing by small weights",
@@ -530,7 +530,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("exploding_gradients", "large_initial_weights", "initial_loss"),
         autotrainer=("exploding gradient",),
         deepdiagnosis=("exploding gradient", "exploding tensor"),
-        count=5,
+        count=3,
     ),
     Mutation(
         "a neck of one unit",
@@ -538,7 +538,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _all(_dense, _curved),
         ("underfitting",),
         autotrainer=("slow convergence",),
-        count=4,
+        count=3,
     ),
     # Training.
     Mutation(
@@ -548,7 +548,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _WRONG_RATE_HIGH,
         autotrainer=("exploding gradient", "oscillating loss", "dying ReLU"),
         deepdiagnosis=("exploding tensor", "exploding gradient", "dead node"),
-        count=5,
+        count=3,
     ),
     Mutation(
         "learning rate too high, SGD",
@@ -557,7 +557,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _WRONG_RATE_HIGH,
         autotrainer=("exploding gradient", "oscillating loss", "dying ReLU"),
         deepdiagnosis=("exploding tensor", "exploding gradient", "dead node"),
-        count=5,
+        count=3,
     ),
     Mutation(
         "learning rate too low, adaptive",
@@ -566,7 +566,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("learning_rate_too_low", "updates_too_small", "slow_convergence"),
         autotrainer=("slow convergence",),
         deepdiagnosis=("unchanged weight", "accuracy not increasing"),
-        count=4,
+        count=3,
     ),
     Mutation(
         "learning rate too low, SGD",
@@ -575,7 +575,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("learning_rate_too_low", "updates_too_small", "slow_convergence"),
         autotrainer=("slow convergence",),
         deepdiagnosis=("unchanged weight", "accuracy not increasing"),
-        count=4,
+        count=3,
     ),
     Mutation(
         "learning rate falls away",
@@ -589,7 +589,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
         autotrainer=("slow convergence",),
         deepdiagnosis=("unchanged weight", "accuracy not increasing"),
-        count=4,
+        count=3,
     ),
     Mutation(
         "every gradient clipped",
@@ -597,7 +597,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _all(_plain, _sgd),
         ("clipped_every_step",),
         autotrainer=("slow convergence",),
-        count=4,
+        count=3,
     ),
     Mutation(
         "decay kills kernels, coupled L2",
@@ -605,7 +605,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _all(_plain, lambda p: p.network.depth >= 2, _not_tokens),
         ("decay_kills_kernels", "strong_regularization"),
         deepdiagnosis=("accuracy not increasing",),
-        count=4,
+        count=3,
     ),
     Mutation(
         "decay kills kernels, decoupled",
@@ -613,7 +613,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _all(_plain, lambda p: p.training.optimizer == "adam"),
         ("decay_kills_kernels", "strong_regularization"),
         deepdiagnosis=("accuracy not increasing",),
-        count=4,
+        count=3,
     ),
     Mutation(
         "overfitting",
@@ -626,7 +626,7 @@ MUTATIONS: tuple[Mutation, ...] = (
             lambda p: p.network.depth >= 1,
         ),
         ("overfitting",),
-        count=5,
+        count=3,
     ),
     Mutation(
         "float16 overflows",

@@ -155,6 +155,21 @@ def _two_tables(rows: int, random: np.random.Generator) -> Arrays:
     return (first, second), y
 
 
+def _threshold(rows: int, random: np.random.Generator) -> Arrays:
+    x = random.uniform(size=(rows, 1))
+    return x, (x[:, 0] > 0.5).astype("int64")
+
+
+def _quartic(rows: int, random: np.random.Generator) -> Arrays:
+    x = random.uniform(-1, 1, size=(rows, 1))
+    return x, x[:, 0] ** 4
+
+
+def _line(rows: int, random: np.random.Generator) -> Arrays:
+    x = random.uniform(-1, 1, size=(rows, 1))
+    return x, 2 * x[:, 0] - 1
+
+
 @lru_cache
 def _bundled(name: str) -> Arrays:
     from sklearn import datasets
@@ -187,6 +202,9 @@ SOURCES = {
     "sine": Source(_sine, "number", 0.6),
     "plane": Source(_plane, "number", 0.8),
     "diabetes": Source(_from_bundle("diabetes"), "number", 0.3),
+    "threshold": Source(_threshold, "binary", 0.9),
+    "quartic": Source(_quartic, "number", 0.8),
+    "line": Source(_line, "number", 0.9),
     "bars": Source(_bars, "classes", 0.8, 3),
     "patches": Source(_patches, "classes", 0.8, 4),
     "sign_of_sum": Source(_sign_of_sum, "binary", 0.85),
@@ -350,6 +368,41 @@ def _large_targets(rows: Rows, random: np.random.Generator) -> Rows:
     )
 
 
+def _moved(scale: float, shift: float = 0.0) -> Callable[..., Rows]:
+    def change(rows: Rows, random: np.random.Generator) -> Rows:
+        return _both(rows, lambda x: (x * scale + shift).astype("float32"))
+
+    return change
+
+
+def _quartic_units(rows: Rows, random: np.random.Generator) -> Rows:
+    rows = _both(rows, lambda x: x * 58)
+    return dataclasses.replace(
+        rows, y=rows.y * 3e7, validation_y=rows.validation_y * 3e7
+    )
+
+
+def _targets_1000(rows: Rows, random: np.random.Generator) -> Rows:
+    return dataclasses.replace(
+        rows, y=rows.y * 300 + 1000, validation_y=rows.validation_y * 300 + 1000
+    )
+
+
+def _split_after_sorting(rows: Rows, random: np.random.Generator) -> Rows:
+    """Sort all rows by class, and validate on the last half."""
+    y = np.concatenate([rows.y, rows.validation_y])
+    x = np.concatenate([rows.x, rows.validation_x])
+    order, half = np.argsort(y, kind="stable"), len(rows.y)
+    x, y = x[order], y[order]
+    return dataclasses.replace(
+        rows, x=x[:half], y=y[:half], validation_x=x[half:], validation_y=y[half:]
+    )
+
+
+def _validated_on_training(rows: Rows, random: np.random.Generator) -> Rows:
+    return dataclasses.replace(rows, validation_x=rows.x, validation_y=rows.y)
+
+
 FAULTS: dict[str, Callable[[Rows, np.random.Generator], Rows]] = {
     "unscaled": _unscaled,
     "overflowing": _overflowing,
@@ -364,4 +417,12 @@ FAULTS: dict[str, Callable[[Rows, np.random.Generator], Rows]] = {
     "leaking": _leaking,
     "imbalanced": _imbalanced,
     "large_targets": _large_targets,
+    "to_255": _moved(64, 128),
+    "to_500": _moved(150, 250),
+    "to_100000": _moved(29000, 50000),
+    "all_zero": _moved(0),
+    "inputs_100_targets_1e8": _quartic_units,
+    "targets_1000": _targets_1000,
+    "split_after_sorting": _split_after_sorting,
+    "validated_on_training": _validated_on_training,
 }

@@ -21,7 +21,7 @@ class Data:
     """
 
     source: str
-    rows: int = 400
+    rows: int = 320
     label_noise: float = 0.0
     scale: float = 1.0
     faults: tuple[str, ...] = ()
@@ -83,7 +83,7 @@ class Training:
     learning_rate: float | str = 0.008
     options: tuple[tuple[str, Any], ...] = ()
     batch_size: int = 32
-    epochs: int = 15
+    epochs: int = 14
     loss: str = "task"
     shuffle: bool = True
     policy: str = "float32"

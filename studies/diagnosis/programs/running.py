@@ -47,7 +47,7 @@ LOSSES: dict[str, Callable[[Any], Any]] = {
     "mae": lambda task: keras.losses.MeanAbsoluteError(),
     "mse": lambda task: keras.losses.MeanSquaredError(),
     "huber": lambda task: keras.losses.Huber(),
-    "hinge": lambda task: keras.losses.Hinge(),
+    "probabilities": lambda task: keras.losses.BinaryCrossentropy(),
 }
 
 SCHEDULES: dict[str, Callable[[int], Any]] = {
