@@ -1,5 +1,6 @@
 """The JSON files of runs."""
 
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,7 +25,9 @@ def programs_of(half: str) -> list[Program]:
         from studies.diagnosis.real_programs import REAL_PROGRAMS
 
         return list(REAL_PROGRAMS)
-    return [program for program in (*HEALTHY, *MUTANTS) if half_of(program) == half]
+    chosen = [program for program in (*HEALTHY, *MUTANTS) if half_of(program) == half]
+    # Mixed, so that a run that is broken off has seen some of everything.
+    return sorted(chosen, key=lambda p: hashlib.sha256(p.name.encode()).digest())
 
 
 class Results:

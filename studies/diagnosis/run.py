@@ -55,7 +55,7 @@ def _watched(program: Program, seed: int) -> dict[str, Any]:
         case.fit([doctor, baselines])
         metric = _rounded(case.metric())
     except Exception as error:
-        raised = type(error).__name__
+        raised = f"{type(error).__name__}: {str(error)[:120]}"
     findings = doctor.findings
     if raised and not findings:
         # A fit that cannot begin is what `check` is for.

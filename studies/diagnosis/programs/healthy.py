@@ -301,8 +301,8 @@ _OURS = [
 ]  # fmt: skip
 
 _HUB = [
-    ("KerasHub", "patches", {"kind": "hub_resnet", "width": 8, "epochs": 5, "rows": 300}),
-    ("KerasHub", "bars", {"kind": "hub_resnet", "width": 8, "epochs": 5, "rows": 300}),
+    ("KerasHub", "patches", {"kind": "hub_vit", "width": 16, "epochs": 15, "depth": 1}),
+    ("KerasHub", "patches", {"kind": "hub_vit", "width": 24, "epochs": 12, "depth": 2}),
     ("KerasHub", "words", {"kind": "hub_bert", "depth": 1, "epochs": 8, "rows": 400}),
     (
         "KerasHub",

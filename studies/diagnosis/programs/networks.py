@@ -274,7 +274,7 @@ def _fine_tuned(network: Network, rows: Rows) -> keras.Model:
 def _gradattn(network: Network, rows: Rows) -> keras.Model:
     import keras_gradattn
 
-    return keras_gradattn.GradAttn18(
+    return keras_gradattn.GradAttnV1(
         rows.source.classes,
         input_shape=rows.x.shape[1:],
         stem="cifar",
@@ -300,19 +300,19 @@ def _resnet(network: Network, rows: Rows) -> keras.Model:
     )
 
 
-def _hub_resnet(network: Network, rows: Rows) -> keras.Model:
+def _hub_vit(network: Network, rows: Rows) -> keras.Model:
     import keras_hub
 
-    backbone = keras_hub.models.ResNetBackbone(
-        input_conv_filters=[network.width],
-        input_conv_kernel_sizes=[3],
-        stackwise_num_filters=[network.width, 2 * network.width],
-        stackwise_num_blocks=[1, 1],
-        stackwise_num_strides=[1, 2],
-        block_type="basic_block",
+    patch = rows.x.shape[1] // 2
+    backbone = keras_hub.models.ViTBackbone(
         image_shape=rows.x.shape[1:],
+        patch_size=(patch, patch),
+        num_layers=network.depth,
+        num_heads=2,
+        hidden_dim=network.width,
+        mlp_dim=2 * network.width,
     )
-    x = layers.GlobalMaxPooling2D()(backbone.output)
+    x = backbone.output[:, 0]
     return keras.Model(backbone.input, classified(network, rows, x))
 
 
@@ -387,6 +387,6 @@ KINDS: dict[str, Callable[[Network, Rows], keras.Model]] = {
     "fine_tuned": _fine_tuned,
     "gradattn": _gradattn,
     "resnet": _resnet,
-    "hub_resnet": _hub_resnet,
+    "hub_vit": _hub_vit,
     "hub_bert": _hub_bert,
 }
