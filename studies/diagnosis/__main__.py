@@ -3,9 +3,9 @@
     python -m studies.diagnosis [--half tuning|release|real] [--backend torch]
         [--only WORD] [--again] [--killed]
 
-A run goes on where an earlier one was broken off. `--killed` trains the mutants and their
-healthy programs with further seeds and without a diagnosis, for the check that a mutation
-does damage.
+A run goes on where an earlier one was broken off. `--killed` trains the mutants and
+their healthy programs with further seeds and without a diagnosis, for the check that a
+mutation does damage.
 """
 
 import argparse

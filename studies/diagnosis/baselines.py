@@ -1,14 +1,14 @@
 """AUTOTRAINER's and DeepDiagnosis' checks, beside ours on the same programs.
 
-Written anew for Keras 3 from the papers; each threshold names its source. Both look after
-each epoch at gradients, weights and layer outputs on the first batch, in inference, so
-they change nothing in the training.
+Written anew for Keras 3 from the papers; each threshold names its source. Both look
+after epochs at gradients, weights and layer outputs on the first batch, in inference,
+so they change nothing in the training.
 
 * AUTOTRAINER: Zhang, Zhai, Ma & Shen (2021), "AUTOTRAINER: An Automatic DNN Training
   Problem Detection and Repair System", ICSE. Five problems.
-* DeepDiagnosis: Wardat, Cruz, Le & Rajan (2022), "DeepDiagnosis: Automatically Diagnosing
-  Faults and Recommending Actionable Fixes in Deep Learning Programs", ICSE. Eight
-  symptoms, and the check of the output's range that its released callback makes too.
+* DeepDiagnosis: Wardat, Cruz, Le & Rajan (2022), "DeepDiagnosis: Automatically
+  Diagnosing Faults and Recommending Actionable Fixes in Deep Learning Programs", ICSE.
+  Eight symptoms, and the check of the output's range that its callback makes too.
 """
 
 from typing import Any
@@ -62,6 +62,10 @@ class Baselines(keras.callbacks.Callback):
         self._deepdiagnosis: set[str] = set()
         self._weight_means: list[list[float]] = []
         self._output_means: list[list[float]] = []
+        self._layers: tuple[keras.Model | None, list[str]] = (None, [])
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._layers = watched_layers(self.model)
 
     def names(self) -> dict[str, list[str]]:
         """What each of the two says."""
@@ -73,9 +77,13 @@ class Baselines(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._logs.append({key: float(value) for key, value in (logs or {}).items()})
         seen = len(self._logs)
-        gradients = gradients_of(self.model, self._x, self._y)
+        last = seen >= self._epochs
+        # A gradient costs most, so both look at it as often as AUTOTRAINER does.
+        gradients = None
+        if seen % CHECKED_EVERY == 0 or last:
+            gradients = gradients_of(self.model, self._x, self._y)
         weights = [np.asarray(w, "float32") for w in self.model.get_weights()]
-        if seen % CHECKED_EVERY == 0 or seen >= self._epochs:
+        if gradients is not None:
             self._check_autotrainer(gradients, weights)
         self._check_deepdiagnosis(gradients, weights)
 
@@ -84,7 +92,8 @@ class Baselines(keras.callbacks.Callback):
     def _check_autotrainer(
         self, gradients: list[np.ndarray], weights: list[np.ndarray]
     ) -> None:
-        losses = [log.get(key, 0.0) for log in self._logs for key in ("loss", "val_loss")]
+        keys = ("loss", "val_loss")
+        losses = [log.get(key, 0.0) for log in self._logs for key in keys]
         arrays = [*gradients, *weights]
         if not np.isfinite(losses).all() or losses[-1] >= LARGE_LOSS:
             self._autotrainer.add("exploding gradient")
@@ -129,20 +138,22 @@ class Baselines(keras.callbacks.Callback):
     # DeepDiagnosis.
 
     def _check_deepdiagnosis(
-        self, gradients: list[np.ndarray], weights: list[np.ndarray]
+        self, gradients: list[np.ndarray] | None, weights: list[np.ndarray]
     ) -> None:
-        outputs = layer_outputs(self.model, self._x)
+        outputs = layer_outputs(self._layers, self._x)
         found = self._deepdiagnosis
-        self._output_means.append([float(value.mean()) for _, value in outputs])
+        # Not the last layer's: a softmax' mean never changes.
+        self._output_means.append([float(value.mean()) for _, value in outputs[:-1]])
         self._weight_means.append([float(w.mean()) for w in weights if w.ndim > 1])
-        means = [*self._output_means[-1], *self._weight_means[-1]]
+        means = [float(value.mean()) for _, value in outputs] + self._weight_means[-1]
         if not np.isfinite(means).all():
             found.add("exploding tensor")
-        kernels = [g for g in gradients if g.ndim > 1]
-        if not all(np.isfinite(g.mean()) for g in gradients):
-            found.add("exploding gradient")
-        elif any(np.abs(g).mean() < VANISHING_MEAN for g in kernels):
-            found.add("vanishing gradient")
+        if gradients is not None:
+            kernels = [g for g in gradients if g.ndim > 1]
+            if not all(np.isfinite(g.mean()) for g in gradients):
+                found.add("exploding gradient")
+            elif any(np.abs(g).mean() < VANISHING_MEAN for g in kernels):
+                found.add("vanishing gradient")
         if len(self._logs) == 1 and outputs and self._out_of_range(*outputs[-1]):
             found.add("out of range")
         if len(self._logs) >= self._epochs and any(
@@ -208,29 +219,46 @@ def _saturated(activation: str, values: np.ndarray) -> bool:
     return bool(beyond.mean() > SATURATED_SHARE)
 
 
-def layer_outputs(model: keras.Model, x: Any) -> list[tuple[str, np.ndarray]]:
-    """Activation and output of each layer of a Functional or Sequential model.
+def watched_layers(model: keras.Model) -> tuple[keras.Model | None, list[str]]:
+    """A model that gives each layer's output, and the layers' activations.
+
+    Layers before the first weights are left out: what they give never changes.
 
     Args:
-        model: Any model; a subclassed one gives nothing, as with the originals.
-        x: One batch.
+        model: Any model; of a subclassed one there is nothing, as with the originals.
     """
     if not getattr(model, "outputs", None):
-        return []
+        return None, []
     layers = [
         layer
         for layer in model.layers
         if not isinstance(layer, keras.layers.InputLayer)
         and not isinstance(layer.output, list | tuple | dict)
     ]
-    watched = keras.Model(model.inputs, [layer.output for layer in layers])
-    values = watched(list(x) if isinstance(x, tuple) else x, training=False)
-    values = values if isinstance(values, list | tuple) else [values]
+    while layers and not layers[0].weights:
+        layers.pop(0)
     names = [
         getattr(getattr(layer, "activation", None), "__name__", "")
         or ("relu" if isinstance(layer, keras.layers.ReLU) else "")
         for layer in layers
     ]
+    return keras.Model(model.inputs, [layer.output for layer in layers]), names
+
+
+def layer_outputs(
+    watched: tuple[keras.Model | None, list[str]], x: Any
+) -> list[tuple[str, np.ndarray]]:
+    """Activation and output of each layer.
+
+    Args:
+        watched: What `watched_layers` gives.
+        x: One batch.
+    """
+    model, names = watched
+    if model is None:
+        return []
+    values = model(list(x) if isinstance(x, tuple) else x, training=False)
+    values = values if isinstance(values, list | tuple) else [values]
     return [
         (name, keras.ops.convert_to_numpy(value).astype("float32"))
         for name, value in zip(names, values, strict=True)
@@ -271,9 +299,8 @@ def gradients_of(model: keras.Model, x: Any, y: np.ndarray) -> list[np.ndarray]:
         import jax
 
         def loss_of(values: Any) -> Any:
-            outputs, _ = model.stateless_call(
-                values, [v.value for v in model.non_trainable_variables], x, training=False
-            )
+            state = [v.value for v in model.non_trainable_variables]
+            outputs, _ = model.stateless_call(values, state, x, training=False)
             return model.compute_loss(x, y, outputs, training=False)
 
         gradients = jax.grad(loss_of)([v.value for v in variables])

@@ -1,8 +1,8 @@
 """Whether a mutation does damage, as DeepCrime asks of its mutants.
 
-A mutant is killed if it is wrong by its structure, if it cannot train at all, or if with
-each of the seeds its validation metric is clearly below its healthy program's. The first
-seed is the one that the diagnoses saw; this module measures the others.
+A mutant is killed if it is wrong by its structure, if it cannot train at all, or if
+with each of the seeds its validation metric is clearly below its healthy program's. The
+first seed is the one that the diagnoses saw; this module measures the others.
 """
 
 import json
@@ -69,7 +69,9 @@ def measure(half: str, progress: Callable[[str], Any] = print) -> None:
     """
     metrics = other_seeds()
     mutants = [
-        m for m in MUTANTS if half_of(m) == half and not BY_KIND[m.kind or ""].structural
+        mutant
+        for mutant in MUTANTS
+        if half_of(mutant) == half and not BY_KIND[mutant.kind or ""].structural
     ]
     bases = {mutant.base for mutant in mutants}
     healthy = [program for program in HEALTHY if program.name in bases]

@@ -2,8 +2,8 @@
 
 After DeepCrime (Humbatova, Jahangirova & Tonella 2021), whose operators change a
 program's data, network or training before it trains. The kinds are those that the
-diagnosis claims to name, and most stand in the taxonomy of real faults (Humbatova et al.
-2020). A mutant counts as a fault only if it is killed: see `killed`.
+diagnosis claims to name, and most stand in the taxonomy of real faults (Humbatova et
+al. 2020). A mutant counts as a fault only if it is killed: see `killed`.
 """
 
 import dataclasses
@@ -206,9 +206,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "squared error of class numbers",
-        _set("training", loss="mse"),
+        _both(_set("network", units=1, output=None), _set("training", loss="mse")),
         _of("classes", "dense", "sequential", "convolutions"),
-        ("loss_unfit_for_labels", "label_encoding", "label_shape"),
+        ("loss_unfit_for_labels", "metric_unfit_for_labels"),
         count=3,
     ),
     Mutation(
@@ -406,8 +406,10 @@ MUTATIONS: tuple[Mutation, ...] = (
         _fault("network", "training_off"),
         _all(
             _plain,
-            lambda p: (p.network.dropout > 0 or p.network.norm == "batch")
-            and p.network.kind in ("dense", "convolutions", "flattened"),
+            lambda p: (
+                (p.network.dropout > 0 or p.network.norm == "batch")
+                and p.network.kind in ("dense", "convolutions", "flattened")
+            ),
         ),
         ("training_flag_lost",),
         structural=True,
@@ -458,8 +460,9 @@ MUTATIONS: tuple[Mutation, ...] = (
         _fault("network", "mask_dropped"),
         _all(
             _plain,
-            lambda p: p.data.source == "words"
-            and p.network.kind == "time_convolutions",
+            lambda p: (
+                p.data.source == "words" and p.network.kind == "time_convolutions"
+            ),
         ),
         ("ignored_mask",),
         structural=True,
@@ -617,9 +620,11 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "overfitting",
-        lambda p: p.changed("data", rows=40, label_noise=0.4)
-        .changed("network", width=128, dropout=0.0, l2=0.0)
-        .changed("training", epochs=120, batch_size=20),
+        lambda p: (
+            p.changed("data", rows=40, label_noise=0.4)
+            .changed("network", width=128, dropout=0.0, l2=0.0)
+            .changed("training", epochs=120, batch_size=20)
+        ),
         _all(
             _dense,
             lambda p: p.task != "number" and p.training.optimizer == "adam",

@@ -1,7 +1,7 @@
 """Programs after public questions and bug reports, on small synthetic data.
 
-No code is copied: each is the fault that was asked about, told in our tables. `SOURCES_OF`
-says where each was asked, and what was found to be wrong there.
+No code is copied: each is the fault that was asked about, told in our tables, with the
+address where it was asked and the findings that would be right.
 """
 
 import dataclasses

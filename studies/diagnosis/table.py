@@ -331,7 +331,7 @@ def main() -> None:
     before = README.read_text("utf-8")
     after = inserted(before)
     if arguments.check:
-        sys.exit(f"{README.name} has drifted from the results" if before != after else 0)
+        sys.exit("README.md has drifted from the results" if before != after else 0)
     write_text(README, after)
 
 

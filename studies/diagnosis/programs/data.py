@@ -246,9 +246,7 @@ def _parts(x: Any, change: Callable[[np.ndarray], np.ndarray]) -> Any:
     return tuple(change(part) for part in x) if isinstance(x, tuple) else change(x)
 
 
-def _standardised(
-    x: np.ndarray, half: int, source: Source, scale: float
-) -> np.ndarray:
+def _standardised(x: np.ndarray, half: int, source: Source, scale: float) -> np.ndarray:
     if source.tokens:
         return x.astype("int32")
     # Images keep their pixels comparable; tables are standardised by column.

@@ -1,8 +1,8 @@
 """The healthy programs: a table, one line each.
 
-A line has a family, a source, and what differs from the defaults of `Data`, `Network` and
-`Training`. A program's name is made from those, so that the same line keeps its name and
-with it its half.
+A line has a family, a source, and what differs from the defaults of `Data`, `Network`
+and `Training`. A program's name is made from those, so that the same line keeps its
+name and with it its half.
 """
 
 import dataclasses
@@ -296,7 +296,11 @@ _OURS = [
         {"kind": "gradattn", "width": 8, "depth": 1, "epochs": 5, "rows": 300,
          "dropout": 0.1, **_ADAMW},
     ),
-    ("our networks", "patches", {"kind": "resnet", "width": 8, "epochs": 6, "rows": 300}),
+    (
+        "our networks",
+        "patches",
+        {"kind": "resnet", "width": 8, "epochs": 6, "rows": 300},
+    ),
     ("our networks", "bars", {"kind": "resnet", "width": 8, "epochs": 6, "rows": 300}),
 ]  # fmt: skip
 
@@ -334,7 +338,11 @@ _WIRED = [
         "digits",
         {"policy": "mixed_bfloat16", "rows": 400, "width": 32},
     ),
-    ("half precision", "circles", {"policy": "mixed_float16", "epochs": 25, "width": 32}),
+    (
+        "half precision",
+        "circles",
+        {"policy": "mixed_float16", "epochs": 25, "width": 32},
+    ),
 ]
 
 HEALTHY: tuple[Program, ...] = tuple(

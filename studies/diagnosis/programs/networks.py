@@ -100,9 +100,7 @@ def _sequential(network: Network, rows: Rows) -> keras.Model:
     model = keras.Sequential([_input(rows.x)])
     for _ in range(network.depth):
         model.add(
-            hidden(
-                network, layers.Dense, network.width, activation=network.activation
-            )
+            hidden(network, layers.Dense, network.width, activation=network.activation)
         )
         if network.dropout:
             model.add(layers.Dropout(network.dropout))
@@ -214,9 +212,7 @@ def _time_convolutions(network: Network, rows: Rows) -> keras.Model:
     if "time_features_swapped" in network.faults:
         x = ops.reshape(x, (-1, x.shape[2], x.shape[1]))
     for _ in range(network.depth):
-        convolution = hidden(
-            network, layers.Conv1D, network.width, 3, padding="same"
-        )
+        convolution = hidden(network, layers.Conv1D, network.width, 3, padding="same")
         x = finished(network, convolution(x))
     x = layers.GlobalAveragePooling1D()(x)
     return keras.Model(inputs, classified(network, rows, x))

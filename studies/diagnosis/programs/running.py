@@ -99,7 +99,9 @@ class Case:
     def metric(self) -> float:
         """Validation accuracy, or R squared clipped to -1 to 1; NaN counts as worst."""
         x, y = self.rows.validation_x, self.rows.validation_y
-        outputs = np.asarray(self.model.predict(x, batch_size=256, verbose=0), "float64")
+        outputs = np.asarray(
+            self.model.predict(x, batch_size=256, verbose=0), "float64"
+        )
         return metric(self.program.task, outputs, y)
 
 
