@@ -161,6 +161,33 @@ def test_phases_freeze_and_unfreeze(tmp_path, monkeypatch):
     assert content["configuration"]["recipe"]["phases"][0]["train"] == ["top"]
 
 
+@pytest.mark.slow
+@pytest.mark.backends("torch")
+def test_a_further_process_trains_on_the_same_data_and_network(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (60, 12, 12, 3), "uint8")
+    # 44 images to train and 8 each to validate and test: every batch divides by two.
+    splits = datasets.from_arrays(
+        images, np.arange(60) % 2, validation=8 / 60, test=8 / 60
+    )
+    two, one = (
+        run(splits, networks.plain, devices=devices, results=tmp_path, max_epochs=1)
+        for devices in (2, 1)
+    )
+    assert two["split_sizes"] == {"train": 44, "validation": 8, "test": 8}
+    for name in ("loss", "val_loss"):
+        np.testing.assert_allclose(
+            two["history"][name], one["history"][name], rtol=2e-4
+        )
+
+
+@pytest.mark.any_backend
+def test_a_function_that_no_other_process_finds():
+    from keras_gradattn.training import devices
+
+    with pytest.raises(ValueError, match="put it into a module"):
+        devices._pickled({"network": _networks.Network(lambda: None, {})})
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
