@@ -48,7 +48,12 @@ def test_folder_and_function_by_the_command_line(finished):
     assert model.startswith("tests-training-networks-tiny,filters=5")
     assert recipe == "modern,batch_size=8,epochs=2"
     assert content["split_sizes"] == {"train": 26, "validation": 8, "test": 6}
-    assert content["remarks"] == ["6 test images: this accuracy measures nothing"]
+    # Eight steps are too few for a momentum of 0.999: tested would be the beginning.
+    assert content["remarks"] == [
+        "6 test images: this accuracy measures nothing",
+        "weights not averaged instead of with a momentum of 0.999, as the steps are "
+        "few",
+    ]
     depth = ["body", "norm", "top"]
     recorded = content["gradients"]["training"]
     assert list(recorded["kernels"]) == depth
@@ -72,7 +77,7 @@ def test_folder_and_function_by_the_command_line(finished):
 
 
 def test_comparison_has_it(finished):
-    assert "this accuracy measures nothing" in training.compare(finished)
+    assert "this accuracy measures nothing" in training.compare(finished, "csv")
 
 
 def test_saved_model_knows_preprocessing_and_classes(finished, photos):
@@ -222,6 +227,22 @@ def test_what_is_no_data(tmp_path, photos, monkeypatch, data, options, message):
     monkeypatch.chdir(photos.parent)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         run(data, results=tmp_path / "results", data_options=options)
+
+
+@pytest.mark.any_backend
+def test_an_average_forgets_its_beginning_on_few_steps():
+    from keras_gradattn.training._train import for_few_steps
+
+    modern = training.RECIPES["modern"]
+    assert for_few_steps(modern, 10_000).ema_momentum == 0.999
+    few = for_few_steps(modern, 1_000).ema_momentum
+    assert few == pytest.approx(0.99)
+    # The beginning's share in the average at the end.
+    assert few**1_000 < 1e-4
+    asked = modern.with_changes(ema_momentum=0.999)
+    assert for_few_steps(asked, 100).ema_momentum == 0.999
+    assert for_few_steps(modern, 10).ema_momentum is None
+    assert for_few_steps(PLAIN, 100).ema_momentum is None
 
 
 @pytest.mark.any_backend
