@@ -18,10 +18,10 @@ _KINDS = {"int": "a whole number", "float": "a number"}
 class Parser(argparse.ArgumentParser):
     """A parser that says in one sentence what was received and what is possible."""
 
-    def __init__(self, *arguments: Any, **options: Any):
+    def __init__(self, **options: Any):
         # A beginning of an option is no option: it would change its meaning with the
         # next one that is added.
-        super().__init__(*arguments, **options, allow_abbrev=False)
+        super().__init__(**options, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         """End with a sentence and 2."""
