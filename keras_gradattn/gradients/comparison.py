@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_gradattn._extras import optional
 from keras_gradattn.gradients import plots
 from keras_gradattn.gradients.gradient_flow import GradientFlow
 from keras_gradattn.gradients.gradient_norms import GradientNorms
@@ -40,7 +41,7 @@ class GradientComparison:
 
     def to_dataframe(self) -> Any:
         """The lines as a `pandas.DataFrame`."""
-        import pandas as pd
+        pd = optional("pandas", "A DataFrame")
 
         return pd.DataFrame(list(self.lines))
 

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from keras_gradattn._compat import keras as keras_compat
+from keras_gradattn._extras import optional
 from keras_gradattn.gradients import plots
 from keras_gradattn.gradients import report as _report
 from keras_gradattn.gradients.output_taps import (
@@ -121,7 +122,7 @@ class GradientFlow:
 
     def to_dataframe(self) -> Any:
         """A `pandas.DataFrame`, one line per layer in the order of depth."""
-        import pandas as pd
+        pd = optional("pandas", "A DataFrame")
 
         return pd.DataFrame(self._lines())
 

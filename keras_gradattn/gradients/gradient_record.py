@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_gradattn._extras import optional
 from keras_gradattn.gradients import _record_file, plots
 from keras_gradattn.gradients import report as _report
 from keras_gradattn.gradients._noise_scale import noise_scale_of
@@ -588,7 +589,7 @@ class GradientRecord:
         Raises:
             ValueError: If `what` is none of these.
         """
-        import pandas as pd
+        pd = optional("pandas", "A DataFrame")
 
         if what == "epochs":
             return pd.DataFrame(self._epoch_lines())

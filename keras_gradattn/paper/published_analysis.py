@@ -16,11 +16,11 @@ import keras
 import numpy as np
 
 from keras_gradattn._compat.keras import flatten_layers
-from keras_gradattn.gradients import plots
 from keras_gradattn.gradients.gradient_flow import GradientFlow, analyze_gradient_flow
 from keras_gradattn.gradients.output_taps import unique_names
 from keras_gradattn.gradients.report import table
 from keras_gradattn.gradients.thresholds import EXPLODING, VANISHING
+from keras_gradattn.paper.published_plot import plot_published
 from keras_gradattn.paper.pytorch_checkpoints import is_published, published_modules
 
 THRESHOLDS = (
@@ -298,7 +298,7 @@ class PublishedAnalysis:
         Returns:
             The `matplotlib.figure.Figure`.
         """
-        return plots.plot_published(self, path)
+        return plot_published(self, path)
 
 
 def published_analysis(

@@ -59,7 +59,7 @@ def build_model(
         "input_shape": (spec.image_size, spec.image_size, spec.channels),
         "stem": "cifar" if small or recipe.stem == "cifar" else "imagenet",
         "classifier_activation": None,
-        "dtype": _policy(recipe),
+        "dtype": precision(recipe),
     }
     arguments |= recipe.model_arguments(name, spec)
     return constructor(spec.num_classes, **(arguments | options))
@@ -169,16 +169,17 @@ def balanced_class_weights(labels: np.ndarray, classes: int) -> dict[int, float]
     }
 
 
-def build_loss(recipe: Recipe) -> keras.losses.Loss:
-    """The loss of logits that a recipe trains with."""
+def build_loss(recipe: Recipe, from_logits: bool = True) -> keras.losses.Loss:
+    """The loss that a recipe trains with, of logits or of probabilities."""
     if recipe.mixes_labels:
         return keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=recipe.label_smoothing
+            from_logits=from_logits, label_smoothing=recipe.label_smoothing
         )
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
 
 
-def _policy(recipe: Recipe) -> str | None:
+def precision(recipe: Recipe) -> str | None:
+    """The dtype policy that a recipe means on this machine, `None` for Keras' own."""
     if recipe.mixed_precision != "auto":
         return recipe.mixed_precision
     # Processors without bfloat16 arithmetic emulate it, many times slower.
