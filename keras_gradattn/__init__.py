@@ -9,6 +9,7 @@ check_backend()
 
 from keras_gradattn import config, layers  # noqa: E402
 from keras_gradattn._version import __version__  # noqa: E402
+from keras_gradattn.diagnosis import TrainingDiagnosis, check  # noqa: E402
 from keras_gradattn.gradients import (  # noqa: E402
     GradientNorms,
     GradientRecord,
@@ -47,9 +48,11 @@ __all__ = [
     "GradientRecord",
     "ResNet18",
     "SEResNet18",
+    "TrainingDiagnosis",
     "__version__",
     "analyze_gradient_flow",
     "attach",
+    "check",
     "compare_gradients",
     "config",
     "datasets",

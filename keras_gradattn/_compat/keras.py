@@ -337,6 +337,16 @@ def fill_averages(optimizer: Any) -> bool:
     return True
 
 
+def rate_schedule(optimizer: Any) -> Any:
+    """The schedule that an optimizer takes its learning rate from, or `None`.
+
+    `learning_rate` is public but gives the current value alone. Absent: `None`.
+    """
+    rate = getattr(optimizer, "_learning_rate", None)
+    schedules = keras.optimizers.schedules
+    return rate if isinstance(rate, schedules.LearningRateSchedule) else None
+
+
 def compiled_loss(model: Any) -> Callable[[Any, Any, Any], Any]:
     """From labels, outputs and sample weights to the loss a model is compiled with.
 
