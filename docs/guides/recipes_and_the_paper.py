@@ -89,10 +89,14 @@ paper.published("fashion_mnist", "gradattn_v2")["test_top1"]
 # This is the run that the text of the paper describes. It downloads 30 MB and takes hours
 # on two cores; `--epochs 1 --limit 2000` tries the same in minutes.
 #
-#     pip install -c constraints.txt ".[jax,data]"
+#     pip install -c constraints.txt ".[jax,tensorflow,data]"
 #     python -m keras_gradattn run --download --dataset fashion_mnist \
 #         --model gradattn_v2 --recipe as_described --seed 42
 #     python -m keras_gradattn compare
+#
+# TensorFlow is there only to prepare the download; training runs on JAX. Have you the data
+# elsewhere? `--data-dir FOLDER`, and `python -m keras_gradattn datasets` lists how to get
+# each data set.
 #
 # With `--recipe as_released` you repeat what the released code does, damaged pixels
 # included. Here is `as_described` at tiny length, on the digits, which need no download.

@@ -34,23 +34,11 @@ model.compile(
 )
 
 # %% [markdown]
-# ## Record
-#
-# The norms are taken inside the compiled step, from the very gradients that the optimizer
-# gets. There is no second backward pass, and the weights end up as they would without
-# the callback.
-
-# %%
-norms = kg.GradientNorms()
-history = model.fit(train, epochs=2, shuffle=False, verbose=0, callbacks=[norms])
-print(len(norms.record.groups), "groups, such as", norms.record.groups[8])
-
-# %% [markdown]
 # ## Which depth is which?
 #
-# Without further words the layers form groups in the order in which they compute. Name
-# your own groups where you know better: a mapping from layer names or a function from a
-# variable to a group.
+# `kg.GradientNorms()` alone makes a group of each layer, in the order in which they
+# compute. MobileNetV2 has more than a hundred, so we name coarser ones: a function from a
+# variable to its group. A mapping from layer names works as well.
 
 
 # %%
@@ -64,6 +52,14 @@ def part(variable):
     return f"blocks {first} to {first + 3}"
 
 
+# %% [markdown]
+# ## Record
+#
+# The norms are taken inside the compiled step, from the very gradients that the optimizer
+# gets. There is no second backward pass, and the weights end up as they would without
+# the callback.
+
+# %%
 norms = kg.GradientNorms(groups=part, name="MobileNetV2")
 history = model.fit(train, epochs=3, shuffle=False, verbose=0, callbacks=[norms])
 

@@ -35,22 +35,24 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """Leave the words of a link whose target is a file that the site does not have."""
+    """Leave the words of a link whose target is in the repository but not in the site.
+
+    Links between the site's pages and the repository's other texts become relative to
+    the site. A link to nowhere stays, for MkDocs to complain about.
+    """
     here = page.file.src_uri
-    if not any(Path(here).match(pattern) for pattern in ELSEWHERE):
-        return markdown
+    elsewhere = any(Path(here).match(pattern) for pattern in ELSEWHERE)
+    folder = posixpath.dirname(here if elsewhere else f"docs/{here}")
 
     def kept(match: re.Match[str]) -> str:
         target = urlsplit(match[3])
         if target.scheme or not target.path:
             return match[0]
-        address = posixpath.normpath(
-            posixpath.join(posixpath.dirname(here), target.path)
-        ).removeprefix("docs/")
+        path = posixpath.normpath(posixpath.join(folder, target.path))
+        address = path.removeprefix("docs/")
         if files.get_file_from_path(address) is None:
-            return match[2]
-        start = posixpath.dirname(here) or "."
-        link = posixpath.relpath(address, start)
+            return match[2] if (ROOT / path).exists() else match[0]
+        link = posixpath.relpath(address, posixpath.dirname(here) or ".")
         anchor = f"#{target.fragment}" if target.fragment else ""
         return f"{match[1]}[{match[2]}]({link}{anchor})"
 

@@ -19,9 +19,21 @@ _IMAGENET_STD = (0.229, 0.224, 0.225)
 class Augmentation:
     """One entry of an augmentation table: a name and its options, as plain data.
 
+    Operations and their options, with defaults:
+
+    * `"flip"`: `probability=0.5`
+    * `"crop"`: `padding=4` (pixels)
+    * `"rotation"`: `degrees=10`
+    * `"translation"`: `fraction=0.1` (of the image's side)
+    * `"brightness"`, `"contrast"`: `amount=0.1`
+    * `"color_jitter"`: `brightness=0`, `contrast=0`, `saturation=0`, `hue=0`
+    * `"random_resized_crop"`: `scale=(0.8, 1)`, `ratio=(3/4, 4/3)`, `attempts=10`
+    * `"random_erasing"`: `probability=0.25`, `scale=(0.02, 1/3)`, `ratio=(0.3, 10/3)`
+    * `"random_augment"`: `operations=2`, `magnitude=9`
+    * `"mixup"`: `alpha=0.2`, `probability=1`; `"cutmix"`: `alpha=1`, `probability=1`
+
     Args:
-        name: One of `keras_gradattn.datasets.augmentation.OPERATIONS`, such as
-            `"flip"`, `"crop"`, `"rotation"` or `"mixup"`.
+        name: One of these operations.
         **options: Options of that operation, such as `degrees=10`.
 
     Example:
