@@ -104,7 +104,7 @@ class Findings(list[Finding]):
     def __init__(
         self, findings: Iterable[Finding] = (), not_seen: Iterable[str] = ()
     ) -> None:
-        super().__init__(sorted(findings, key=_place))
+        super().__init__(sorted(_one_a_name(findings), key=_place))
         self.not_seen = tuple(dict.fromkeys(not_seen))
 
     @property
@@ -204,6 +204,34 @@ def found(
         changes=tuple(change for _, change in advice),
         **where,
     )
+
+
+def _one_a_name(findings: Iterable[Finding]) -> list[Finding]:
+    """What was found before and during training, as one finding with both numbers."""
+    known: dict[str, Finding] = {}
+    for finding in findings:
+        other = known.get(finding.name)
+        if other is None:
+            known[finding.name] = finding
+            continue
+        worse, less = sorted(
+            (other, finding), key=lambda f: -SEVERITIES.index(f.severity)
+        )
+        known[finding.name] = dataclasses.replace(
+            worse,
+            confidence=max(worse.confidence, less.confidence),
+            message=worse.message
+            if less.message in worse.message
+            else f"{worse.message} {less.message}",
+            layers=tuple(dict.fromkeys((*worse.layers, *less.layers))),
+            first_step=less.first_step
+            if worse.first_step is None
+            else worse.first_step,
+            last_step=less.last_step if worse.last_step is None else worse.last_step,
+            evidence=tuple(dict.fromkeys((*worse.evidence, *less.evidence))),
+            picture=worse.picture or less.picture,
+        )
+    return list(known.values())
 
 
 def _place(finding: Finding) -> tuple[int, int, float]:

@@ -24,9 +24,7 @@ svg{max-width:100%;height:auto}text{font-size:11px;fill:#444}
 """
 
 
-def write_page(
-    findings: "Findings", path: str | os.PathLike[str], title: str
-) -> None:
+def write_page(findings: "Findings", path: str | os.PathLike[str], title: str) -> None:
     """Write the page.
 
     Args:

@@ -4,13 +4,16 @@ Everything goes through a stateless scope: weights, BatchNorm statistics and ran
 seeds are handed in and come out beside the outputs, and none is written back.
 """
 
+import contextlib
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_gradattn._compat import jax as jax_compat
 from keras_gradattn._compat import keras as keras_compat
 from keras_gradattn.diagnosis.layer_outputs import (
     STATISTICS,
@@ -20,6 +23,7 @@ from keras_gradattn.diagnosis.layer_outputs import (
     watched_layers,
 )
 from keras_gradattn.gradients._layer_order import outputs_seen_by
+from keras_gradattn.gradients._recorded_step import exchanged
 
 
 class Probe:
@@ -41,6 +45,7 @@ class Probe:
         self.y = None if y is None else keras.tree.map_structure(_as_fit_does, y)
         self.layers = watched_layers(model)
         self._calls: dict[bool, list[tuple[Any, int, int]]] = {}
+        self._modes: dict[bool, dict[int, bool]] = {}
         self._compiled: dict[Any, Callable[..., Any]] = {}
 
     def values(self) -> list[Any]:
@@ -90,10 +95,36 @@ class Probe:
             float(_numpy(penalty)),
         )
 
+    def in_training_mode(self, layer: Any) -> bool:
+        """Whether a layer is in training mode where the model is.
+
+        Args:
+            layer: One that has the two modes.
+        """
+        if True not in self._modes:
+            self.forward(training=True)
+        # A layer that is never called is another matter.
+        return self._modes[True].get(id(layer), True)
+
     def loss(self) -> float:
         """The compiled loss in inference mode, without penalties of layers."""
         run = self._compile("loss", self._loss_of)
         return float(_numpy(run(self.values(), self.state(), self.x, self.y)))
+
+    def loss_of(self, y: Any, outputs: Any) -> float:
+        """The compiled loss of labels and outputs that are given.
+
+        Args:
+            y: Labels, in the structure of the batch's.
+            outputs: Outputs, in the structure of the model's.
+        """
+        y, outputs = (
+            keras.tree.map_structure(_as_fit_does, one) for one in (y, outputs)
+        )
+        with keras.StatelessScope():
+            return float(
+                _numpy(keras_compat.compiled_loss(self.model)(y, outputs, None))
+            )
 
     def gradients(self, values: Any = None) -> list[np.ndarray | None]:
         """Gradient of the loss, one per trainable variable; `None` where unreached.
@@ -143,9 +174,11 @@ class Probe:
                 noted.append((layer, outputs, statistics_of(layer, outputs)))
                 return outputs
 
-            with outputs_seen_by(self.layers, note):
+            modes: dict[int, bool] = {}
+            with self._noting_modes(modes), outputs_seen_by(self.layers, note):
                 outputs, after, penalty = self._run(values, state, x, training)
             ends = {id(one): i for i, one in enumerate(keras.tree.flatten(outputs))}
+            self._modes[training] = modes
             self._calls[training] = [
                 (
                     layer,
@@ -161,6 +194,29 @@ class Probe:
             return outputs, after, table, penalty
 
         return self._compile(("forward", training), run)
+
+    @contextlib.contextmanager
+    def _noting_modes(self, modes: dict[int, bool]) -> Iterator[None]:
+        """While open, layers with two modes note which one they are called in."""
+
+        def noting(layer: Any, original: Callable[..., Any]) -> Callable[..., Any]:
+            signature = inspect.signature(original)
+
+            @functools.wraps(original)
+            def call(*args: Any, **kwargs: Any) -> Any:
+                given = signature.bind(*args, **kwargs).arguments.get("training")
+                modes[id(layer)] = bool(given) or modes.get(id(layer), False)
+                return original(*args, **kwargs)
+
+            return call
+
+        with contextlib.ExitStack() as stack:
+            for layer in self.layers:
+                if keras_compat.takes_training(layer):
+                    stack.enter_context(
+                        exchanged(layer, "call", noting(layer, layer.call))
+                    )
+            yield
 
     def _loss_of(
         self, values: Any, state: Any, x: Any, y: Any, training: bool = False
@@ -205,10 +261,13 @@ _COMPILED: dict[str, Callable[..., Any]] = {
 def _jax_gradients(probe: Probe, values: Any, state: Any, x: Any, y: Any) -> Any:
     import jax
 
-    loss = functools.partial(probe._loss_of, training=True)
-    compiled = probe._compile("gradients", jax.grad(loss))
-    # JAX gives zeros where nothing arrives.
-    return compiled(values, state, x, y)
+    gradient = jax.grad(functools.partial(probe._loss_of, training=True))
+    if "reached" not in probe._compiled:
+        reached = jax_compat.reached(gradient, values, state, x, y)
+        probe._compiled["reached"] = lambda: reached
+    found = probe._compile("gradients", gradient)(values, state, x, y)
+    reached = probe._compiled["reached"]()
+    return [g if is_reached else None for g, is_reached in zip(found, reached, strict=True)]
 
 
 def _tensorflow_gradients(probe: Probe, values: Any, state: Any, x: Any, y: Any) -> Any:

@@ -32,6 +32,9 @@ _EXPLAINED = {
     "plateau": None,
     "oscillating_loss": ("diverging_loss", "non_finite"),
     "exploding_gradients": ("non_finite",),
+    "vanishing_gradients": ("dead_units", "saturated_units", "decay_kills_kernels"),
+    "unchanged_weights": ("dead_units", "vanishing_gradients", "saturated_units"),
+    "learning_rate_too_low": ("clipped_every_step", "decay_kills_kernels"),
     "slow_convergence": ("learning_rate_too_low", "updates_too_small"),
 }
 
@@ -47,7 +50,11 @@ def symptoms(seen: Seen, reference: Any = None) -> list[Finding]:
     if reference is not None:
         findings += departs_from_reference(seen, reference)
     told = {f.name for f in findings if f.severity != "note"}
-    return [f for f in findings if not _is_explained(f.name, told)]
+    return [
+        f
+        for f in findings
+        if f.severity == "fault" or not _is_explained(f.name, told)
+    ]
 
 
 def _is_explained(name: str, told: set[str]) -> bool:
@@ -74,7 +81,9 @@ def not_judged(seen: Seen) -> list[str]:
     if not len(seen.norm):
         sentences.append("Gradients: none were recorded.")
     elif len(seen.update_norm) < 2:
-        sentences.append("Updates of weights: they were measured in fewer than 2 steps.")
+        sentences.append(
+            "Updates of weights: they were measured in fewer than 2 steps."
+        )
     if seen.guess is None:
         sentences.append("How far the fit is from guessing: not known for this loss.")
     return sentences

@@ -69,7 +69,7 @@ THRESHOLDS = {
     "divergence_high": Threshold(1.5, _SMALL),
     "fall_high": Threshold(50.0, "losses of Keras have a floor at 0"),
     "constant_gain_low": Threshold(0.02, _SMALL),
-    "constant_above": Threshold(1.5, "further above it diverges"),
+    "constant_above": Threshold(1.1, "further above it is no constant answer"),
     "still_falls": Threshold(0.03, _SMALL),
     "majority_room": Threshold(0.015, _SMALL),
     "majority_gain": Threshold(0.05, _SMALL),

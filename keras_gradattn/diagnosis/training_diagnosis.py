@@ -171,7 +171,9 @@ class TrainingDiagnosis(keras.callbacks.Callback):
         if self._norms is self._own_norms:
             self._own_norms.on_epoch_begin(epoch, logs)
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         loss = None if logs is None else logs.get("loss")
         if loss is None:
             return
@@ -221,7 +223,9 @@ class TrainingDiagnosis(keras.callbacks.Callback):
                 self._look_at_layers()
         except Exception as error:
             reason = str(error).splitlines()[0][:200]
-            self._not_seen.append(f"Layer outputs: a batch could not be run ({reason}).")
+            self._not_seen.append(
+                f"Layer outputs: a batch could not be run ({reason})."
+            )
             return
         if len(heads) == 1:
             self._guess = guessing_loss(heads[0])
@@ -238,8 +242,8 @@ class TrainingDiagnosis(keras.callbacks.Callback):
                     "`fit` takes batches from a data set, which is not read twice; "
                     "give `TrainingDiagnosis(data=(x, y))` some of its samples."
                 )
-            in_order = None if arguments.get("shuffle") is None else (
-                not arguments["shuffle"]
+            in_order = (
+                None if arguments.get("shuffle") is None else (not arguments["shuffle"])
             )
             data = data_of(x, y, in_order=in_order)
         given = arguments.get("validation_data")
@@ -273,7 +277,9 @@ class TrainingDiagnosis(keras.callbacks.Callback):
         except Exception as error:
             # Training goes on without what cannot be seen.
             reason = str(error).splitlines()[0][:200]
-            self._not_seen.append(f"Layer outputs: a batch could not be run ({reason}).")
+            self._not_seen.append(
+                f"Layer outputs: a batch could not be run ({reason})."
+            )
             self._history = None
 
     def _judge(self, last: bool = False) -> None:
@@ -283,7 +289,8 @@ class TrainingDiagnosis(keras.callbacks.Callback):
             self._not_seen += not_judged(seen)
         # Before the end a stall may still resolve: only what is certain is told.
         self._tell(
-            Findings(self._during) if last
+            Findings(self._during)
+            if last
             else Findings(f for f in self._during if f.severity == "fault")
         )
 

@@ -297,6 +297,45 @@ def _broadcasts(subject: Subject, labels: np.ndarray) -> bool:
     return abs(as_given - reshaped) > 1e-3 * max(abs(as_given), abs(reshaped))
 
 
+def labels_without_place(subject: Subject) -> Iterable[Finding]:
+    """A loss of the user's that does not care which label belongs to which sample."""
+    probe = subject.probe
+    if probe is None or len(subject.heads) != 1 or probe.y is None:
+        return
+    head = subject.heads[0]
+    if head.loss or getattr(subject.model, "loss", None) is None:
+        return
+    labels = keras.ops.convert_to_numpy(probe.y)
+    samples, outputs = len(labels), head.output
+    if len(outputs) != samples or not np.all(np.isfinite(outputs)):
+        return
+    spread = float(np.std(outputs, axis=0).max())
+    if samples < 4 or spread < 1e-4 * float(np.abs(outputs).max()):
+        return
+    order = np.random.default_rng(0).permutation(samples)
+    same = np.broadcast_to(labels[:1], labels.shape)
+    own = probe.loss_of(labels, outputs)
+    moved = probe.loss_of(labels[order], outputs)
+    level = max(abs(own), 1e-12)
+    if np.array_equal(labels, labels[order]) or not np.isfinite(own):
+        return
+    indifferent = abs(moved - own) < 1e-5 * level
+    used = abs(probe.loss_of(same, outputs) - own) > 1e-3 * level
+    if indifferent and used:
+        yield found(
+            "label_shape", "fault", 0.9,
+            "The loss stays the same when labels change places among the samples: each "
+            "output is compared with every label.",
+            Evidence("change of the loss, to itself", abs(moved - own) / level, 1e-5,
+                     "below"),
+            layers=(head.name,),
+            advice=(
+                ("labels of (n,) are taken from outputs of (n, 1)",
+                 "y_true = keras.ops.reshape(y_true, keras.ops.shape(y_pred))"),
+            ),
+        )  # fmt: skip
+
+
 def metric_unfit_for_labels(subject: Subject) -> Iterable[Finding]:
     """Accuracy of a regression."""
     names = _metric_names(subject.model)
@@ -369,6 +408,7 @@ CHECKS = (
     softmax_on_one_unit,
     label_encoding,
     label_shape,
+    labels_without_place,
     probabilities_as_logits,
     logits_as_probabilities,
     bounded_output,

@@ -166,7 +166,11 @@ def epoch_means(seen: Seen) -> np.ndarray:
     ends = [int(e) for e in seen.epoch_end if e <= seen.steps]
     begins = [0, *ends[:-1]]
     return np.array(
-        [np.mean(seen.fit_loss[a:b]) for a, b in zip(begins, ends, strict=True) if b > a]
+        [
+            np.mean(seen.fit_loss[a:b])
+            for a, b in zip(begins, ends, strict=True)
+            if b > a
+        ]
     )
 
 

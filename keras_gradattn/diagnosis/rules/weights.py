@@ -30,7 +30,11 @@ def unchanged_weights(seen: Seen) -> Iterable[Finding]:
     if not measured.any() or not still.any():
         return
     everything = bool(still[measured].all())
-    severity = "fault" if everything else "warning" if seen.poor else "note"
+    # Without a gradient the optimizer has nothing to do: something else is the cause.
+    pushed = bool(np.any(np.nan_to_num(seen.gradient_norm) > 0))
+    severity = "warning" if seen.poor else "note"
+    if everything and pushed:
+        severity = "fault"
     names = tuple(seen.groups[i] for i in np.flatnonzero(still))
     yield found(
         "unchanged_weights", severity, 0.95 if everything else 0.7,
@@ -56,11 +60,30 @@ def _too_small(seen: Seen, ratio: np.ndarray) -> Iterable[Finding]:
     limit, vanished = threshold("update_low"), threshold("update_vanished")
     level = medians(ratio)
     known = np.isfinite(level)
-    if not known.any() or not np.any(level[known] > 0):
+    if not known.any() or not np.any(np.nan_to_num(ratio) > 0):
         return
+    middle = float(np.median(level[known]))
+    late = medians(ratio[len(ratio) // 2 :])
+    early = medians(ratio[: max(len(ratio) // 5, 1)])
+    both = np.isfinite(late) & np.isfinite(early)
+    last, first = (float(np.median(one[both])) if both.any() else 1.0
+                   for one in (late, early))
     # A network that found its answer may rest.
     far = seen.gain is None or seen.gain < threshold("far_from_fit")
-    middle = float(np.median(level[known]))
+    rests = abs(falls_in_last_half(seen)) < threshold("still_falls")
+    if far and rests and last < vanished and last < 1e-2 * first:
+        yield found(
+            "updates_too_small", "warning", 0.75,
+            f"Updates shrank from {first:.1g} to {last:.1g} of the weights while the "
+            "fit is still far.",
+            Evidence("update to weight, last half", last, vanished, "below"),
+            first_step=int(seen.detail_step[len(ratio) // 2]),
+            last_step=int(seen.detail_step[-1]),
+            picture=_picture(seen, int(np.nanargmin(late))),
+            advice=(("the schedule ends too early",
+                     "keras.optimizers.schedules.CosineDecay(1e-3, steps)"),),
+        )  # fmt: skip
+        return
     if seen.poor and middle < limit and not _gradient_lost(seen):
         yield found(
             "learning_rate_too_low", "warning", 0.8,
@@ -72,25 +95,6 @@ def _too_small(seen: Seen, ratio: np.ndarray) -> Iterable[Finding]:
             advice=_raise_rate(seen, limit / max(middle, 1e-12)),
         )  # fmt: skip
         return
-    late = medians(ratio[-max(len(ratio) // 2, 1) :])
-    early = medians(ratio[: max(len(ratio) // 5, 1)])
-    ended = np.isfinite(late) & np.isfinite(early)
-    if ended.any() and far:
-        last, first = float(np.median(late[ended])), float(np.median(early[ended]))
-        falling = abs(falls_in_last_half(seen)) < threshold("still_falls")
-        if last < vanished and last < 1e-2 * first and falling:
-            yield found(
-                "updates_too_small", "warning", 0.75,
-                f"Updates shrank from {first:.1g} to {last:.1g} of the weights while "
-                "the fit is still far.",
-                Evidence("update to weight, last half", last, vanished, "below"),
-                first_step=int(seen.detail_step[len(ratio) // 2]),
-                last_step=int(seen.detail_step[-1]),
-                picture=_picture(seen, int(np.nanargmin(late))),
-                advice=(("the schedule ends too early",
-                         "keras.optimizers.schedules.CosineDecay(1e-3, steps)"),),
-            )  # fmt: skip
-            return
     some = np.flatnonzero(known & (level < threshold("update_of_some")))
     if seen.poor and len(some) and not _gradient_lost(seen):
         yield found(
@@ -130,7 +134,9 @@ def _too_large(seen: Seen, ratio: np.ndarray) -> Iterable[Finding]:
     if not known.any():
         return
     middle = float(np.median(early[known]))
-    jump = float(np.median(first[np.isfinite(first)])) if np.any(np.isfinite(first)) else 0
+    jump = (
+        float(np.median(first[np.isfinite(first)])) if np.any(np.isfinite(first)) else 0
+    )
     grown = _growth(seen)
     bad = seen.poor or not np.isfinite(seen.end)
     if not bad:
