@@ -17,7 +17,6 @@ from benchmarks.speed.contenders import (
     Contender,
     Task,
 )
-from benchmarks.speed.parts import milliseconds_by_part, time_pieces
 from benchmarks.speed.random_batch import random_batch
 from keras_gradattn import training
 from keras_gradattn.training._seeding import seed_libraries
@@ -107,13 +106,6 @@ class Steps:
             callbacks=[clock],
         )
         return [seconds / count for seconds in clock.seconds[1:]]
-
-    def milliseconds_by_part(self, rounds: int) -> dict[str, dict[str, float]]:
-        """See `benchmarks.speed.parts`."""
-        from benchmarks.speed import keras_parts
-
-        seconds = time_pieces(keras_parts.pieces(self), rounds)
-        return milliseconds_by_part(seconds, keras_parts.depths(self))
 
     def operations_per_step(self) -> None:
         """Unknown here: the peer counts them."""

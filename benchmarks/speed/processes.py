@@ -89,10 +89,6 @@ class Worker:
         """The same in epochs of `fit` itself; ends the worker's own steps."""
         return self._ask(f"fit {count}")["seconds_per_step"]
 
-    def milliseconds_by_part(self, rounds: int) -> dict[str, dict[str, float]]:
-        """What a training step's time goes to; see `benchmarks.speed.parts`."""
-        return self._ask(f"parts {rounds}")["milliseconds"]
-
     def finish(self) -> dict[str, Any]:
         """End the process; memory it took and what it used while others worked."""
         answer = self._ask("finish")

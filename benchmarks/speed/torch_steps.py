@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-from collections.abc import Callable
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -13,7 +12,6 @@ from benchmarks.speed.contenders import (
     Contender,
     Task,
 )
-from benchmarks.speed.parts import milliseconds_by_part, time_pieces
 from benchmarks.speed.peers import peer
 from benchmarks.speed.random_batch import random_batch
 
@@ -30,17 +28,6 @@ def imports(contender: Contender) -> None:
 
 def versions() -> dict[str, str]:
     return {"torch": torch.__version__}
-
-
-def synchronised(function: Callable[[], object]) -> Callable[[], None]:
-    """The same function, waiting for its end."""
-
-    def run():
-        function()
-        if DEVICE == "cuda":
-            torch.cuda.synchronize()
-
-    return run
 
 
 class Steps:
@@ -111,13 +98,6 @@ class Steps:
     def _infer(self) -> None:
         with torch.inference_mode(), self._autocast():
             self.forward(self.images)
-
-    def milliseconds_by_part(self, rounds: int) -> dict[str, dict[str, float]]:
-        """See `benchmarks.speed.parts`."""
-        from benchmarks.speed import torch_parts
-
-        seconds = time_pieces(torch_parts.pieces(self), rounds)
-        return milliseconds_by_part(seconds, torch_parts.depths(self))
 
     def operations_per_step(self) -> int:
         """Floating-point operations of convolutions and matrix products, dense."""

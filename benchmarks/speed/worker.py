@@ -2,7 +2,7 @@
 
 Started by `benchmarks.speed.processes`, with a request as its one argument. Answers are
 lines of JSON on the standard output; commands come as lines on the standard input:
-`run COUNT`, `fit COUNT`, `parts ROUNDS` and `finish`.
+`run COUNT`, `fit COUNT` and `finish`.
 """
 
 import json
@@ -64,8 +64,6 @@ def main() -> None:
             # Its arrays are no part of what steps take.
             phases.end("steps")
             answer(seconds_per_step=steps.fit(int(arguments[0])))
-        elif command == "parts":
-            answer(milliseconds=steps.milliseconds_by_part(int(arguments[0])))
         else:
             phases.end("steps")
             answer(
