@@ -139,10 +139,10 @@ class Trunk(nn.Module):
             self.stage_names.append(f"layer{stage}")
             self.add_module(self.stage_names[-1], stage_of_blocks)
 
-    def features(self, images, stages=None):
-        """Maps of the stem and of the first `stages` stages (by default all)."""
+    def features(self, images):
+        """Maps of the stem and of every stage."""
         maps = [self.maxpool(self.relu(self.bn1(self.conv1(images))))]
-        for name in self.stage_names[:stages]:
+        for name in self.stage_names:
             maps.append(getattr(self, name)(maps[-1]))
         return maps
 
@@ -286,32 +286,6 @@ class GradAttn(Trunk):
         return self.classifier(tokens.mean(dim=1))
 
 
-class Encoder(nn.Module):
-    """The encoder of V1 and its classifier alone."""
-
-    def __init__(
-        self,
-        num_classes: int,
-        channels: int = 3,
-        *,
-        tokens: int,
-        width: int = 256,
-        num_heads: int = 8,
-        feed_forward: int = 512,
-        num_layers: int = 3,
-        dropout: float = 0.1,
-    ):
-        super().__init__()
-        layer = nn.TransformerEncoderLayer(
-            width, num_heads, feed_forward, dropout, batch_first=True
-        )
-        self.transformer_encoder = nn.TransformerEncoder(layer, num_layers)
-        self.classifier = nn.Linear(width, num_classes)
-
-    def forward(self, tokens):
-        return self.classifier(self.transformer_encoder(tokens).mean(dim=1))
-
-
 # Our networks' names to their peers and what sets these apart.
 _PEERS = {
     "GradAttnV1": (GradAttn, {"positions": "none"}),
@@ -320,7 +294,6 @@ _PEERS = {
     "ResNet18": (ResNet, {"gate": None}),
     "SEResNet18": (ResNet, {"gate": "se"}),
     "CBAMResNet18": (ResNet, {"gate": "cbam"}),
-    "Encoder": (Encoder, {}),
 }
 
 
@@ -328,7 +301,7 @@ def peer(network: str, num_classes: int, channels: int, **arguments) -> nn.Modul
     """The PyTorch peer of one of our networks, freshly initialised.
 
     Args:
-        network: Name of our class, such as `"GradAttnV1"`, or `"Encoder"`.
+        network: Name of our class, such as `"GradAttnV1"`.
         num_classes: Number of classes.
         channels: Of the images.
         **arguments: Sizes that our class takes too: `stage_filters`, `stage_blocks`
