@@ -8,37 +8,34 @@ All have the same number of workers, and nobody augments. Times are of 1,000 ima
 
 import argparse
 import os
+import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import command
 from benchmarks.harness.comparison import Comparison, Contender
-from benchmarks.harness.processes import Worker
 from benchmarks.works.folder_batches import write_photographs
 
 # By name: Keras' backend in that process.
 CONTENDERS = {
     "ours": "jax",
     "ours through tf.data": "tensorflow",
-    "keras image_dataset_from_directory": "tensorflow",
     "tf.data": "tensorflow",
     "pytorch DataLoader": "torch",
 }
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Options of the command."""
-    parser = command.parser(__doc__, rounds=5, steps=1)
-    add = parser.add_argument
+def add_options(add: Callable[..., Any]) -> None:
+    """Of the command."""
+    command.add_turns(add, rounds=5, steps=1)
     add("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     add("--images", type=int, default=2_000, help="files in the folder")
     add("--file-size", type=int, nargs=2, default=(224, 224), help="width and height")
     add("--size", type=int, default=224, help="pixels that a network sees")
     add("--batch", type=int, default=64)
     add("--workers", type=int, default=os.cpu_count())
-    return parser.parse_args(arguments)
 
 
 def comparisons(options: argparse.Namespace) -> Iterator[Comparison]:
@@ -76,13 +73,5 @@ def comparisons(options: argparse.Namespace) -> Iterator[Comparison]:
         )
 
 
-def main(
-    arguments: Sequence[str] | None = None, start: Callable[..., Any] = Worker
-) -> None:
-    """The command."""
-    options = parse(arguments)
-    command.run(options, comparisons(options), start)
-
-
 if __name__ == "__main__":
-    main()
+    command.main(sys.modules[__name__])

@@ -25,15 +25,7 @@ _MARKED = re.compile(
 
 
 def inserted(text: str, folder: Path = README.parent) -> str:
-    """The text with its tables as the JSONs have them.
-
-    Args:
-        text: Markdown with markers.
-        folder: Where the JSONs lie.
-
-    Raises:
-        ValueError: If a marker names no JSON or is not closed.
-    """
+    """The text with its tables as the JSONs in a folder have them."""
     if text.count("<!-- table:") != len(_MARKED.findall(text)):
         raise ValueError("A table must be closed with `<!-- /table -->`.")
     return _MARKED.sub(lambda match: _filled(match, folder), text)
@@ -58,13 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     before = README.read_text("utf-8")
     after = inserted(before)
-    if before == after:
-        return 0
-    if options.check:
+    if not options.check:
+        README.write_text(after, "utf-8")
+    elif before != after:
         print(f"{README.name}: a table says something else than its JSON")
-        return 1
-    README.write_text(after, "utf-8")
-    return 0
+    return int(options.check and before != after)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,12 @@ with attention: what they save is what attention costs.
 """
 
 import argparse
-import json
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.harness import command
 from benchmarks.harness.comparison import Comparison
-from benchmarks.harness.processes import Worker
 from benchmarks.works.task import Task, keras_contender
 
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -26,15 +25,11 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Options of the command."""
-    parser = command.parser(__doc__, rounds=10, steps=3)
-    add = parser.add_argument
+def add_options(add: Callable[..., Any]) -> None:
+    """Of the command."""
+    command.add_turns(add, rounds=10, steps=3)
+    command.add_network(add, size=32)
     add("backends", nargs="+", choices=command.BACKENDS)
-    add("--size", type=int, default=32, help="pixels")
-    add("--batch", type=int, default=128)
-    add("--arguments", type=json.loads, default={}, help="of all networks, as JSON")
-    return parser.parse_args(arguments)
 
 
 def comparisons(options: argparse.Namespace) -> Iterator[Comparison]:
@@ -70,13 +65,5 @@ def comparisons(options: argparse.Namespace) -> Iterator[Comparison]:
         )
 
 
-def main(
-    arguments: Sequence[str] | None = None, start: Callable[..., Any] = Worker
-) -> None:
-    """The command."""
-    options = parse(arguments)
-    command.run(options, comparisons(options), start)
-
-
 if __name__ == "__main__":
-    main()
+    command.main(sys.modules[__name__])

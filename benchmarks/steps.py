@@ -9,12 +9,12 @@ On a machine with a CUDA accelerator the same command runs there.
 import argparse
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.harness import command
 from benchmarks.harness.comparison import Comparison
-from benchmarks.harness.processes import Worker
 from benchmarks.works.task import (
     MODES,
     PRECISIONS,
@@ -23,31 +23,21 @@ from benchmarks.works.task import (
     torch_contender,
 )
 
-NETWORKS = (
-    "GradAttnV1",
-    "GradAttnV2",
-    "GradAttnV3",
-    "ResNet18",
-    "SEResNet18",
-    "CBAMResNet18",
-)
+NETWORKS = ("GradAttnV1", "ResNet18")
 PEERS = ("eager", "fused-adam", "compile")
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Options of the command."""
-    parser = command.parser(__doc__, rounds=8, steps=3)
-    add = parser.add_argument
+def add_options(add: Callable[..., Any]) -> None:
+    """Of the command."""
+    command.add_turns(add, rounds=8, steps=3)
     add("backends", nargs="+", choices=command.BACKENDS)
     add("--networks", nargs="+", choices=NETWORKS, default=["GradAttnV1"])
     add("--sizes", nargs="+", type=int, default=[28, 32], help="pixels")
-    add("--batch", nargs="+", type=int, default=[128])
+    add("--batch", nargs="+", type=int, default=[128], help="images")
     add("--precision", nargs="+", choices=PRECISIONS, default=["float32"])
     add("--mode", choices=MODES, default="training")
     add("--peers", nargs="+", choices=PEERS, default=["eager"])
-    add("--capture", action="store_true", help="PyTorch's inference through Keras")
     add("--arguments", type=json.loads, default={}, help="of the networks, as JSON")
-    return parser.parse_args(arguments)
 
 
 def comparisons(options: argparse.Namespace) -> Iterator[Comparison]:
@@ -65,7 +55,7 @@ def comparisons(options: argparse.Namespace) -> Iterator[Comparison]:
             arguments=options.arguments,
         )
         ours = [
-            keras_contender(f"keras {backend}", backend, task, capture=options.capture)
+            keras_contender(f"keras {backend}", backend, task)
             for backend in options.backends
         ]
         peers = [
@@ -89,13 +79,5 @@ def comparisons(options: argparse.Namespace) -> Iterator[Comparison]:
         )
 
 
-def main(
-    arguments: Sequence[str] | None = None, start: Callable[..., Any] = Worker
-) -> None:
-    """The command."""
-    options = parse(arguments)
-    command.run(options, comparisons(options), start)
-
-
 if __name__ == "__main__":
-    main()
+    command.main(sys.modules[__name__])

@@ -8,14 +8,13 @@ processor time tell more than the clock.
 """
 
 import argparse
-import json
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from benchmarks.harness import command
 from benchmarks.harness.comparison import Comparison
-from benchmarks.harness.processes import Worker
 from benchmarks.works.task import Task, keras_contender
 
 # What `tune_jax_for_cpu` does is two things.
@@ -33,15 +32,11 @@ COLUMNS = (
 )
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Options of the command."""
-    parser = command.parser(__doc__, rounds=9, steps=3)
-    add = parser.add_argument
+def add_options(add: Callable[..., Any]) -> None:
+    """Of the command."""
+    command.add_turns(add, rounds=9, steps=3)
+    command.add_network(add, size=28)
     add("backend", choices=SWITCHES)
-    add("--size", type=int, default=28, help="pixels")
-    add("--batch", type=int, default=128)
-    add("--arguments", type=json.loads, default={}, help="of the network, as JSON")
-    return parser.parse_args(arguments)
 
 
 def comparisons(options: argparse.Namespace) -> Iterator[Comparison]:
@@ -68,13 +63,5 @@ def comparisons(options: argparse.Namespace) -> Iterator[Comparison]:
         yield Comparison(title, contenders=contenders, steps=steps, **settings)
 
 
-def main(
-    arguments: Sequence[str] | None = None, start: Callable[..., Any] = Worker
-) -> None:
-    """The command."""
-    options = parse(arguments)
-    command.run(options, comparisons(options), start)
-
-
 if __name__ == "__main__":
-    main()
+    command.main(sys.modules[__name__])

@@ -19,11 +19,7 @@ RATIOS = {
     "times_the_first_cpu_time": "compile_and_first_step_cpu_seconds",
 }
 # A figure of each start; whatever else a worker says is the same each time.
-_OF_STARTS = (
-    "build_seconds",
-    "compile_and_first_step_seconds",
-    "compile_and_first_step_cpu_seconds",
-)
+_OF_STARTS = ("compile_and_first_step_seconds", "compile_and_first_step_cpu_seconds")
 
 
 @dataclass(frozen=True)
@@ -50,11 +46,8 @@ class Contender:
     @property
     def work(self) -> dict[str, Any]:
         """As `Worker` takes it."""
-        return {
-            "make": self.make,
-            "arguments": self.arguments,
-            "backend": self.backend,
-        }
+        names = ("make", "arguments", "backend")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -89,13 +82,7 @@ def measure(
 ) -> dict[str, Any]:
     """Let the contenders take turns.
 
-    Args:
-        comparison: What to measure.
-        say: Told of the progress.
-        start: Makes a worker.
-
-    Returns:
-        What the JSON holds of it: every figure, and the ratios to the reference.
+    Returns what the JSON holds: every figure, and the ratios to the reference.
     """
     figures: dict[str, dict[str, Any]] = {}
     failed: dict[str, str] = {}

@@ -46,23 +46,13 @@ class Ratio(NamedTuple):
     high: float
 
 
-def paired_ratio(
-    above: Sequence[float], below: Sequence[float], resamples: int = 2000
-) -> Ratio:
+def paired_ratio(above: Sequence[float], below: Sequence[float]) -> Ratio:
     """How many times the figures below the line those above it are.
 
     The median over rounds of the ratio within a round, where both met the same machine,
     and the percentile bootstrap over rounds (Efron & Tibshirani 1993, chapter 13).
-
-    Args:
-        above: Figures of one contender, round by round.
-        below: Those of another, of the same rounds.
-        resamples: Bootstrap samples. Defaults to 2000.
-
-    Returns:
-        The ratio and its interval.
     """
     ratios = np.asarray(above) / np.asarray(below)
-    drawn = np.random.default_rng(0).integers(0, len(ratios), (resamples, len(ratios)))
+    drawn = np.random.default_rng(0).integers(0, len(ratios), (2000, len(ratios)))
     low, high = np.quantile(np.median(ratios[drawn], axis=1), [0.025, 0.975])
     return Ratio(float(np.median(ratios)), float(low), float(high))

@@ -1,15 +1,14 @@
 """A contender's process, seen from the command that starts it."""
 
 import contextlib
-import json
+import multiprocessing
 import os
-import subprocess
-import sys
 import tempfile
-from pathlib import Path
+from multiprocessing.connection import Connection
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from benchmarks.harness.session import Session
+
 _ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "2",
     # Otherwise they take an accelerator's memory from the others.
@@ -23,35 +22,22 @@ class WorkerError(RuntimeError):
 
 
 class Worker:
-    """A `Session` in a process of its own, compiled and waiting.
-
-    Args:
-        make: As `Session` takes it.
-        arguments: Of the work.
-        backend: Keras' backend there.
-
-    Raises:
-        WorkerError: If it ends before its first step is done.
-    """
+    """A `Session` in a process of its own, with Keras on a backend."""
 
     def __init__(self, make: str, arguments: dict[str, Any], backend: str):
-        # Both are open for as long as the process runs; `close` closes them.
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
         self._cache = tempfile.TemporaryDirectory()
-        environment = os.environ | _ENVIRONMENT | {"KERAS_BACKEND": backend}
-        # What was compiled before is not used: compiling is to be measured.
-        environment["TORCHINDUCTOR_CACHE_DIR"] = self._cache.name
-        environment.pop("JAX_COMPILATION_CACHE_DIR", None)
-        request = json.dumps({"make": make, "arguments": arguments})
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.harness.session", request],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
+        environment = _ENVIRONMENT | {
+            "KERAS_BACKEND": backend,
+            "TORCHINDUCTOR_CACHE_DIR": self._cache.name,
+        }
+        self._process = context.Process(
+            target=_serve, args=(theirs, environment, make, arguments)
         )
+        self._process.start()
+        # Or its end would not be seen.
+        theirs.close()
         try:
             self.start: dict[str, Any] = self._answer()
         except BaseException:
@@ -60,36 +46,47 @@ class Worker:
 
     def run(self, count: int, part: str = "") -> dict[str, float]:
         """See `Session.run`."""
-        return self._ask("run", count, part)
+        self._pipe.send(("run", count, part))
+        return self._answer()
 
     def memory(self) -> dict[str, int | None]:
         """See `Session.memory`."""
-        return self._ask("memory")
+        self._pipe.send(("memory",))
+        return self._answer()
 
     def close(self) -> None:
         """End the process whatever it does."""
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        try:
-            self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
-        self._errors.close()
+        self._pipe.close()
+        self._process.join(timeout=10)
+        self._process.kill()
+        self._process.join()
         self._cache.cleanup()
 
-    def _ask(self, *command: Any) -> dict[str, Any]:
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(command) + "\n")
-            self._process.stdin.flush()
-        return self._answer()
-
     def _answer(self) -> dict[str, Any]:
-        line = self._process.stdout.readline()
-        if line:
-            return json.loads(line)
-        self._process.wait()
-        self._errors.seek(0)
-        lines = [line for line in self._errors.read().splitlines() if line.strip()]
-        raise WorkerError(lines[-1] if lines else f"exit {self._process.returncode}")
+        try:
+            answer = self._pipe.recv()
+        except EOFError:
+            self._process.join()
+            raise WorkerError(f"exit {self._process.exitcode}") from None
+        if isinstance(answer, str):
+            raise WorkerError(answer)
+        return answer
+
+
+def _serve(
+    pipe: Connection, environment: dict[str, str], make: str, arguments: dict[str, Any]
+) -> None:
+    """In the process: answer every command until the other end is closed."""
+    # What was compiled before is not used: compiling is to be measured.
+    os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+    os.environ.update(environment)
+    try:
+        session = Session(make, arguments)
+        pipe.send(session.start)
+        with contextlib.suppress(EOFError):
+            while True:
+                command, *values = pipe.recv()
+                pipe.send(getattr(session, command)(*values))
+    except Exception as error:
+        pipe.send(f"{type(error).__name__}: {error}")
+        raise

@@ -1,13 +1,6 @@
-"""A contender in its process, which works when it is told to.
-
-`benchmarks.harness.processes` starts it with a JSON of `Session`'s arguments. Commands
-are lines of JSON on the standard input, `["run", 3, ""]`, and answers on the output.
-"""
+"""What a contender does in its process, and how that is timed."""
 
 import importlib
-import json
-import os
-import sys
 import time
 from typing import Any
 
@@ -18,14 +11,38 @@ from benchmarks.harness.usage import (
     peak_resident_bytes,
     resident_bytes,
 )
-from benchmarks.harness.work import Work
+
+
+class Work:
+    """One contender's work, phase by phase.
+
+    Its arguments come as JSON. The constructor only imports: what it takes is no part
+    of the figures.
+    """
+
+    # What one process can do in several ways. Each is run once before it is timed.
+    parts: tuple[str, ...] = ("",)
+
+    def build(self) -> None:
+        """Make the network or the data."""
+
+    def compile(self) -> None:
+        """Prepare the steps; with the first of them this is the time of compiling."""
+
+    def run(self, count: int, part: str) -> float:
+        """Take steps and wait for the last; how many units of the figures they were."""
+        raise NotImplementedError
+
+    def details(self) -> dict[str, Any]:
+        """What the JSON keeps of it, beside figures."""
+        return {}
 
 
 class Session:
-    """One contender's work, built, compiled and timed.
+    """One contender, after its first step.
 
     Args:
-        make: Module and name of a `Work`, such as `"benchmarks.folder_input:Folder"`.
+        make: Module and name of a `Work`, such as `"benchmarks.works.fits:Fits"`.
         arguments: Of the work.
     """
 
@@ -34,15 +51,13 @@ class Session:
         self._work: Work = getattr(importlib.import_module(module), name)(**arguments)
         self._resident_before = resident_bytes()
         forget_peak()
-        began = time.perf_counter()
         self._work.build()
-        built, cpu_before = time.perf_counter(), cpu_seconds()
+        began, cpu_before = time.perf_counter(), cpu_seconds()
         self._work.compile()
         first, *others = self._work.parts
         self._work.run(1, first)
         self.start = {
-            "build_seconds": built - began,
-            "compile_and_first_step_seconds": time.perf_counter() - built,
+            "compile_and_first_step_seconds": time.perf_counter() - began,
             "compile_and_first_step_cpu_seconds": cpu_seconds() - cpu_before,
             **self._work.details(),
         }
@@ -63,20 +78,4 @@ class Session:
         peak = peak_resident_bytes()
         if peak is not None and self._resident_before is not None:
             peak += bytes_of_children() - self._resident_before
-        return {"peak_growth": peak, "device_peak": self._work.device_peak_bytes()}
-
-
-def main() -> None:
-    # Libraries print to the standard output as well: keep it for answers alone.
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-    session = Session(**json.loads(sys.argv[1]))
-    answers.write(json.dumps(session.start) + "\n")
-    for line in sys.stdin:
-        command, *arguments = json.loads(line)
-        answer = getattr(session, command)(*arguments)
-        answers.write(json.dumps(answer) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+        return {"peak_growth": peak}

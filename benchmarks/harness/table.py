@@ -45,7 +45,6 @@ def _reference_milliseconds(values: Values, reference: Values) -> str:
 COLUMNS: dict[str, Callable[[Values, Values], str]] = {
     "parameters": _median("parameters", 1, 0),
     "step ms": _median("seconds_per_step", 1e3, 1),
-    "seconds": _median("seconds_per_step", 1, 2),
     "CPU ms": _median("cpu_seconds_per_step", 1e3, 1),
     "images/s": _rate,
     "reference ms": _reference_milliseconds,

@@ -9,20 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness.work import Work
+from benchmarks.harness.session import Work
 
 CLASSES = 10
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def write_photographs(folder: Path, count: int, size: tuple[int, int]) -> None:
-    """Write JPEG files with shapes and grain, in a folder for each class.
-
-    Args:
-        folder: Where to.
-        count: How many.
-        size: Width and height, pixels.
-    """
+    """Write JPEG files with shapes and grain, in a folder for each class."""
     from PIL import Image
 
     random = np.random.default_rng(0)
@@ -46,21 +40,12 @@ def files_and_labels(folder: str) -> tuple[list[str], np.ndarray]:
 
 
 class FolderBatches(Work):
-    """Epochs of the folder; a unit is 1,000 images.
-
-    Args:
-        how: A key of `MAKERS`.
-        folder: Of `write_photographs`.
-        size: Pixels that a network sees.
-        batch: Images.
-        workers: Threads, or processes in PyTorch.
-    """
+    """Epochs of the folder; a unit is 1,000 images, `how` a key of `MAKERS`."""
 
     def __init__(self, how: str, folder: str, size: int, batch: int, workers: int):
         self.how, self.folder, self.size = how, folder, size
         self.batch, self.workers = batch, workers
-        for library in ("keras", "PIL.Image"):
-            importlib.import_module(library)
+        importlib.import_module("keras")
 
     def build(self) -> None:
         self.data = MAKERS[self.how](self)
@@ -85,7 +70,7 @@ def _ours(work: FolderBatches, engine: str = "pydataset") -> Any:
     paths, labels = files_and_labels(work.folder)
     images = datasets.ImageFiles(paths, Reading(work.size, 3))
     return datasets.batches(
-        datasets.Split("train", images, labels, np.arange(len(images))),
+        datasets.Split("train", images, labels, np.arange(len(paths))),
         datasets.spec("pad_ufes_20"),
         batch_size=work.batch,
         training=True,
@@ -95,44 +80,21 @@ def _ours(work: FolderBatches, engine: str = "pydataset") -> Any:
     )
 
 
-def _image_dataset_from_directory(work: FolderBatches) -> Any:
-    import keras
-
-    data = keras.utils.image_dataset_from_directory(
-        work.folder,
-        image_size=(work.size, work.size),
-        batch_size=work.batch,
-        seed=0,
-        verbose=False,
-    )
-    data = data.map(_normalized, num_parallel_calls=work.workers)
-    return _with_threads(data, work.workers)
-
-
 def _tf_data(work: FolderBatches) -> Any:
     import tensorflow as tf
 
     paths, labels = files_and_labels(work.folder)
+    mean, scale = (255 * np.array(value, "float32") for value in (MEAN, STD))
 
     def read(path: Any, label: Any) -> Any:
         image = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
-        return _normalized(tf.image.resize(image, (work.size, work.size)), label)
+        image = tf.image.resize(image, (work.size, work.size))
+        return (image - mean) / scale, label
 
     data = tf.data.Dataset.from_tensor_slices((paths, labels)).shuffle(len(paths))
     data = data.map(read, num_parallel_calls=work.workers).batch(work.batch)
-    return _with_threads(data, work.workers)
-
-
-def _normalized(images: Any, labels: Any) -> Any:
-    mean, scale = (255 * np.array(value, "float32") for value in (MEAN, STD))
-    return (images - mean) / scale, labels
-
-
-def _with_threads(data: Any, workers: int) -> Any:
-    import tensorflow as tf
-
     settings = tf.data.Options()
-    settings.threading.private_threadpool_size = workers
+    settings.threading.private_threadpool_size = work.workers
     return data.prefetch(tf.data.AUTOTUNE).with_options(settings)
 
 
@@ -174,7 +136,6 @@ def _data_loader(work: FolderBatches) -> Any:
 MAKERS = {
     "ours": _ours,
     "ours through tf.data": lambda work: _ours(work, "tf.data"),
-    "keras image_dataset_from_directory": _image_dataset_from_directory,
     "tf.data": _tf_data,
     "pytorch DataLoader": _data_loader,
 }

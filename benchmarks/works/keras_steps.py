@@ -4,19 +4,22 @@ Each backend's trainer calls them in its own way; see `keras/src/backend/*/train
 """
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 
 import keras_gradattn
-from benchmarks.harness.work import Work
+from benchmarks.harness.session import Work
 from benchmarks.works.task import LEARNING_RATE, WEIGHT_DECAY, Task
 from keras_gradattn import config, training
 from keras_gradattn._compat import jax as jax_compat
 from keras_gradattn.training._seeding import seed_libraries
 
 BACKEND = keras.backend.backend()
+# Takes so many steps and waits for the last.
+Execute = Callable[[int], object]
 
 
 class KerasSteps(Work):
@@ -66,7 +69,8 @@ class KerasSteps(Work):
             training.CoupledAdam(self.learning_rate, weight_decay=WEIGHT_DECAY),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         )
-        self.execute = _STEPS[BACKEND, self.task.mode](self.model, *self.arrays)
+        training_mode = self.task.mode == "training"
+        self.execute = _EXECUTE[BACKEND](self.model, training_mode, *self.arrays)
 
     def run(self, count: int, part: str) -> float:
         self.execute(count)
@@ -77,47 +81,27 @@ class KerasSteps(Work):
         parameters = sum(int(np.prod(variable.shape)) for variable in variables)
         return {"parameters": parameters, "images": self.task.batch}
 
-    def device_peak_bytes(self) -> int | None:
-        return _DEVICE_PEAK[BACKEND]()
 
-
-def _jax_training(model, images, labels):
+def _on_jax(model: Any, training: bool, images: Any, labels: Any) -> Execute:
     import jax
 
-    batch = (jax.device_put(images), jax.device_put(labels))
-    model._symbolic_build(data_batch=batch)
-    model.make_train_function()
-    model.reset_metrics()
+    batch = tuple(
+        jax.device_put(a) for a in ((images, labels) if training else (images,))
+    )
+    kinds = ["trainable_variables", "non_trainable_variables"]
+    if training:
+        kinds += ["optimizer_variables", "metrics_variables"]
+        model._symbolic_build(data_batch=batch)
+        model.make_train_function()
+        model.reset_metrics()
+    else:
+        model.make_predict_function()
+    function = model.train_function if training else model.predict_function
     batches = itertools.repeat(batch)
-    return _jax_executions(
-        model,
-        model.train_function,
-        batches,
-        "trainable",
-        "non_trainable",
-        "optimizer",
-        "metrics",
-    )
 
-
-def _jax_inference(model, images, labels):
-    import jax
-
-    model.make_predict_function()
-    batches = itertools.repeat((jax.device_put(images),))
-    return _jax_executions(
-        model, model.predict_function, batches, "trainable", "non_trainable"
-    )
-
-
-def _jax_executions(model, function, batches, *kinds):
-    import jax
-
-    kinds = [f"{kind}_variables" for kind in kinds]
-    present = dict.fromkeys(kinds, True)
-
-    def execute(count):
+    def execute(count: int) -> None:
         # `fit` takes the state out of the variables once an epoch, and puts it back.
+        present = dict.fromkeys(kinds, True)
         state = model._get_jax_state(**present, purge_model_variables=True)
         model._jax_state_synced = False
         for _ in range(count):
@@ -129,14 +113,20 @@ def _jax_executions(model, function, batches, *kinds):
     return execute
 
 
-def _tensorflow_training(model, images, labels):
+def _on_tensorflow(model: Any, training: bool, images: Any, labels: Any) -> Execute:
     import tensorflow as tf
 
-    def any_number_of(values):
+    def any_number_of(values: Any) -> Any:
         # As in `fit` on arrays, whose last batch may be smaller.
         shape = [None, *values.shape[1:]]
         return tf.raw_ops.PlaceholderWithDefault(input=values, shape=shape)
 
+    if not training:
+        model.make_predict_function()
+        batch = (tf.constant(images),)
+        return lambda count: [model.predict_function([batch]) for _ in range(count)][
+            -1
+        ].numpy()
     batches = tf.data.Dataset.from_tensors((images, labels)).repeat()
     batches = batches.map(lambda x, y: (any_number_of(x), any_number_of(y)))
     iterator = iter(batches)
@@ -144,7 +134,7 @@ def _tensorflow_training(model, images, labels):
     model.make_train_function()
     model.reset_metrics()
 
-    def execute(count):
+    def execute(count: int) -> None:
         for _ in range(count):
             logs = model.train_function(iterator)
         # Fetching a number waits for an accelerator.
@@ -153,41 +143,21 @@ def _tensorflow_training(model, images, labels):
     return execute
 
 
-def _tensorflow_inference(model, images, labels):
-    import tensorflow as tf
-
-    batch = (tf.constant(images),)
-    model.make_predict_function()
-
-    def execute(count):
-        for _ in range(count):
-            outputs = model.predict_function([batch])
-        outputs.numpy()
-
-    return execute
-
-
-def _torch_training(model, images, labels):
-    batch = tuple(keras.ops.convert_to_tensor(a) for a in (images, labels))
-    model._symbolic_build(data_batch=batch)
-    model.make_train_function()
-    model.reset_metrics()
-    model.train()
-    return _torch_executions(model.train_function, batch)
-
-
-def _torch_inference(model, images, labels):
-    model.make_predict_function()
-    model.eval()
-    return _torch_executions(
-        model.predict_function, (keras.ops.convert_to_tensor(images),)
-    )
-
-
-def _torch_executions(function, batch):
+def _on_torch(model: Any, training: bool, images: Any, labels: Any) -> Execute:
     import torch
 
-    def execute(count):
+    batch = tuple(map(keras.ops.convert_to_tensor, (images, labels)))
+    if training:
+        model._symbolic_build(data_batch=batch)
+        model.make_train_function()
+        model.reset_metrics()
+    else:
+        model.make_predict_function()
+        batch = batch[:1]
+    model.train(training)
+    function = model.train_function if training else model.predict_function
+
+    def execute(count: int) -> None:
         for _ in range(count):
             function([batch])
         if torch.cuda.is_available():
@@ -196,39 +166,4 @@ def _torch_executions(function, batch):
     return execute
 
 
-_STEPS = {
-    ("jax", "training"): _jax_training,
-    ("jax", "inference"): _jax_inference,
-    ("tensorflow", "training"): _tensorflow_training,
-    ("tensorflow", "inference"): _tensorflow_inference,
-    ("torch", "training"): _torch_training,
-    ("torch", "inference"): _torch_inference,
-}
-
-
-def _jax_device_peak():
-    import jax
-
-    statistics = jax.local_devices()[0].memory_stats()
-    return statistics and statistics.get("peak_bytes_in_use")
-
-
-def _tensorflow_device_peak():
-    import tensorflow as tf
-
-    if not tf.config.list_logical_devices("GPU"):
-        return None
-    return tf.config.experimental.get_memory_info("GPU:0")["peak"]
-
-
-def _torch_device_peak():
-    import torch
-
-    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
-
-
-_DEVICE_PEAK = {
-    "jax": _jax_device_peak,
-    "tensorflow": _tensorflow_device_peak,
-    "torch": _torch_device_peak,
-}
+_EXECUTE = {"jax": _on_jax, "tensorflow": _on_tensorflow, "torch": _on_torch}

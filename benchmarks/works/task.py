@@ -15,18 +15,7 @@ MODES = ("training", "inference")
 
 @dataclass(frozen=True)
 class Task:
-    """One network on one kind of batch.
-
-    Attributes:
-        network: Class of this package.
-        size: Pixels of a side.
-        channels: Of the images.
-        num_classes: Number of classes.
-        batch: Images.
-        precision: One of `PRECISIONS`.
-        mode: One of `MODES`.
-        arguments: More of the network.
-    """
+    """One network on one kind of batch; `size` in pixels, `batch` in images."""
 
     network: str = "GradAttnV1"
     size: int = 28
@@ -64,17 +53,7 @@ def keras_contender(
     is_reference: bool = False,
     **arguments: Any,
 ) -> Contender:
-    """This package's network on one backend.
-
-    Args:
-        name: As it stands in the table.
-        backend: Keras' backend.
-        task: The network and its batch.
-        work: Module of this folder, and the class.
-        part: Of the work.
-        is_reference: As `Contender` takes it.
-        **arguments: More of the work.
-    """
+    """This package's network on one backend; `arguments` are more of the work."""
     return Contender(
         name,
         f"benchmarks.works.{work}",
@@ -88,11 +67,8 @@ def keras_contender(
 def torch_contender(how: str, channels_last: bool, task: Task) -> Contender:
     """The same network in plain PyTorch.
 
-    Args:
-        how: `"eager"`, `"fused-adam"` (Adam's fused kernel, which PyTorch does not
-            choose by itself) or `"compile"` (by `torch.compile`).
-        channels_last: The memory layout of the network and its images.
-        task: The network and its batch.
+    `how` is `"eager"`, `"compile"` or `"fused-adam"`, a kernel that PyTorch does not
+    choose by itself.
     """
     layout = " channels-last" if channels_last else ""
     return Contender(

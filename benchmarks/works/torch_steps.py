@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.harness.work import Work
-from benchmarks.works.peers import peer
+from benchmarks.harness.session import Work
+from benchmarks.works.peers import PEERS
 from benchmarks.works.task import LEARNING_RATE, WEIGHT_DECAY, Task
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -25,7 +25,8 @@ class TorchSteps(Work):
     def build(self) -> None:
         torch.manual_seed(0)
         task = self.task
-        module = peer(task.network, task.num_classes, task.channels, **task.arguments)
+        network = PEERS[task.network]
+        module = network(task.num_classes, task.channels, **task.arguments)
         self.module = module.to(DEVICE, memory_format=self.layout)
         self.module.train(task.mode == "training")
         images, labels = map(torch.from_numpy, task.random_batch())
@@ -55,9 +56,6 @@ class TorchSteps(Work):
     def details(self) -> dict[str, Any]:
         parameters = sum(p.numel() for p in self.module.parameters())
         return {"parameters": parameters, "images": self.task.batch}
-
-    def device_peak_bytes(self) -> int | None:
-        return torch.cuda.max_memory_allocated() if DEVICE == "cuda" else None
 
     def _autocast(self) -> torch.autocast:
         half = self.task.precision == "mixed_bfloat16"

@@ -1,11 +1,15 @@
-"""Training steps of one network with and without a recorder of its gradients."""
+"""Training with and without a recorder of gradients."""
 
 from typing import Any
 
 import keras
+import numpy as np
 
+from benchmarks.harness.session import Work
 from benchmarks.works.keras_steps import KerasSteps
 from keras_gradattn.gradients import GradientNorms
+
+WIDTH = 64
 
 
 class RecordedSteps(KerasSteps):
@@ -55,3 +59,31 @@ class RecordedSteps(KerasSteps):
 
     def _read_norm(self, gradient: Any) -> None:
         self.last_norm = gradient.norm().item()
+
+
+class Fits(Work):
+    """Whole calls of `fit`, ten batches of 32, on a network of dense layers.
+
+    Args:
+        layers: How many.
+        recorded: Whether gradients are recorded.
+    """
+
+    def __init__(self, layers: int, recorded: bool):
+        self.layers, self.recorded = layers, recorded
+
+    def build(self) -> None:
+        inputs = x = keras.Input((WIDTH,))
+        for _ in range(self.layers):
+            x = keras.layers.Dense(WIDTH, activation="relu")(x)
+        self.model = keras.Model(inputs, keras.layers.Dense(1)(x))
+        self.model.compile("adam", "mse")
+        random = np.random.default_rng(0)
+        x = random.normal(size=(320, WIDTH)).astype("float32")
+        self.data = x, np.ones((320, 1), "float32")
+        self.callbacks = [GradientNorms()] if self.recorded else []
+
+    def run(self, count: int, part: str) -> float:
+        for _ in range(count):
+            self.model.fit(*self.data, 32, verbose=0, callbacks=self.callbacks)
+        return count
