@@ -28,7 +28,7 @@ def outputs_and_gradients(layer, images):
 
     The images are given as a weight of a first layer that multiplies by one.
     """
-    inputs = keras.Input(images.shape[1:])
+    inputs = keras.Input(batch_shape=images.shape)
     first = _Images(images)
     model = keras.Model(inputs, layer(first(inputs)))
     random = np.random.default_rng(1)

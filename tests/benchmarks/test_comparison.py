@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -209,3 +210,15 @@ def test_a_table_that_drifted_is_found_and_mended(tmp_path, monkeypatch, capsys)
         insert_tables.inserted("<!-- table: none.json -->\n<!-- /table -->")
     with pytest.raises(ValueError, match="must be closed"):
         insert_tables.inserted("<!-- table: one.json -->\n")
+
+
+def test_imports_run_one_way():
+    folder = insert_tables.README.parent
+
+    def imported(name):
+        texts = [file.read_text() for file in folder.glob(f"{name}/*.py")]
+        assert texts
+        return set(re.findall(r"^\s*from benchmarks\.?(\w*)", "\n".join(texts), re.M))
+
+    assert imported("harness") == {"harness"}
+    assert imported("works") == {"harness", "works"}
