@@ -39,7 +39,8 @@ def unchanged_weights(seen: Seen) -> Iterable[Finding]:
     yield found(
         "unchanged_weights", severity, 0.95 if everything else 0.7,
         ("No weight changed" if everything else
-         f"Weights of {', '.join(names[:4])} did not change") + f" in {len(updates)} measured steps.",
+         f"Weights of {', '.join(names[:4])} did not change")
+        + f" in {len(updates)} measured steps.",
         Evidence("share of groups that never change", float(still[measured].mean()), 0),
         layers=names,
         first_step=int(seen.detail_step[0]), last_step=int(seen.detail_step[-1]),
