@@ -2,9 +2,11 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
+import keras_gradattn as kg
 from keras_gradattn.diagnosis import (
     SYMPTOMS,
     THRESHOLDS,
@@ -105,6 +107,16 @@ def test_every_symptom_has_a_cause_and_a_line_of_code():
         assert symptom.source
         assert symptom.causes
         assert all(change for _, change in symptom.causes)
+
+
+def test_every_symptom_is_found_by_some_rule():
+    rules = Path(kg.diagnosis.__file__).parent
+    code = "".join(
+        path.read_text()
+        for room in ("checks", "rules")
+        for path in (rules / room).glob("*.py")
+    )
+    assert [name for name in SYMPTOMS if f'"{name}"' not in code] == []
 
 
 def test_every_threshold_has_a_source():

@@ -136,6 +136,7 @@ def test_a_plateau_that_resolved_is_no_stall():
 def test_few_steps_are_not_judged():
     seen = stalled(loss=np.full(15, 1.1), epoch_end=np.array([5, 10, 15]))
     assert "constant_predictor" not in names(seen)
+    assert names(seen, "note") == {"not_enough_seen"}
     assert any("15 steps" in sentence for sentence in not_judged(seen))
 
 
