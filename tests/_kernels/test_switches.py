@@ -39,7 +39,7 @@ def outputs_and_gradients(layer, images):
         model,
         np.zeros_like(images),
         targets.astype("float32"),
-        lambda wanted, given: keras.ops.sum(wanted * given),
+        lambda wanted, given: keras.ops.sum(keras.ops.multiply(wanted, given)),
     )
     return [np.asarray(loss), outputs, *gradients]
 
