@@ -50,7 +50,9 @@ def test_causes_stand_before_what_they_cause():
 
 def test_what_is_found_twice_is_one_finding():
     one = found("target_scale", "note", 0.4, "Once.", Evidence("size", 2.0))
-    two = found("target_scale", "fault", 0.3, "Twice.", Evidence("size", 3.0), layers=("a",))
+    two = found(
+        "target_scale", "fault", 0.3, "Twice.", Evidence("size", 3.0), layers=("a",)
+    )
 
     (both,) = Findings([one, two])
 
