@@ -111,7 +111,7 @@ norms = kg.GradientNorms()
 history = model.fit(
     train,
     validation_data=validation,
-    epochs=6,
+    epochs=8,
     shuffle=False,
     verbose=0,
     callbacks=[norms],
