@@ -285,6 +285,10 @@ def _recipes() -> dict[str, Any]:
 def _predict(options: argparse.Namespace) -> None:
     from keras_gradattn import training
 
+    if not Path(options.output).absolute().parent.is_dir():
+        raise FileNotFoundError(
+            f"There is no folder for the table. Received: --output {options.output}"
+        )
     found = training.predict(
         options.model,
         options.folder,

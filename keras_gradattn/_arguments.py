@@ -18,10 +18,17 @@ _KINDS = {"int": "a whole number", "float": "a number"}
 class Parser(argparse.ArgumentParser):
     """A parser that says in one sentence what was received and what is possible."""
 
-    def __init__(self, *arguments: Any, **options: Any):
+    def __init__(self, **options: Any):
         # A beginning of an option is no option: it would change its meaning with the
         # next one that is added.
-        super().__init__(*arguments, **options, allow_abbrev=False)
+        self.options: list[str] = []
+        super().__init__(**options, allow_abbrev=False)
+
+    def add_argument(self, *names: Any, **settings: Any) -> argparse.Action:
+        """Add an argument, and know its names."""
+        action = super().add_argument(*names, **settings)
+        self.options += action.option_strings
+        return action
 
     def error(self, message: str) -> NoReturn:
         """End with a sentence and 2."""
@@ -32,7 +39,7 @@ class Parser(argparse.ArgumentParser):
         if not unknown:
             return
         word = unknown[0].partition("=")[0]
-        known = [o for action in self._actions for o in action.option_strings]
+        known = self.options
         near = suggestion(word, known) if word.startswith("-") else ""
         self.exit(
             MISUSE,

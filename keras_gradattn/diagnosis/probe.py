@@ -4,8 +4,10 @@ Everything goes through a stateless scope: weights, BatchNorm statistics and ran
 seeds are handed in and come out beside the outputs, and none is written back.
 """
 
+import contextlib
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -21,6 +23,7 @@ from keras_gradattn.diagnosis.layer_outputs import (
     watched_layers,
 )
 from keras_gradattn.gradients._layer_order import outputs_seen_by
+from keras_gradattn.gradients._recorded_step import exchanged
 
 
 class Probe:
@@ -42,6 +45,7 @@ class Probe:
         self.y = None if y is None else keras.tree.map_structure(_as_fit_does, y)
         self.layers = watched_layers(model)
         self._calls: dict[bool, list[tuple[Any, int, int]]] = {}
+        self._modes: dict[bool, dict[int, bool]] = {}
         self._compiled: dict[Any, Callable[..., Any]] = {}
 
     def values(self) -> list[Any]:
@@ -90,6 +94,17 @@ class Probe:
             layers,
             float(_numpy(penalty)),
         )
+
+    def in_training_mode(self, layer: Any) -> bool:
+        """Whether a layer is in training mode where the model is.
+
+        Args:
+            layer: One that has the two modes.
+        """
+        if True not in self._modes:
+            self.forward(training=True)
+        # A layer that is never called is another matter.
+        return self._modes[True].get(id(layer), True)
 
     def loss(self) -> float:
         """The compiled loss in inference mode, without penalties of layers."""
@@ -159,9 +174,11 @@ class Probe:
                 noted.append((layer, outputs, statistics_of(layer, outputs)))
                 return outputs
 
-            with outputs_seen_by(self.layers, note):
+            modes: dict[int, bool] = {}
+            with self._noting_modes(modes), outputs_seen_by(self.layers, note):
                 outputs, after, penalty = self._run(values, state, x, training)
             ends = {id(one): i for i, one in enumerate(keras.tree.flatten(outputs))}
+            self._modes[training] = modes
             self._calls[training] = [
                 (
                     layer,
@@ -177,6 +194,29 @@ class Probe:
             return outputs, after, table, penalty
 
         return self._compile(("forward", training), run)
+
+    @contextlib.contextmanager
+    def _noting_modes(self, modes: dict[int, bool]) -> Iterator[None]:
+        """While open, layers with two modes note which one they are called in."""
+
+        def noting(layer: Any, original: Callable[..., Any]) -> Callable[..., Any]:
+            signature = inspect.signature(original)
+
+            @functools.wraps(original)
+            def call(*args: Any, **kwargs: Any) -> Any:
+                given = signature.bind(*args, **kwargs).arguments.get("training")
+                modes[id(layer)] = bool(given) or modes.get(id(layer), False)
+                return original(*args, **kwargs)
+
+            return call
+
+        with contextlib.ExitStack() as stack:
+            for layer in self.layers:
+                if keras_compat.takes_training(layer):
+                    stack.enter_context(
+                        exchanged(layer, "call", noting(layer, layer.call))
+                    )
+            yield
 
     def _loss_of(
         self, values: Any, state: Any, x: Any, y: Any, training: bool = False

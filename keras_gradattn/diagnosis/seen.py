@@ -114,11 +114,12 @@ class Seen:
 
     @property
     def end(self) -> float:
-        """Loss at the end: mean of the last epoch or tenth, what is longer."""
+        """Loss at the end: mean of the last two epochs or tenth, what is longer."""
         if not self.steps:
             return float("nan")
         epochs = [0, *self.epoch_end.astype(int).tolist()]
-        last = epochs[-1] - epochs[-2] if len(epochs) > 1 else 0
+        # One epoch alone may be the good one of an oscillation.
+        last = epochs[-1] - epochs[-3] if len(epochs) > 6 else 0
         return float(np.mean(self.fit_loss[-max(last, self.steps // 10, 1) :]))
 
     @functools.cached_property

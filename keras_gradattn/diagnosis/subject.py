@@ -30,7 +30,6 @@ class Data:
     Attributes:
         x: Inputs, NumPy arrays in their structure.
         y: Labels likewise, or `None`.
-        first: The first rows in the order in which they are trained on.
         in_order: Whether rows are trained on in this order; `None` where unknown.
         total: Number of rows of the data set, as far as known.
     """
@@ -162,6 +161,8 @@ def _data_of_arrays(x: Any, y: Any, in_order: bool | None) -> Data:
     x = keras.tree.map_structure(_array, x)
     y = None if y is None else keras.tree.map_structure(_array, y)
     flat = keras.tree.flatten(x)
+    if not flat or not flat[0].ndim or not len(flat[0]):
+        raise ValueError("The data hold no sample. Received: empty data")
     total = len(flat[0])
     elements = sum(int(np.prod(one.shape[1:])) for one in flat)
     rows = min(total, _MOST_ROWS, max(_MOST_ELEMENTS // max(elements, 1), 256))

@@ -5,7 +5,7 @@ import inspect
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from keras_gradattn.datasets._names import suggestion
 from keras_gradattn.datasets.splits import NAMES
 from keras_gradattn.training._networks import fingerprint
 
-Data = str | os.PathLike[str] | DatasetSplits
+Data: TypeAlias = "str | os.PathLike[str] | DatasetSplits"
 
 _TABLES = (".csv", ".tsv")
 
@@ -167,7 +167,12 @@ def _limited(splits: DatasetSplits, limit: int | None, seed: int) -> DatasetSpli
         chosen = getattr(part.images, "chosen", None)
         images = part.images[kept] if chosen is None else chosen(kept)
         parts[name] = Split(name, images, part.labels[kept], part.rows[kept])
-    return dataclasses.replace(splits, **parts)
+    return dataclasses.replace(
+        splits,
+        train=parts["train"],
+        validation=parts["validation"],
+        test=parts["test"],
+    )
 
 
 def _fingerprint(splits: DatasetSplits) -> str:

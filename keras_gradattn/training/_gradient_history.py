@@ -58,7 +58,7 @@ class GradientHistory(GradientNorms):
             self._depth = depth_of(callback_model(self))
         # An epoch has one phase, and a phase one column a variable, in order.
         names = self.record.phases[int(self.record.phase[rows[-1]])].groups
-        trained = [self.record.groups.index(name) for name in names]
+        trained = np.array([self.record.groups.index(name) for name in names])
         of_group = self._columns(variables)
         kernels = np.array([is_kernel(v) for v in variables])
         sizes = np.array([np.prod(v.shape, dtype=int) for v in variables])

@@ -8,7 +8,7 @@ import inspect
 import json
 import types
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -21,7 +21,7 @@ from keras_gradattn.training._building import MODELS, build_model, precision
 from keras_gradattn.training._pretrained import application, hub_preset
 from keras_gradattn.training.recipe import Recipe, look_up
 
-Model = str | keras.Model | Callable[..., keras.Model]
+Model: TypeAlias = "str | keras.Model | Callable[..., keras.Model]"
 
 # Modules whose networks are found by name, with their input made to fit.
 _LIBRARIES: dict[str, Callable[..., keras.Model]] = {

@@ -30,6 +30,8 @@ from keras_gradattn.training.devices import OneDevice
 from keras_gradattn.training.recipe import Recipe
 
 _WEIGHT_NORM_STEPS = 500
+# Lengths of the average that a training lasts at least.
+_SPANS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +90,10 @@ def train(
     # Fewer images than devices are left out.
     epoch_steps += len(splits.train) % batch_size >= devices.count
     recipe = _with_length(recipe, configuration, epoch_steps)
+    if "content" in configuration:
+        recipe = for_few_steps(
+            recipe, recipe.max_steps or recipe.max_epochs * epoch_steps
+        )
     # Before anything is spread over devices, where a look at one batch is no longer
     # one process' matter.
     from_logits = network.is_ours or gives_logits(network.build(spec, recipe), spec)
@@ -143,6 +149,29 @@ def _before(
         begun.append(phase)
         epochs -= phase.get("epochs", epochs)
     return tuple(begun)
+
+
+def for_few_steps(recipe: Recipe, steps: int) -> Recipe:
+    """The recipe with an average of weights that forgets where it began.
+
+    A published set has a momentum of its own where its steps are few; how many images
+    somebody's data has, no recipe knows.
+
+    Args:
+        recipe: The protocol.
+        steps: Length of the training.
+
+    Returns:
+        The same recipe where the average goes back a tenth of the steps or less, or
+        where the momentum was asked for.
+    """
+    momentum = recipe.ema_momentum
+    if momentum is None or "ema_momentum" in recipe.changes:
+        return recipe
+    # After n steps the beginning still has the weight momentum**n, here exp(-10).
+    shorter = 1 - _SPANS / steps
+    changed = min(momentum, shorter) if shorter > 0 else None
+    return dataclasses.replace(recipe, ema_momentum=changed)
 
 
 def _shortest(*lengths: int | None) -> int | None:

@@ -386,15 +386,16 @@ class TorchProcesses(OneDevice):
         }
         if self._accelerated:
             environment["KERAS_TORCH_DEVICE"] = f"cuda:{rank}"
+        told = {"rank": rank, "count": self.count, "folder": folder}
+        content = _pickled(told | self._arguments)
         # A script of the user's need not be importable, as `multiprocessing` asks.
         process = subprocess.Popen(
             [sys.executable, "-m", "keras_gradattn.training._replica"],
             env=environment,
             stdin=subprocess.PIPE,
         )
-        told = {"rank": rank, "count": self.count, "folder": folder}
         assert process.stdin is not None
-        process.stdin.write(pickle.dumps(told | self._arguments))
+        process.stdin.write(content)
         process.stdin.close()
         return process
 
@@ -485,6 +486,25 @@ def _seeds(
     random = np.random.default_rng([seed, epoch, rank])
     for variable in generators:
         yield variable, random.integers(0, 2**31, variable.shape).astype(variable.dtype)
+
+
+def _pickled(told: dict[str, Any]) -> bytes:
+    model = getattr(told.get("network"), "model", None)
+    try:
+        content = pickle.dumps(told)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise _not_importable(model) from error
+    if getattr(model, "__module__", None) == "__main__":
+        # Another process has another main program.
+        raise _not_importable(model)
+    return content
+
+
+def _not_importable(model: Any) -> ValueError:
+    return ValueError(
+        "Further processes import the function that makes the network: put it into a "
+        f"module, and give 'module:function'. Received: model={model!r}"
+    )
 
 
 def _ready(folder: str, rank: int) -> Path:

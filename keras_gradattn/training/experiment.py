@@ -292,6 +292,12 @@ def _run(
         return measured.to_dict(), worst_errors(logs, labels)
 
     remarks = _remarks(splits)
+    if (momentum := trained.recipe.ema_momentum) != recipe.ema_momentum:
+        how = "not averaged" if momentum is None else f"averaged with {momentum:.4g}"
+        remarks.append(
+            f"weights {how} instead of with a momentum of {recipe.ema_momentum}, as "
+            "the steps are few"
+        )
 
     def analyzed(what: str, analysis: Callable[[], Any]) -> Any:
         """What an analysis finds; an odd network loses that, not its result."""

@@ -58,7 +58,8 @@ class Recipe:
             set's augmentation.
         ema_momentum: Momentum of the exponential moving average over steps, of the
             weights and of what BatchNorm remembers, which is then what is validated
-            and tested; `None` for no average.
+            and tested; `None` for no average. Lower on data of one's own where its
+            steps are few, so that the average forgets where it began.
         stem: `"imagenet"` (7x7, stride 4 in all), `"cifar"` (3x3, stride 1), or
             `"auto"`: `"cifar"` up to 64 pixels.
         mixed_precision: `None` for float32, `"auto"` for `"mixed_bfloat16"` on an

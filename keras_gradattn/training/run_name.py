@@ -68,7 +68,8 @@ def run_name(configuration: Mapping[str, Any]) -> str:
             _part(
                 configuration["model"],
                 configuration.get("model_options") or {},
-                _given(configuration, "architecture"),
+                # Named only where there is one, so that other names stay as they are.
+                *filter(None, [_given(configuration, "architecture")]),
             ),
             _part(recipe["name"], recipe.get("changes") or {}, asked),
             _part(f"seed{configuration['seed']}", {}),

@@ -26,8 +26,15 @@ def programs_of(half: str) -> list[Program]:
 
         return list(REAL_PROGRAMS)
     chosen = [program for program in (*HEALTHY, *MUTANTS) if half_of(program) == half]
-    # Mixed, so that a run that is broken off has seen some of everything.
-    return sorted(chosen, key=lambda p: hashlib.sha256(p.name.encode()).digest())
+    return sorted(chosen, key=_place)
+
+
+def _place(program: Program) -> tuple[bytes, bool]:
+    """Mixed, but a healthy program before its mutants.
+
+    A run that is broken off has then seen some of everything, and can be judged.
+    """
+    return hashlib.sha256(program.base.encode()).digest(), program.kind is not None
 
 
 class Results:

@@ -111,7 +111,7 @@ def test_a_loss_that_rises():
 
 
 def test_a_loss_without_a_floor():
-    falling = -np.linspace(0.1, 500.0, STEPS)
+    falling = -np.geomspace(0.1, 5000.0, STEPS)
     seen = stalled(loss=falling, guess=None, majority=None, layers=LayersSeen())
     assert "diverging_loss" in names(seen)
 

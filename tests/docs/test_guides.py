@@ -28,7 +28,7 @@ def runs(name):
 
 @pytest.mark.parametrize("name", GUIDES)
 def test_a_page_is_its_source_with_what_the_run_gave(name):
-    """Else run `python -m docs.execute`, with `--text` where only words have changed."""
+    """Else run `python -m docs.execute`, with `--text` where only words changed."""
     page = (execute.GUIDES / f"{name}.md").read_text("utf-8")
     body = page.split(execute._RULE)[0].removeprefix(execute._NOTE.format(name))
     assert execute.BACKENDS[0] in runs(name)

@@ -68,6 +68,7 @@ DIGITS = ("run", "--dataset", "digits")
         (("compare", "--style", "latex"), "Received: 'latex'"),
         (("compare", "--results", "nowhere"), "Received: results=nowhere"),
         (("predict", "model.keras", "."), "There is no image to predict."),
+        (("predict", "m", ".", "--output", "no/where.csv"), "no folder for the table"),
         (("sweep", "--dataset", "digits", "--vary", "mixup=1"), "a list of values"),
         (("sweep", "--dataset", "digits", "--epochs", "x"), "positive whole number"),
     ],

@@ -48,7 +48,12 @@ def test_folder_and_function_by_the_command_line(finished):
     assert model.startswith("tests-training-networks-tiny,filters=5")
     assert recipe == "modern,batch_size=8,epochs=2"
     assert content["split_sizes"] == {"train": 26, "validation": 8, "test": 6}
-    assert content["remarks"] == ["6 test images: this accuracy measures nothing"]
+    # Eight steps are too few for a momentum of 0.999: tested would be the beginning.
+    assert content["remarks"] == [
+        "6 test images: this accuracy measures nothing",
+        "weights not averaged instead of with a momentum of 0.999, as the steps are "
+        "few",
+    ]
     depth = ["body", "norm", "top"]
     recorded = content["gradients"]["training"]
     assert list(recorded["kernels"]) == depth
@@ -72,7 +77,7 @@ def test_folder_and_function_by_the_command_line(finished):
 
 
 def test_comparison_has_it(finished):
-    assert "this accuracy measures nothing" in training.compare(finished)
+    assert "this accuracy measures nothing" in training.compare(finished, "csv")
 
 
 def test_saved_model_knows_preprocessing_and_classes(finished, photos):
@@ -161,6 +166,33 @@ def test_phases_freeze_and_unfreeze(tmp_path, monkeypatch):
     assert content["configuration"]["recipe"]["phases"][0]["train"] == ["top"]
 
 
+@pytest.mark.slow
+@pytest.mark.backends("torch")
+def test_a_further_process_trains_on_the_same_data_and_network(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (60, 12, 12, 3), "uint8")
+    # 44 images to train and 8 each to validate and test: every batch divides by two.
+    splits = datasets.from_arrays(
+        images, np.arange(60) % 2, validation=8 / 60, test=8 / 60
+    )
+    two, one = (
+        run(splits, networks.plain, devices=devices, results=tmp_path, max_epochs=1)
+        for devices in (2, 1)
+    )
+    assert two["split_sizes"] == {"train": 44, "validation": 8, "test": 8}
+    for name in ("loss", "val_loss"):
+        np.testing.assert_allclose(
+            two["history"][name], one["history"][name], rtol=2e-4
+        )
+
+
+@pytest.mark.any_backend
+def test_a_function_that_no_other_process_finds():
+    from keras_gradattn.training import devices
+
+    with pytest.raises(ValueError, match="put it into a module"):
+        devices._pickled({"network": _networks.Network(lambda: None, {})})
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
@@ -195,6 +227,22 @@ def test_what_is_no_data(tmp_path, photos, monkeypatch, data, options, message):
     monkeypatch.chdir(photos.parent)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         run(data, results=tmp_path / "results", data_options=options)
+
+
+@pytest.mark.any_backend
+def test_an_average_forgets_its_beginning_on_few_steps():
+    from keras_gradattn.training._train import for_few_steps
+
+    modern = training.RECIPES["modern"]
+    assert for_few_steps(modern, 10_000).ema_momentum == 0.999
+    few = for_few_steps(modern, 1_000).ema_momentum
+    assert few == pytest.approx(0.99)
+    # The beginning's share in the average at the end.
+    assert few**1_000 < 1e-4
+    asked = modern.with_changes(ema_momentum=0.999)
+    assert for_few_steps(asked, 100).ema_momentum == 0.999
+    assert for_few_steps(modern, 10).ema_momentum is None
+    assert for_few_steps(PLAIN, 100).ema_momentum is None
 
 
 @pytest.mark.any_backend

@@ -218,32 +218,12 @@ def training_flag_lost(subject: Subject) -> Iterable[Finding]:
     probe = subject.probe
     if probe is None or subject.inference is None:
         return
-    quiet = {id(one.layer): one for one in subject.inference[1]}
-    wanted = [one.layer for one in quiet.values() if _acts_in_training(one.layer)]
-    if not wanted:
-        return
-    state = {id(v): a for v, a in _state_arrays(subject)}
-    _, after, active, _ = probe.forward(training=True)
-    moved = {
-        id(v): not np.array_equal(state[id(v)], new)
-        for v, new in zip(subject.model.non_trainable_variables, after, strict=True)
-    }
-    loud = {id(one.layer): one for one in active}
-    lost = []
-    for layer in wanted:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            if not (
-                moved.get(id(layer.moving_mean), True)
-                or moved.get(id(layer.moving_variance), True)
-            ):
-                lost.append(layer.name)
-            continue
-        # Dropout turns about its rate of the elements to zero.
-        before = quiet[id(layer)].statistics["zero_share"]
-        now = loud[id(layer)].statistics["zero_share"] if id(layer) in loud else before
-        expected = (1 - before) * float(layer.rate)
-        if expected > 0.02 and now - before < 0.2 * expected:
-            lost.append(layer.name)
+    called = {id(one.layer): one.layer for one in subject.inference[1]}
+    lost = [
+        layer.name
+        for layer in called.values()
+        if _acts_in_training(layer) and not probe.in_training_mode(layer)
+    ]
     if lost:
         # A backbone that is fine-tuned is run in inference mode on purpose.
         nested = _inside_nested_models(subject.model)
@@ -251,8 +231,8 @@ def training_flag_lost(subject: Subject) -> Iterable[Finding]:
         yield found(
             "training_flag_lost", "warning" if outside else "note",
             0.85 if outside else 0.4,
-            f"{', '.join(lost[:5])} does the same in training as in inference.",
-            Evidence("layers that do the same in both", len(lost), 0),
+            f"{', '.join(lost[:5])} stays in inference mode while the model trains.",
+            Evidence("layers that stay in inference mode", len(lost), 0),
             layers=tuple(lost),
         )  # fmt: skip
 
@@ -261,13 +241,6 @@ def _acts_in_training(layer: Any) -> bool:
     if isinstance(layer, keras.layers.BatchNormalization):
         return bool(layer.trainable)
     return isinstance(layer, _DROPOUTS) and float(layer.rate) > 0
-
-
-def _state_arrays(subject: Subject) -> list[tuple[Any, np.ndarray]]:
-    return [
-        (v, keras.ops.convert_to_numpy(v.value))
-        for v in subject.model.non_trainable_variables
-    ]
 
 
 def _inside_nested_models(model: keras.Model) -> set[str]:

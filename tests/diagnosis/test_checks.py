@@ -1,0 +1,459 @@
+"""Checks before training: each fault is named, and its healthy sibling is left alone."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+import keras_gradattn as kg
+from keras_gradattn.diagnosis.subject import data_of
+
+L = keras.layers
+N = 120
+_random = np.random.default_rng(0)
+X = _random.normal(size=(N, 8)).astype("float32")
+WEIGHTS = _random.normal(size=(8, 3))
+Y = (X @ WEIGHTS).argmax(1)
+NUMBERS = (X @ WEIGHTS)[:, 0].astype("float32")
+ONE_HOT = np.eye(3, dtype="float32")[Y]
+SEQUENCES = _random.normal(size=(40, 5, 3)).astype("float32")
+TOKENS = _random.integers(1, 9, size=(40, 6))
+TOKENS[:, 4:] = 0
+BINARY = (SEQUENCES[:, 0, 0] > 0).astype("int32")
+SPARSE = "sparse_categorical_crossentropy"
+
+
+class _Function(L.Layer):
+    def __init__(self, function, **kwargs):
+        super().__init__(**kwargs)
+        self._function = function
+
+    def call(self, x):
+        return self._function(x)
+
+
+class _Subclassed(keras.Model):
+    """Makes two layers, and may forget one, or the mode."""
+
+    def __init__(self, calls_second=True, hands_on=True):
+        super().__init__()
+        self.first = L.Dense(6, activation="relu")
+        self.second = L.Dense(6, activation="relu")
+        self.second.build((None, 6))
+        self.dropout = L.Dropout(0.5)
+        self.answer = L.Dense(3, activation="softmax")
+        self._calls_second, self._hands_on = calls_second, hands_on
+
+    def call(self, x, training=None):
+        x = self.first(x)
+        if self._calls_second:
+            x = self.second(x)
+        x = self.dropout(x, training=training if self._hands_on else False)
+        return self.answer(x)
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of 8, in their order."""
+
+    def __init__(self, x, y):
+        super().__init__()
+        self._x, self._y = x, y
+
+    def __len__(self):
+        return len(self._x) // 8
+
+    def __getitem__(self, index):
+        rows = slice(8 * index, 8 * index + 8)
+        return self._x[rows], self._y[rows]
+
+
+def dense(activation="softmax", units=3, **hidden):
+    hidden = {"activation": "relu", **hidden}
+    return [L.Dense(8, **hidden), L.Dense(units, activation=activation)]
+
+
+def model_of(layers, loss, optimizer="adam", shape=(8,), **compiled):
+    model = layers
+    if isinstance(layers, list):
+        model = keras.Sequential([keras.Input(shape), *layers])
+    model.compile(optimizer, loss, **compiled)
+    return model
+
+
+def findings(layers, loss=SPARSE, x=X, y=Y, optimizer="adam", compiled=None, **check):
+    model = model_of(layers, loss, optimizer, x.shape[1:], **(compiled or {}))
+    return kg.check(model, x, y, **check)
+
+
+def severe(*args, **kwargs):
+    found = findings(*args, **kwargs)
+    assert not [s for s in found.not_seen if "could not be checked" in s] or found
+    return set(found.at_least("warning").names)
+
+
+Losses = keras.losses
+CATEGORICAL = Losses.SparseCategoricalCrossentropy
+Constant = keras.initializers.Constant
+Optimizers = keras.optimizers
+L2 = keras.regularizers.L2
+_sorted = np.argsort(Y)
+
+# Per fault: its name, what makes it, and what its healthy sibling has instead.
+CASES = {
+    "softmax twice": (
+        "probabilities_as_logits",
+        lambda: severe(dense(), CATEGORICAL(from_logits=True)),
+        lambda: severe(dense(None), CATEGORICAL(from_logits=True)),
+    ),
+    "no softmax": (
+        "logits_as_probabilities",
+        lambda: severe(dense(None)),
+        lambda: severe(dense()),
+    ),
+    "softmax on one unit": (
+        "softmax_on_one_unit",
+        lambda: severe(dense("softmax", 1), "binary_crossentropy", y=Y > 0),
+        lambda: severe(dense("sigmoid", 1), "binary_crossentropy", y=Y > 0),
+    ),
+    "class numbers for one-hot": (
+        "label_encoding",
+        lambda: severe(dense(), "categorical_crossentropy"),
+        lambda: severe(dense(), "categorical_crossentropy", y=ONE_HOT),
+    ),
+    "one-hot for class numbers": (
+        "label_encoding",
+        lambda: severe(dense(), y=ONE_HOT),
+        lambda: severe(dense(), y=Y[:, None]),
+    ),
+    "labels from 1": (
+        "labels_out_of_range",
+        lambda: severe(dense(), y=Y + 1),
+        lambda: severe(dense(units=4), y=Y),
+    ),
+    "labels of -1 and 1": (
+        "labels_out_of_range",
+        lambda: severe(
+            dense("sigmoid", 1), "binary_crossentropy", y=np.where(Y > 0, 1, -1)
+        ),
+        lambda: severe(dense("tanh", 1), "hinge", y=np.where(Y > 0, 1, -1)),
+    ),
+    "words as labels": (
+        "label_type",
+        lambda: severe(dense(), y=np.array(["a", "b", "c"])[Y]),
+        lambda: severe(dense(), y=Y.astype("float32")),
+    ),
+    "labels that broadcast": (
+        "label_shape",
+        lambda: severe(dense(None, 3), "mse", y=NUMBERS),
+        lambda: severe(dense(None, 1), "mse", y=NUMBERS),
+    ),
+    "a loss that broadcasts": (
+        "label_shape",
+        lambda: severe(
+            dense(None, 1),
+            lambda y, p: keras.ops.square(p - keras.ops.reshape(y, (1, -1))),
+            y=NUMBERS,
+        ),
+        lambda: severe(
+            dense(None, 1), lambda y, p: keras.ops.square(p - y), y=NUMBERS
+        ),
+    ),
+    "sigmoid for numbers": (
+        "bounded_output",
+        lambda: severe(dense("sigmoid", 1), "mse", y=NUMBERS),
+        lambda: severe(dense("sigmoid", 1), "mse", y=1 / (1 + np.exp(-NUMBERS))),
+    ),
+    "relu for numbers": (
+        "bounded_output",
+        lambda: severe(dense("relu", 1), "mse", y=NUMBERS),
+        lambda: severe(dense("relu", 1), "mse", y=np.abs(NUMBERS)),
+    ),
+    "two-class loss on softmax": (
+        "loss_unfit_for_labels",
+        lambda: severe(dense(), "binary_crossentropy", y=ONE_HOT),
+        lambda: severe(dense("sigmoid"), "binary_crossentropy", y=ONE_HOT),
+    ),
+    "accuracy of numbers": (
+        "metric_unfit_for_labels",
+        lambda: severe(
+            dense(None, 1), "mse", y=NUMBERS, compiled={"metrics": ["accuracy"]}
+        ),
+        lambda: severe(
+            dense(None, 1), "mse", y=NUMBERS, compiled={"metrics": ["mae"]}
+        ),
+    ),
+    "NaN in the inputs": (
+        "nan_in_data",
+        lambda: severe(dense(), x=np.where(X > 2, np.nan, X)),
+        lambda: severe(dense()),
+    ),
+    "pixels as they are": (
+        "input_scale",
+        lambda: severe(dense(), x=100 + 60 * X),
+        lambda: severe([L.BatchNormalization(), *dense()], x=100 + 60 * X),
+    ),
+    "targets in thousands": (
+        "target_scale",
+        lambda: severe(dense(None, 1), "mse", y=1000 * NUMBERS),
+        lambda: severe(dense(None, 1), "mse", y=10 * NUMBERS),
+    ),
+    "inputs that never change": (
+        "constant_inputs",
+        lambda: severe(dense(), x=np.ones_like(X)),
+        lambda: severe(dense(), x=np.concatenate([X[:, :7], X[:, :1] * 0], 1)),
+    ),
+    "a class without samples": (
+        "class_missing",
+        lambda: severe(dense(), x=X[Y != 1], y=Y[Y != 1]),
+        lambda: severe(dense(units=4)),
+    ),
+    "validation rows from training": (
+        "validation_leakage",
+        lambda: severe(dense(), x=X[:80], y=Y[:80], validation_data=(X[60:], Y[60:])),
+        lambda: severe(dense(), x=X[:80], y=Y[:80], validation_data=(X[80:], Y[80:])),
+    ),
+    "no activation": (
+        "no_activation",
+        lambda: severe([L.Dense(8), L.Dropout(0.1), L.Dense(8), *dense()]),
+        # A narrow layer is a factor of low rank, which is meant.
+        lambda: severe([L.Dense(2), L.Dense(8, activation="relu"), *dense()]),
+    ),
+    "weights of zero": (
+        "symmetric_weights",
+        lambda: severe(dense(kernel_initializer="zeros")),
+        lambda: severe(
+            [L.Dense(8, "relu"), L.Dense(3, "softmax", kernel_initializer="zeros")]
+        ),
+    ),
+    "weights of one": (
+        "symmetric_weights",
+        lambda: severe(dense(kernel_initializer="ones")),
+        lambda: severe(dense(kernel_initializer="orthogonal")),
+    ),
+    "weights too large": (
+        "large_initial_weights",
+        lambda: severe(dense(kernel_initializer=keras.initializers.RandomNormal(0, 9))),
+        lambda: severe(dense(kernel_initializer="he_normal")),
+    ),
+    "weights too small": (
+        "small_initial_weights",
+        lambda: severe(
+            dense(kernel_initializer=keras.initializers.RandomNormal(0, 1e-4))
+        ),
+        lambda: severe(dense(kernel_initializer="lecun_normal")),
+    ),
+    "BatchNorm of one sample": (
+        "batch_norm_of_one",
+        lambda: severe([L.Dense(8), L.BatchNormalization(), *dense()], batch_size=1),
+        lambda: severe([L.Dense(8), L.LayerNormalization(), *dense()], batch_size=1),
+    ),
+    "dropout of answers": (
+        "dropout_before_output",
+        lambda: severe([*dense(), L.Dropout(0.3)]),
+        lambda: severe([L.Dense(8, "relu"), L.Dropout(0.3), L.Dense(3, "softmax")]),
+    ),
+    "dropout of nearly everything": (
+        "strong_dropout",
+        lambda: severe([L.Dense(8, "relu"), L.Dropout(0.95), L.Dense(3, "softmax")]),
+        lambda: severe([L.Dense(8, "relu"), L.Dropout(0.5), L.Dense(3, "softmax")]),
+    ),
+    "a penalty above the loss": (
+        "strong_regularization",
+        lambda: severe(dense(kernel_regularizer=L2(30.0))),
+        lambda: severe(dense(kernel_regularizer=L2(0.01))),
+    ),
+    "a rate too high": (
+        "learning_rate_too_high",
+        lambda: severe(dense(), optimizer=Optimizers.Adam(1.0)),
+        lambda: severe(dense(), optimizer=Optimizers.SGD(1.0)),
+    ),
+    "a rate too low": (
+        "learning_rate_too_low",
+        lambda: severe(dense(), optimizer=Optimizers.Adam(1e-8)),
+        lambda: severe(
+            dense(),
+            optimizer=Optimizers.Adam(
+                Optimizers.schedules.CosineDecay(0.0, 100, warmup_target=1e-3,
+                                                 warmup_steps=10)
+            ),
+        ),
+    ),
+    "nothing trainable": (
+        "nothing_trainable",
+        lambda: severe([L.Dense(3, "softmax", trainable=False)]),
+        lambda: severe([L.Dense(3, "softmax")]),
+    ),
+    "frozen random layers": (
+        "frozen_random_weights",
+        lambda: severe([L.Dense(8, "relu", trainable=False), L.Dense(3, "softmax")]),
+        lambda: severe(
+            [
+                L.Dense(8, "relu", trainable=False, bias_initializer=Constant(0.1)),
+                L.Dense(3, "softmax"),
+            ]
+        ),
+    ),
+    "samples mixed": (
+        "samples_mixed",
+        lambda: severe(
+            [_Function(lambda x: x - keras.ops.mean(x, 0, keepdims=True)), *dense()]
+        ),
+        lambda: severe(
+            [_Function(lambda x: x - keras.ops.mean(x, 1, keepdims=True)), *dense()]
+        ),
+    ),
+    "time and batch swapped": (
+        "time_and_batch_swapped",
+        lambda: severe(
+            [
+                _Function(lambda x: keras.ops.swapaxes(x, 0, 1)),
+                L.SimpleRNN(4, return_sequences=True),
+                _Function(lambda x: keras.ops.swapaxes(x, 0, 1)),
+                L.GlobalAveragePooling1D(),
+                L.Dense(1, activation="sigmoid"),
+            ],
+            "binary_crossentropy",
+            x=SEQUENCES,
+            y=BINARY,
+        ),
+        lambda: severe(
+            [L.SimpleRNN(4), L.Dense(1, activation="sigmoid")],
+            "binary_crossentropy",
+            x=SEQUENCES,
+            y=BINARY,
+        ),
+    ),
+    "a mask that is lost": (
+        "ignored_mask",
+        lambda: severe(
+            [
+                L.Embedding(9, 4, mask_zero=True),
+                _Function(lambda x: keras.ops.mean(x, axis=1)),
+                L.Dense(1, activation="sigmoid"),
+            ],
+            "binary_crossentropy",
+            x=TOKENS,
+            y=BINARY,
+        ),
+        lambda: severe(
+            [
+                L.Embedding(9, 4, mask_zero=True),
+                L.GlobalAveragePooling1D(),
+                L.Dense(1, activation="sigmoid"),
+            ],
+            "binary_crossentropy",
+            x=TOKENS,
+            y=BINARY,
+        ),
+    ),
+    "a layer that is never called": (
+        "uncalled_layer",
+        lambda: severe(_Subclassed(calls_second=False)),
+        lambda: severe(_Subclassed()),
+    ),
+    "a graph that is cut": (
+        "unreached_variables",
+        lambda: severe([L.Dense(8), _Function(keras.ops.stop_gradient), *dense()]),
+        # Dead and zero weights stop gradients too, and are no cut.
+        lambda: severe(
+            [
+                L.Dense(8, "relu", bias_initializer=Constant(-9.0)),
+                L.Dense(3, "softmax", kernel_initializer="zeros"),
+            ]
+        ),
+    ),
+    "a mode that is not handed on": (
+        "training_flag_lost",
+        lambda: severe(_Subclassed(hands_on=False)),
+        lambda: severe(_Subclassed()),
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    with warnings.catch_warnings():
+        # Keras warns of a mask that a layer drops.
+        warnings.filterwarnings("ignore", ".*does not support masking.*")
+        yield
+
+
+def _about_data_alone(case):
+    """Whether no network is run for what the case shows."""
+    names = ("probe", "wiring")
+    return kg.diagnosis.SYMPTOMS[CASES[case][0]].when not in names
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("case", [c for c in CASES if _about_data_alone(c)])
+def test_a_fault_is_named_and_its_sibling_left_alone(case):
+    name, faulty, healthy = CASES[case]
+    assert name in faulty()
+    assert healthy() == set()
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if not _about_data_alone(c)])
+def test_wiring_is_told_by_running_a_batch(case):
+    name, faulty, healthy = CASES[case]
+    assert name in faulty()
+    assert healthy() == set()
+
+
+@pytest.mark.any_backend
+def test_an_input_of_two_that_nothing_uses():
+    def two_inputs(factor):
+        first, second = keras.Input((8,)), keras.Input((4,))
+        merged = L.Concatenate()([first, second * factor])
+        return keras.Model([first, second], L.Dense(3, "softmax")(merged))
+
+    for factor, expected in ((0.0, {"unused_input"}), (1.0, set())):
+        model = model_of(two_inputs(factor), SPARSE)
+        found = kg.check(model, [X, X[:, :4] + 0.1 * X[:, 4:]], Y)
+        assert set(found.at_least("warning").names) == expected
+
+
+@pytest.mark.any_backend
+def test_sorted_labels_count_where_nothing_shuffles():
+    model = model_of(dense(), SPARSE)
+    x, y = X[_sorted], Y[_sorted]
+
+    found = kg.check(model, x, y, batch_size=8)
+    assert ("sorted_labels", "note") in [(f.name, f.severity) for f in found]
+    found = kg.check(model, Batches(x, y), batch_size=8)
+    assert "sorted_labels" in found.at_least("warning").names
+    assert "sorted_labels" not in kg.check(model, Batches(X, Y), batch_size=8).names
+
+
+def test_nothing_is_changed():
+    model = model_of(
+        [L.Dense(8, "relu"), L.BatchNormalization(), L.Dropout(0.5), *dense()], SPARSE
+    )
+    model.train_on_batch(X[:8], Y[:8])
+    variables = [*model.variables, *model.optimizer.variables]
+    before = [np.array(keras.ops.convert_to_numpy(v)) for v in variables]
+    inputs = X.copy()
+
+    kg.check(model, X, Y)
+
+    after = [keras.ops.convert_to_numpy(v) for v in variables]
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+    assert np.array_equal(inputs, X)
+
+
+@pytest.mark.any_backend
+def test_bad_input_is_refused_in_a_sentence():
+    with pytest.raises(ValueError, match="not compiled"):
+        kg.check(keras.Sequential([keras.Input((8,)), L.Dense(3)]), X, Y)
+    with pytest.raises(ValueError, match="A generator gives each batch once"):
+        kg.check(model_of(dense(), SPARSE), ((X, Y) for _ in range(2)))
+    with pytest.raises(ValueError, match="empty data"):
+        data_of([])
+
+
+@pytest.mark.any_backend
+def test_a_check_that_fails_keeps_no_other_back():
+    model = model_of(dense(), SPARSE, shape=(5,))
+    found = kg.check(model, np.where(X > 2, np.nan, X), Y)
+    assert "nan_in_data" in found.names
+    assert any("could not be checked" in sentence for sentence in found.not_seen)

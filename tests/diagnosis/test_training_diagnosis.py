@@ -1,0 +1,177 @@
+"""The callback in `model.fit`: what it names, and that training stays what it was."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+import keras_gradattn as kg
+from tests.diagnosis.test_checks import Batches
+
+L = keras.layers
+_random = np.random.default_rng(1)
+X = _random.normal(size=(192, 6)).astype("float32")
+Y = (X @ _random.normal(size=(6, 3))).argmax(1)
+LOSS = "sparse_categorical_crossentropy"
+
+
+def network(activation="relu", depth=2, **hidden):
+    keras.utils.set_random_seed(3)
+    return keras.Sequential(
+        [
+            keras.Input((6,)),
+            *[L.Dense(8, activation=activation, **hidden) for _ in range(depth)],
+            L.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+def trained(model, optimizer, doctor=None, epochs=10, data=(X, Y), **fit):
+    """History of a `fit` whose warnings are the caller's."""
+    model.compile(optimizer, LOSS, metrics=["accuracy"])
+    callbacks = [] if doctor is None else [doctor]
+    return model.fit(
+        *data, batch_size=16, epochs=epochs, verbose=0, callbacks=callbacks, **fit
+    ).history
+
+
+def quiet():
+    return kg.TrainingDiagnosis("ignore", every=10)
+
+
+def network_with_states():
+    keras.utils.set_random_seed(3)
+    return keras.Sequential(
+        [
+            keras.Input((6,)),
+            L.Dense(8, activation="relu"),
+            L.BatchNormalization(momentum=0.8),
+            L.Dropout(0.2),
+            L.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def healthy():
+    """A healthy training with the callback, and the same one without."""
+    results = []
+    for doctor in (None, quiet()):
+        model = network_with_states()
+        history = trained(
+            model, keras.optimizers.Adam(0.02), doctor, validation_split=0.25
+        )
+        weights = [keras.ops.convert_to_numpy(v) for v in model.variables]
+        results.append((history, weights, doctor))
+    return results
+
+
+def test_training_is_the_same_to_the_bit(healthy):
+    (history, weights, _), (watched_history, watched, _) = healthy
+    for one, other in zip(weights, watched, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert history == watched_history
+
+
+def test_a_healthy_training_gets_no_warning(healthy):
+    doctor = healthy[1][2]
+    assert doctor.findings.at_least("warning") == []
+    assert "Nothing was found" in doctor.report() or "note" in doctor.report()
+
+
+def test_the_losses_of_batches_are_those_of_the_logs(healthy):
+    history, _, doctor = healthy[1]
+    seen = doctor.seen()
+
+    means = seen.loss.reshape(10, -1).mean(axis=1)
+
+    np.testing.assert_allclose(means, history["loss"], rtol=1e-5)
+    assert seen.guess == pytest.approx(
+        -sum(p * np.log(p) for p in np.bincount(Y[:144]) / 144), rel=1e-6
+    )
+    assert doctor.record is not None
+    assert len(seen.norm) == seen.steps
+
+
+def test_a_rate_too_high_is_told_with_what_to_write():
+    doctor = kg.TrainingDiagnosis(every=10)
+    with pytest.warns(RuntimeWarning, match="learning_rate_too_high.*Try: keras"):
+        trained(network(), keras.optimizers.Adam(5.0), doctor)
+    assert "learning_rate_too_high" in doctor.findings.names[:2]
+
+
+def test_a_rate_too_low():
+    doctor = quiet()
+    trained(network(), keras.optimizers.SGD(1e-5), doctor)
+    assert "learning_rate_too_low" in doctor.findings.at_least("warning").names[:2]
+
+
+def test_vanishing_gradients(tmp_path):
+    doctor = quiet()
+    trained(network("sigmoid", depth=9), keras.optimizers.Adam(0.01), doctor)
+    assert doctor.findings.at_least("warning").names[0] == "vanishing_gradients"
+    assert doctor.findings[0].layers[0] == "dense" or doctor.findings[0].layers
+    doctor.to_html(tmp_path / "page.html")
+    assert "<svg" in (tmp_path / "page.html").read_text()
+
+
+def test_dead_units():
+    doctor = quiet()
+    low = keras.initializers.Constant(-9.0)
+    trained(network(bias_initializer=low), keras.optimizers.Adam(0.01), doctor)
+    assert doctor.findings.at_least("warning").names[0] == "dead_units"
+
+
+def test_a_loss_that_is_nan_ends_training_where_asked():
+    doctor = kg.TrainingDiagnosis("stop", check=False)
+    broken = np.where(np.arange(len(X))[:, None] == 100, np.nan, X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        history = trained(
+            network(), "adam", doctor, data=(broken, Y), shuffle=False
+        )
+    assert len(history["loss"]) == 1
+    (found,) = [f for f in doctor.findings if f.name == "non_finite"]
+    # Row 100 is in the seventh batch of 16.
+    assert (found.severity, found.first_step) == ("fault", 6)
+
+
+def test_a_data_set_is_not_read_twice():
+    doctor = quiet()
+    model = network()
+    model.compile(keras.optimizers.Adam(0.02), LOSS)
+    model.fit(Batches(X, Y), epochs=5, verbose=0, callbacks=[doctor])
+    assert any("not read twice" in sentence for sentence in doctor.findings.not_seen)
+    assert doctor.seen().steps == 5 * 24
+    given = kg.TrainingDiagnosis("ignore", data=(X, Y))
+    model.fit(Batches(X, Y), epochs=1, verbose=0, callbacks=[given])
+    assert not any("not read twice" in s for s in given.findings.not_seen)
+
+
+def test_a_recorder_beside_it_is_shared(tmp_path):
+    norms, doctor = kg.GradientNorms(detail_every=10), quiet()
+    model = network()
+    model.compile(keras.optimizers.Adam(0.02), LOSS)
+    model.fit(X, Y, batch_size=16, epochs=8, verbose=0, callbacks=[doctor, norms])
+    assert doctor.record is norms.record
+    assert len(doctor.seen().norm) == 8 * 12
+    norms.save(tmp_path / "good.npz")
+
+    far = kg.TrainingDiagnosis("ignore", reference=tmp_path / "good.npz")
+    trained(network("sigmoid", depth=2), keras.optimizers.SGD(1e-6), far, epochs=8)
+    assert isinstance(far._reference, kg.GradientRecord)
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"on_finding": "shout"}, "on_finding='shout'"),
+        ({"every": 0}, "every=0"),
+        ({"data": 3}, "Received: int"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        kg.TrainingDiagnosis(**arguments)
