@@ -1,8 +1,9 @@
 """Runs the guides and writes their pages.
 
-    python -m docs.execute                      # those whose text has changed
+    python -m docs.execute                      # those whose code has changed
     python -m docs.execute tour --backend jax   # one, on another backend
     python -m docs.execute --all
+    python -m docs.execute --text               # runs nothing: new text, old outputs
 
 A guide is a Python file with cells, `docs/guides/NAME.py`: `# %% [markdown]` begins
 text and `# %%` begins code; words after `# %%` describe the cell's pictures to those
@@ -36,6 +37,14 @@ TITLES = {"torch": "PyTorch", "jax": "JAX", "tensorflow": "TensorFlow"}
 GUIDES = Path(__file__).parent / "guides"
 RECORD = GUIDES / "executed.json"
 _CELL = re.compile(r"^# %%(.*)$", re.MULTILINE)
+# What a cell printed, or one of its pictures.
+_OUTPUT = re.compile(
+    r'<div class="output" markdown>\n.*?\n</div>'
+    r"|!\[[^\]]*\]\(images/[^)]*#only-light\)\n!\[[^\]]*\]\([^)]*#only-dark\)",
+    re.DOTALL,
+)
+_NOTE = "<!-- Written by `python -m docs.execute` from {}.py. -->"
+_RULE = "\n---\n"
 
 
 def names() -> list[str]:
@@ -44,8 +53,10 @@ def names() -> list[str]:
 
 
 def digest(name: str) -> str:
-    """What identifies a guide's text."""
-    return hashlib.sha256((GUIDES / f"{name}.py").read_bytes()).hexdigest()[:16]
+    """What identifies a guide's code: its text may change without a run."""
+    source = (GUIDES / f"{name}.py").read_text("utf-8")
+    code = [body for kind, _, body in cells(source) if kind == "code"]
+    return hashlib.sha256("\n# %%\n".join(code).encode()).hexdigest()[:16]
 
 
 def record() -> dict[str, Any]:
@@ -82,11 +93,8 @@ class Page:
         if kind == "markdown":
             self._parts.append(body)
             return
-        if title != "hidden":
-            self._parts.append(f"```python\n{body}\n```")
+        self._parts.append(_typed(body))
         printed, value = self._run(body)
-        if title == "hidden":
-            return
         if printed.strip():
             self._add_output(printed)
         for item in value if isinstance(value, list) else [value]:
@@ -114,10 +122,8 @@ class Page:
         return printed.getvalue(), value
 
     def _add_output(self, text: str) -> None:
-        lines = "\n".join(
-            line.rstrip() for line in _plain(text).strip("\n").split("\n")
-        )
-        block = f"```text\n{lines}\n```"
+        lines = (line.rstrip() for line in _plain(text).strip("\n").split("\n"))
+        block = "```text\n" + "\n".join(lines) + "\n```"
         self._parts.append(f'<div class="output" markdown>\n\n{block}\n\n</div>')
 
     def _add_picture(self, figure: Any, title: str) -> None:
@@ -133,6 +139,41 @@ class Page:
             f"![{title}](images/{light.name}#only-light)\n"
             f"![{title}](images/{dark.name}#only-dark)"
         )
+
+
+def _typed(code: str) -> str:
+    return f"```python\n{code}\n```"
+
+
+def with_new_text(name: str, page: str) -> str:
+    """The page with the text of its source and the outputs that it has.
+
+    Args:
+        name: The guide, whose code is that of the page.
+        page: The page as it stands, without the note above and below.
+    """
+    source = (GUIDES / f"{name}.py").read_text("utf-8")
+    parts = []
+    rest = page
+    for kind, _, body in cells(source):
+        if kind == "markdown":
+            parts.append(body)
+            continue
+        _, typed, rest = rest.partition(_typed(body))
+        if not typed:
+            raise ValueError(
+                f"The code of docs/guides/{name}.py is not the page's: run it. "
+                f"Received:\n{body}"
+            )
+        parts.append(typed)
+        parts += [found[0] for found in _OUTPUT.finditer(_before_text(rest))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _before_text(rest: str) -> str:
+    """What follows code up to the next paragraph."""
+    outputs = re.match(rf"(\s*(?:{_OUTPUT.pattern}))*", rest, re.DOTALL)
+    return outputs[0] if outputs else ""
 
 
 def _plain(text: str) -> str:
@@ -164,10 +205,7 @@ def run_here(name: str, backend: str, started: float) -> None:
             page.add(kind, title, body)
         os.chdir(Path(__file__).parents[1])
     if first:
-        heading, _, rest = page.text().partition("\n")
-        note = f"<!-- Written by `python -m docs.execute` from {name}.py. -->"
-        text = f"{note}\n\n{heading}\n{rest}\n{_footer(name)}"
-        (GUIDES / f"{name}.md").write_text(text, "utf-8")
+        (GUIDES / f"{name}.md").write_text(page.text(), "utf-8")
     done = record()
     done.setdefault(name, {})[backend] = {
         "source": digest(name),
@@ -178,16 +216,24 @@ def run_here(name: str, backend: str, started: float) -> None:
     RECORD.write_text(json.dumps(done, indent=1, sort_keys=True) + "\n", "utf-8")
 
 
-def _footer(name: str) -> str:
+def finish(name: str) -> None:
+    """Give a page its source's text, and say where its code was run."""
+    path = GUIDES / f"{name}.md"
+    page = path.read_text("utf-8").removeprefix(_NOTE.format(name)).strip()
+    body, *_ = page.split(_RULE)
+    runs = record().get(name, {})
+    ran = [b for b in BACKENDS if runs.get(b, {}).get("source") == digest(name)]
     times = ", ".join(
         f"{TITLES[backend]} <!-- figure: value docs/guides/executed.json "
         f'"{name}/{backend}/seconds" digits=0 -->0<!-- / --> s'
-        for backend in BACKENDS
+        for backend in ran
     )
-    return (
-        f"---\n\nThis page is the run of `docs/guides/{name}.py` on "
-        f"{TITLES[BACKENDS[0]]}. Time on two cores, all in all: {times}.\n"
+    footer = (
+        f"What you see is the run of `docs/guides/{name}.py` on {TITLES[BACKENDS[0]]}. "
+        f"Time on two cores, all in all: {times}."
     )
+    text = with_new_text(name, body + "\n")
+    path.write_text(f"{_NOTE.format(name)}\n\n{text}{_RULE}\n{footer}\n", "utf-8")
 
 
 def execute(name: str, backend: str) -> int:
@@ -218,23 +264,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("guides", nargs="*", choices=[*names(), []])
     parser.add_argument("--backend", nargs="+", default=BACKENDS, choices=BACKENDS)
     parser.add_argument("--all", action="store_true", help="also what is unchanged")
+    parser.add_argument("--text", action="store_true", help="run nothing")
     options = parser.parse_args(arguments)
     failed = 0
     for name in options.guides or names():
-        for backend in options.backend:
+        for backend in [] if options.text else options.backend:
             before = record().get(name, {}).get(backend, {}).get("source")
             if options.guides or options.all or before != digest(name):
                 failed |= execute(name, backend)
     from studies import insert_figures
 
-    pages = [GUIDES / f"{name}.md" for name in names()]
-    complete = [
-        page
-        for page in pages
-        if page.exists() and set(record().get(page.stem, {})) == set(BACKENDS)
-    ]
-    if complete:
-        insert_figures.main([str(page) for page in complete])
+    pages = [name for name in names() if (GUIDES / f"{name}.md").exists()]
+    for name in pages:
+        if record().get(name, {}).get(BACKENDS[0], {}).get("source") == digest(name):
+            finish(name)
+    insert_figures.main([str(GUIDES / f"{name}.md") for name in pages])
     return failed
 
 

@@ -34,9 +34,11 @@ NEED_MORE = {
     "from_tfds": "a download",
     "head_layout": "two devices",
     "ImageFiles": "a data set's own reading, which `from_folder` shows",
-    "predict": "a saved model; see test_prediction",
-    "save_model": "a trained network; see test_prediction",
-    "sweep": "a process for each run; see test_sweep",
+    **dict.fromkeys(
+        ("predict", "Predictions", "save_model", "load_model", "SavedModel"),
+        "a trained and saved model; see test_prediction",
+    ),
+    **dict.fromkeys(("sweep", "Trial"), "processes of their own; see test_sweep"),
     "GradientNorms.watching": "a loop that is the backend's own; see test_loops",
 }
 

@@ -61,15 +61,7 @@ again["metrics"]["top1"] == result["metrics"]["top1"]
 
 # %%
 slower = training.RECIPES["modern"].with_changes(learning_rate=3e-4)
-result = training.run(
-    "digits",
-    "gradattn_v2",
-    slower,
-    seed=1,
-    max_epochs=3,
-    model_options=narrow,
-    verbose=0,
-)
+slower.learning_rate, slower.changes
 
 # %% [markdown]
 # ## Compare
@@ -135,5 +127,11 @@ own = dataclasses.replace(
 own.optimizer, own.schedule, own.max_epochs
 
 # %% [markdown]
-# `training.run` takes the data sets that are listed above. Data of your own is trained by
-# `fit`, as in [Your own data](your_own_data.md).
+# ## Your data, your model
+#
+# `run` takes a folder of images, a table or a `DatasetSplits` in place of a name, and any
+# Keras model or a function that makes one:
+#
+#     python -m keras_gradattn run --dataset photos/ --model keras.applications:MobileNetV2
+#
+# [Several machines](../cluster.md) tells how to run many of them.

@@ -64,6 +64,16 @@ print(
 kg.datasets.show(data, count=16)
 
 # %% [markdown]
+# ## In one command
+#
+# You need no code at all. This trains, tests and writes a JSON, pictures and the model:
+#
+#     python -m keras_gradattn run --dataset photos/ --save-model
+#     python -m keras_gradattn predict results/photos/.../seed42.keras new_photos/
+#
+# The second line writes `labels.csv`. [Recipes](recipes_and_the_paper.md) tells what you
+# can choose. The rest of this page does the same step by step.
+#
 # ## Augmentation
 #
 # By default pictures are shifted by up to a tenth. You choose by a table; each entry is

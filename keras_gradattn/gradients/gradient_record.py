@@ -737,6 +737,7 @@ class GradientRecord:
         Example:
 
         ```python
+        norms.save("a.npz")
         whole = GradientRecord.join([GradientNorms.load("a.npz"), norms.record])
         ```
         """

@@ -42,6 +42,12 @@ class Trial:
         name: Path of its result below the results folder, without an ending.
         status: `"finished"`, `"found"` (finished before) or `"failed"`.
         message: Last words of one that failed.
+
+    Example:
+
+    ```python
+    failed = [t.name for t in training.sweep("digits") if t.status == "failed"]
+    ```
     """
 
     name: str

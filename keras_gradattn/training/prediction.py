@@ -27,6 +27,13 @@ class Predictions:
         probabilities: (files, classes).
         class_names: Names of the classes.
         bad_files: Files that give no image and were left out.
+
+    Example:
+
+    ```python
+    found = training.predict("photos.keras", "photos/")
+    found.labels, found.probabilities.shape
+    ```
     """
 
     files: tuple[str, ...]
@@ -40,7 +47,11 @@ class Predictions:
         return [self.class_names[row] for row in self.probabilities.argmax(axis=1)]
 
     def write_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write file, label, its probability and that of every class, a line each."""
+        """Write file, label, its probability and that of every class, a line each.
+
+        Args:
+            path: The file, in UTF-8.
+        """
         text = io.StringIO(newline="")
         writer = csv.writer(text)
         writer.writerow(["file", "label", "probability", *self.class_names])

@@ -27,6 +27,13 @@ class SavedModel:
             probabilities.
         class_names: Names of its outputs.
         reading: How image files become its input.
+
+    Example:
+
+    ```python
+    saved = training.load_model("photos.keras")
+    saved.model.predict(images)  # 0 to 255
+    ```
     """
 
     model: keras.Model
@@ -88,6 +95,12 @@ def load_model(path: str | os.PathLike[str]) -> SavedModel:
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no `.keras` file, or takes no images of one known size.
+
+    Example:
+
+    ```python
+    training.load_model("photos.keras").class_names
+    ```
     """
     path = Path(path)
     if not path.exists():
