@@ -1,29 +1,22 @@
 """Training steps of `GradAttnPathways` beside ResNet-18 and what lies between them.
 
-On one backend, in turns as `benchmarks.steps` has them. The networks with static and
-with equal weights have the same maps and sums, so what they save is what attention
-costs. Prints a table and writes JSON:
+    python -m benchmarks.pathways jax --output benchmarks/pathways/jax.json
 
-    python -m benchmarks.pathways --backend jax --output benchmarks/pathways/jax.json
+The networks with static and with equal weights have the same maps and sums as the one
+with attention: what they save is what attention costs.
 """
 
 import argparse
-import json
-from collections.abc import Sequence
-from pathlib import Path
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
+from benchmarks.harness import command
+from benchmarks.harness.comparison import Comparison
+from benchmarks.works.task import Task, keras_contender
 
-from benchmarks.speed.contenders import BACKENDS, Contender, Task
-from benchmarks.speed.machine import describe_machine, machine_line
-from benchmarks.speed.processes import workers
-from benchmarks.speed.ratios import speed_ratio
-from benchmarks.speed.turns import alternate
-
-REFERENCE = "ResNet18"
-NETWORKS = {
-    REFERENCE: ("ResNet18", {}),
+NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "ResNet18": ("ResNet18", {}),
     "SEResNet18": ("SEResNet18", {}),
     "GradAttnV2": ("GradAttnV2", {}),
     "pathways, equal": ("GradAttnPathways", {"mixing": "equal"}),
@@ -32,114 +25,45 @@ NETWORKS = {
 }
 
 
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Options of the command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--backend", choices=BACKENDS, default="jax")
-    add("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    add("--size", type=int, default=32, help="pixels")
-    add("--channels", type=int, default=1)
-    add("--batch", type=int, default=128)
-    add("--rounds", type=int, default=10, help="turns of each network")
-    add("--steps-per-round", type=int, default=3)
-    add(
-        "--arguments",
-        type=json.loads,
-        default={},
-        metavar="JSON",
-        help="more arguments of all networks",
-    )
-    add("--output", type=Path, help="where to write the JSON")
-    options = parser.parse_args(arguments)
-    if REFERENCE not in options.networks:
-        parser.error(f"--networks must contain {REFERENCE}, which the others' time is "
-                     "told in")  # fmt: skip
-    return options
+def add_options(add: Callable[..., Any]) -> None:
+    """Of the command."""
+    command.add_turns(add, rounds=10, steps=3)
+    command.add_network(add, size=32)
+    add("backends", nargs="+", choices=command.BACKENDS)
 
 
-def contenders(options: argparse.Namespace) -> list[Contender]:
-    """One of each network."""
-    return [
-        Contender(
-            name, "keras", options.backend, network=network, arguments=dict(arguments)
-        )
-        for name in options.networks
-        for network, arguments in [NETWORKS[name]]
-    ]
-
-
-def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Every network's figures by name."""
-    task = Task(
-        network=REFERENCE,
-        size=options.size,
-        channels=options.channels,
-        batch=options.batch,
-        arguments=options.arguments,
-    )
-    with workers(contenders(options), task, print) as (ready, failed):
-        if failed:
-            raise RuntimeError(f"These could not be measured: {failed}")
-        seconds = alternate(
-            [worker.seconds_per_step for worker in ready],
-            options.rounds,
-            options.steps_per_round,
-        )
-        figures = {
-            worker.contender.name: {
-                "seconds_per_step": own,
-                **worker.start,
-                **worker.finish(),
-            }
-            for worker, own in zip(ready, seconds, strict=True)
-        }
-    reference = figures[REFERENCE]["seconds_per_step"]
-    for values in figures.values():
-        # Upside down: how many times the reference's time a step takes.
-        ratio = speed_ratio(values["seconds_per_step"], reference)
-        values["times_the_time"] = ratio._asdict()
-    return figures
-
-
-def table(figures: dict[str, dict[str, Any]]) -> str:
-    """The figures as Markdown."""
-    lines = [
-        "| | parameters | step ms | times ResNet18's (95 %) "
-        "| compile + first step s | memory MiB |",
-        "|---" + 5 * "|--:" + "|",
-    ]
-    for name, values in figures.items():
-        ratio = values["times_the_time"]
-        memory = values["peak_growth"]
-        cells = [
-            name,
-            f"{values['parameters']:,}",
-            f"{1e3 * np.median(values['seconds_per_step']):.1f}",
-            f"{ratio['median']:.2f} ({ratio['low']:.2f}-{ratio['high']:.2f})",
-            f"{values['compile_and_first_step_seconds']:.1f}",
-            "" if memory is None else f"{memory / 2**20:,.0f}",
+def comparisons(options: argparse.Namespace) -> Iterator[Comparison]:
+    """A table for each backend."""
+    for backend in options.backends:
+        contenders = [
+            keras_contender(
+                name,
+                backend,
+                Task(
+                    network=network,
+                    size=options.size,
+                    batch=options.batch,
+                    arguments=options.arguments | arguments,
+                ),
+                is_reference=name == "ResNet18",
+            )
+            for name, (network, arguments) in NETWORKS.items()
         ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    options = parse(arguments)
-    machine = describe_machine()
-    print(machine_line(machine), flush=True)
-    figures = measure(options)
-    print(
-        f"\nTraining, {options.backend}, {options.size} px, batch {options.batch}\n\n"
-        f"{table(figures)}"
-    )
-    if options.output:
-        report = {"machine": machine, "options": vars(options), "networks": figures}
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(report, indent=1, default=str) + "\n")
+        yield Comparison(
+            title=f"training, {backend}, {options.size} px, batch {options.batch}",
+            label=backend,
+            contenders=contenders,
+            columns=(
+                "parameters",
+                "step ms",
+                "times the time (95 %)",
+                "first s",
+                "memory MiB (ratio)",
+            ),
+            rounds=options.rounds,
+            steps=options.steps,
+        )
 
 
 if __name__ == "__main__":
-    main()
+    command.main(sys.modules[__name__])

@@ -13,6 +13,7 @@ ROOMS = (
     "keras_gradattn",
     "keras_gradattn.config",
     "keras_gradattn.datasets",
+    "keras_gradattn.diagnosis",
     "keras_gradattn.gradients",
     "keras_gradattn.layers",
     "keras_gradattn.models",

@@ -26,7 +26,12 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
-if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
+if (
+    "PYTEST_XDIST_WORKER" in os.environ
+    and hasattr(os, "sched_setaffinity")
+    # With one thread, oneDNN corrupts PyTorch's memory in narrow convolutions.
+    and os.environ["KERAS_BACKEND"] != "torch"
+):
     # Threads of two workers on the same cores would wait for each other.
     _worker = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
     _cores = sorted(os.sched_getaffinity(0))

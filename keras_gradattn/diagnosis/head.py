@@ -156,9 +156,9 @@ def activation_by_values(output: np.ndarray) -> str:
     if not values.size or not np.all(np.isfinite(values)):
         return "unknown"
     inside = np.all(values >= 0) and np.all(values <= 1)
-    if inside and values.ndim > 1 and values.shape[-1] > 1:
-        if np.allclose(values.sum(-1), 1, atol=1e-2):
-            return "softmax"
+    several = values.ndim > 1 and values.shape[-1] > 1
+    if inside and several and np.allclose(values.sum(-1), 1, atol=1e-2):
+        return "softmax"
     if inside:
         # A few small numbers may lie there by chance.
         return "sigmoid" if values.size >= 16 else "unknown"

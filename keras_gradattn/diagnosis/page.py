@@ -116,7 +116,8 @@ def curve_svg(curve: "Curve") -> str:
         f"<text x='{_LEFT - 6}' y='{_TOP + 8}' text-anchor='end'>{high:.3g}</text>",
         f"<text x='{_LEFT - 6}' y='{_HEIGHT - _BOTTOM}' text-anchor='end'>{low:.3g}"
         "</text>",
-        f"<text x='{_WIDTH - 8}' y='{_HEIGHT - 8}' text-anchor='end'>{right:.0f}</text>",
+        f"<text x='{_WIDTH - 8}' y='{_HEIGHT - 8}' text-anchor='end'>{right:.0f}"
+        "</text>",
         f"<text x='{_LEFT}' y='{_HEIGHT - 8}'>{html.escape(curve.title)}: "
         + ", ".join(
             f"<tspan fill='{_COLORS[i % len(_COLORS)]}'>{html.escape(name)}</tspan>"

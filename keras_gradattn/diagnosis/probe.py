@@ -161,10 +161,9 @@ class Probe:
                 old if new is None else new
                 for old, new in zip(state, found, strict=True)
             ]
-        penalty = keras.ops.zeros((), "float32")
-        for one in losses:
-            penalty = penalty + keras.ops.cast(keras.ops.sum(one), "float32")
-        return outputs, after, penalty
+        # Those of regularizers stand last, and say nothing about what is connected.
+        own = sum(v.regularizer is not None for v in model.trainable_weights)
+        return outputs, after, (_sum(losses), _sum(losses[: len(losses) - own]))
 
     def _forward(self, training: bool) -> Callable[..., Any]:
         def run(values: Any, state: Any, x: Any) -> Any:
@@ -176,7 +175,7 @@ class Probe:
 
             modes: dict[int, bool] = {}
             with self._noting_modes(modes), outputs_seen_by(self.layers, note):
-                outputs, after, penalty = self._run(values, state, x, training)
+                outputs, after, (penalty, _) = self._run(values, state, x, training)
             ends = {id(one): i for i, one in enumerate(keras.tree.flatten(outputs))}
             self._modes[training] = modes
             self._calls[training] = [
@@ -221,7 +220,7 @@ class Probe:
     def _loss_of(
         self, values: Any, state: Any, x: Any, y: Any, training: bool = False
     ) -> Any:
-        outputs, _, penalty = self._run(values, state, x, training)
+        outputs, _, (_, penalty) = self._run(values, state, x, training)
         # Losses of several outputs are kept in metrics, which must not move.
         with keras.StatelessScope():
             loss = keras_compat.compiled_loss(self.model)(y, outputs, None)
@@ -267,7 +266,9 @@ def _jax_gradients(probe: Probe, values: Any, state: Any, x: Any, y: Any) -> Any
         probe._compiled["reached"] = lambda: reached
     found = probe._compile("gradients", gradient)(values, state, x, y)
     reached = probe._compiled["reached"]()
-    return [g if is_reached else None for g, is_reached in zip(found, reached, strict=True)]
+    return [
+        g if is_reached else None for g, is_reached in zip(found, reached, strict=True)
+    ]
 
 
 def _tensorflow_gradients(probe: Probe, values: Any, state: Any, x: Any, y: Any) -> Any:
@@ -297,6 +298,13 @@ _GRADIENTS: dict[str, Callable[..., Any]] = {
     "tensorflow": _tensorflow_gradients,
     "torch": _torch_gradients,
 }
+
+
+def _sum(losses: list[Any]) -> Any:
+    total = keras.ops.zeros((), "float32")
+    for one in losses:
+        total = total + keras.ops.cast(keras.ops.sum(one), "float32")
+    return total
 
 
 def _as_fit_does(array: Any) -> Any:

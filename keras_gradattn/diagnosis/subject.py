@@ -149,8 +149,7 @@ def data_of(x: Any, y: Any = None, *, in_order: bool | None = None) -> Data:
 
 def _is_arrays(x: Any) -> bool:
     return all(
-        (hasattr(one, "shape")
-        and hasattr(one, "dtype"))
+        (hasattr(one, "shape") and hasattr(one, "dtype"))
         or isinstance(one, (int, float))
         or hasattr(one, "iloc")
         for one in keras.tree.flatten(x)

@@ -87,7 +87,7 @@ _ALL = (
     Symptom(
         "class_missing", "before",
         "The output has classes that occur in no label.",
-        f"{_TAXONOMY}, unbalanced data", 60,
+        f"{_TAXONOMY}, unbalanced data", 29,
         (
             ("data were cut after sorting by class",
              "order = np.random.permutation(len(x)); x, y = x[order], y[order]"),
@@ -98,7 +98,7 @@ _ALL = (
     Symptom(
         "input_scale", "before",
         "Inputs are far from zero mean and unit spread.",
-        f"{_UMLAUT}; {_TAXONOMY}, missing normalisation", 25,
+        f"{_UMLAUT}; {_TAXONOMY}, missing normalisation", 20,
         (
             ("pixels were not scaled", "x = x.astype('float32') / 255"),
             ("columns have units of their own",
@@ -113,7 +113,7 @@ _ALL = (
     ),
     Symptom(
         "constant_inputs", "before", "Most of the inputs never change.",
-        f"{_TAXONOMY}, training data", 55,
+        f"{_TAXONOMY}, training data", 24,
         (("columns without information were kept", "x = x[:, x.std(0) > 0]"),),
     ),
     Symptom(
@@ -163,7 +163,7 @@ _ALL = (
         "softmax_on_one_unit", "before",
         "Softmax over one unit is 1 whatever the weights are.",
         f"{_TAXONOMY}, output layer", 13,
-        (("two classes need a sigmoid", "keras.layers.Dense(1, activation='sigmoid')"),),
+        (("two classes need sigmoid", "keras.layers.Dense(1, activation='sigmoid')"),),
     ),
     Symptom(
         "bounded_output", "before",
@@ -419,14 +419,14 @@ _ALL = (
         "Weights of layers shrink towards zero, and their gradients with them.",
         f"{_OWN}, its study of coupled decay; Loshchilov & Hutter (2019)", 38,
         (("decay outweighs the gradient", "keras.optimizers.AdamW(weight_decay=1e-4)"),
-         ("the penalty is too strong", "kernel_regularizer=keras.regularizers.L2(1e-5)")),
+         ("the penalty is too strong", "keras.regularizers.L2(1e-5)")),
     ),
     Symptom(
         "constant_predictor", "during",
         "The loss stalls where a constant answer would be.",
         f"{_OWN}; Karpathy (2019)", 50,
         (("no gradient arrives at most layers", "activation='relu'"),
-         ("inputs do not tell the labels apart", "model.fit(x[:32], y[:32], epochs=200)"),
+         ("inputs do not tell labels apart", "model.fit(x[:32], y[:32], epochs=200)"),
          ("the learning rate is out of order", "keras.optimizers.Adam(1e-3)")),
     ),
     Symptom(

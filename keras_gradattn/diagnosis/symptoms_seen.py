@@ -51,9 +51,7 @@ def symptoms(seen: Seen, reference: Any = None) -> list[Finding]:
         findings += departs_from_reference(seen, reference)
     told = {f.name for f in findings if f.severity != "note"}
     return [
-        f
-        for f in findings
-        if f.severity == "fault" or not _is_explained(f.name, told)
+        f for f in findings if f.severity == "fault" or not _is_explained(f.name, told)
     ]
 
 

@@ -30,7 +30,7 @@ THRESHOLDS = {
     "input_spread_low": Threshold(2e-3, "pixels divided by 255 twice have about 1e-3"),
     "column_ratio_high": Threshold(1e3, _HEALTHY),
     "target_size_high": Threshold(100.0, "Adam's first thousand steps move it by 1"),
-    "constant_share_high": Threshold(0.95, "of MNIST's pixels about a tenth"),
+    "constant_share_high": Threshold(0.6, "of MNIST's pixels a tenth, of 100 a third"),
     "label_runs_low": Threshold(0.1, "mixed labels have 1, sorted ones 1/samples"),
     "rows_a_class": Threshold(20, "all of them miss a class by chance 1e-9 of times"),
     "leak_share_high": Threshold(0.05, _HEALTHY),
@@ -42,7 +42,7 @@ THRESHOLDS = {
     # Architecture.
     "fan_in_fewest": Threshold(8, "fewer weights spread by chance"),
     "initial_spread_high": Threshold(5.0, _HE),
-    "initial_spread_low": Threshold(0.03, _HE),
+    "initial_spread_low": Threshold(0.05, _HE),
     "dropout_rate_high": Threshold(
         0.8, "UMLAUT warns from 0.5, which healthy ones use"
     ),
@@ -101,8 +101,10 @@ THRESHOLDS = {
     "dead_share_poor": Threshold(0.5, "SageMaker's dead ReLU: half of the neurons"),
     "dead_share_high": Threshold(0.9, _SMALL),
     "saturated_share_high": Threshold(0.8, _SMALL),
-    "drift_shift_high": Threshold(1.0, "one spread, which BatchNorm was to remove"),
-    "drift_spread_factor": Threshold(2.5, _SMALL),
+    "drift_shift_alone": Threshold(1.0, "one spread, which BatchNorm was to remove"),
+    "drift_spread_alone": Threshold(2.5, _SMALL),
+    "drift_shift_harmful": Threshold(0.2, _SMALL),
+    "drift_spread_harmful": Threshold(1.2, _SMALL),
     "drift_loss_factor": Threshold(2.0, _SMALL),
     # A healthy run.
     "reference_factor": Threshold(10.0, "other seeds differ by less than 3"),

@@ -49,6 +49,7 @@ def choose_data(
     *,
     download: bool,
     data_options: Mapping[str, Any],
+    seen: dict[str, RunData] | None = None,
 ) -> RunData:
     """What `run` was given, as a data set.
 
@@ -57,6 +58,7 @@ def choose_data(
         options: `data_dir`, `seed`, `group`, `limit` and `engine`, for `datasets.load`.
         download: Whether a missing data set may be downloaded.
         data_options: Further arguments of what reads the data.
+        seen: Data that was read before, and is not read again.
 
     Raises:
         DatasetNotFoundError: If there is no such folder or data set.
@@ -69,13 +71,19 @@ def choose_data(
                 f"Received: data_options={dict(data_options)}"
             )
         return RunData(datasets.spec(data), None, None, dict(options))
+    asked = repr((data, sorted(options.items()), sorted(data_options.items())))
+    if seen is not None and asked in seen:
+        return seen[asked]
     splits = _read(data, options, download, data_options)
     if splits.spec.multi_label:
         raise ValueError(
             "A run trains with one class an image. Received: "
             f"{splits.spec.title}, whose images may have several labels"
         )
-    return RunData(splits.spec, _fingerprint(splits), splits, {})
+    found = RunData(splits.spec, _fingerprint(splits), splits, {})
+    if seen is not None:
+        seen[asked] = found
+    return found
 
 
 def _read(

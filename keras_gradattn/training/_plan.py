@@ -51,10 +51,11 @@ def plan_run(
     engine: str = "auto",
     devices: int = 1,
     model_options: Mapping[str, Any] | None = None,
+    seen: dict[str, RunData] | None = None,
 ) -> Plan:
     """Find out what `run` is asked for; its arguments and errors are the same.
 
-    Published data is not read for that, data of one's own is.
+    Published data is not read for that, data of one's own is, unless it was `seen`.
     """
     # Unknown names first: before data is read and before anything is written.
     network = Network(model, dict(model_options or {}))
@@ -72,6 +73,7 @@ def plan_run(
         },
         download=download,
         data_options=data_options or {},
+        seen=seen,
     )
     spec = chosen_data.spec
     applied = named.for_dataset(spec.name)

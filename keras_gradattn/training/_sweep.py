@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_gradattn.training._data import RunData
 from keras_gradattn.training._plan import plan_run
 from keras_gradattn.training.recipe import RECIPES, Recipe, look_up
 
@@ -130,6 +131,7 @@ def sweep(
     own = dict(options.pop("model_options", {}))
     of_a_run = {k: v for k, v in options.items() if k not in _AFTERWARDS}
     commands: list[_Command] = []
+    seen: dict[str, RunData] = {}
     for varied, varied_model, model, seed in itertools.product(
         _grid(vary), _grid(vary_model), models, seeds
     ):
@@ -141,6 +143,7 @@ def sweep(
             named.with_changes(**fields),
             seed,
             model_options=arguments,
+            seen=seen,
             **of_a_run,
         )
         words = ["run", "--dataset", data, "--model", model, "--recipe", recipe]

@@ -260,6 +260,8 @@ class TrainingLoop(keras.callbacks.Callback):
         ]
 
     def _share_statistics(self) -> None:
+        if not self._statistics:
+            return
         found = self._devices.values(self._statistics)
         means = self._devices.mean([*found, *self._mean_statistics])
         _checkpoint.assign(self._statistics, means[: len(self._statistics)])

@@ -272,8 +272,6 @@ class TensorFlowWorkers(TensorFlowReplicas):
     def mean(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         import tensorflow as tf
 
-        if not arrays:
-            return []
         flat = np.concatenate([a.astype("float64").ravel() for a in arrays])
 
         @tf.function

@@ -16,7 +16,7 @@ from typing import Any
 
 from studies.diagnosis.killed import Metrics, is_killed, other_seeds
 from studies.diagnosis.mutations import BY_KIND, MUTATIONS
-from studies.diagnosis.results import FOLDER
+from studies.diagnosis.results import FOLDER, programs_of
 from studies.insert_figures import write_text
 from studies.markdown import table
 
@@ -228,11 +228,15 @@ def left_out(entries: list[Entry], others: Metrics) -> str:
         for e in entries
         if e["kind"] is None and e["name"] not in sound
     ]
-    lines += [
-        f"* does no clear damage: {e['name']} ({e['metric']})"
-        for e in entries
-        if e["kind"] and e["name"] not in killed
-    ]
+    ran = {e["name"] for e in entries}
+    for e in entries:
+        if e["kind"] and e["name"] not in killed:
+            why = "does no clear damage"
+            if e["base"] not in sound:
+                why = "its healthy program is not healthy enough"
+            if e["base"] not in ran:
+                why = "its healthy program has not run"
+            lines.append(f"* {why}: {e['name']} ({e['metric']})")
     return "\n".join(lines)
 
 
@@ -265,6 +269,18 @@ def real(entries: list[Entry], others: Metrics) -> str:
     )
 
 
+def ran(entries: list[Entry], half: str) -> str:
+    """How much of a half the tables are of.
+
+    Args:
+        entries: What ran.
+        half: `"tuning"` or `"release"`.
+    """
+    names = {program.name for program in programs_of(half)}
+    seen = len(names & {entry["name"] for entry in entries})
+    return f"{seen} of the half's {len(names)} programs have run, on PyTorch."
+
+
 _TABLES = {
     "totals": totals,
     "kinds": by_kind,
@@ -293,7 +309,10 @@ def inserted(text: str, folder: Path = FOLDER) -> str:
             raise ValueError(
                 f"A marker must name one of {tuple(_TABLES)}. Received: {name}"
             )
-        written = _TABLES[name](load(half, folder=folder), others)
+        entries = load(half, folder=folder)
+        written = _TABLES[name](entries, others)
+        if written and name == "totals":
+            written = f"{ran(entries, half)}\n\n{written}"
         return f"{begin}{written or 'Not run yet.'}\n{end}"
 
     return _MARKED.sub(fill, text)

@@ -1,4 +1,4 @@
-"""Checks before training: each fault is named, and its healthy sibling is left alone."""
+"""Checks before training: a fault is named, and its healthy sibling left alone."""
 
 import warnings
 
@@ -36,11 +36,12 @@ class _Function(L.Layer):
 class _Subclassed(keras.Model):
     """Makes two layers, and may forget one, or the mode."""
 
-    def __init__(self, calls_second=True, hands_on=True):
+    def __init__(self, calls_second=True, hands_on=True, builds_second=True):
         super().__init__()
         self.first = L.Dense(6, activation="relu")
         self.second = L.Dense(6, activation="relu")
-        self.second.build((None, 6))
+        if builds_second:
+            self.second.build((None, 6))
         self.dropout = L.Dropout(0.5)
         self.answer = L.Dense(3, activation="softmax")
         self._calls_second, self._hands_on = calls_second, hands_on
@@ -352,6 +353,22 @@ CASES = {
         lambda: severe(_Subclassed(calls_second=False)),
         lambda: severe(_Subclassed()),
     ),
+    "a layer without weights yet": (
+        "uncalled_layer",
+        lambda: severe(_Subclassed(calls_second=False, builds_second=False)),
+        lambda: severe(_Subclassed(builds_second=False)),
+    ),
+    "a graph that is cut under a penalty": (
+        "unreached_variables",
+        lambda: severe(
+            [
+                L.Dense(8, kernel_regularizer=L2(1e-4)),
+                _Function(keras.ops.stop_gradient),
+                *dense(),
+            ]
+        ),
+        lambda: severe([L.Dense(8, "relu", kernel_regularizer=L2(1e-4)), *dense()]),
+    ),
     "a graph that is cut": (
         "unreached_variables",
         lambda: severe([L.Dense(8), _Function(keras.ops.stop_gradient), *dense()]),
@@ -398,6 +415,15 @@ def test_wiring_is_told_by_running_a_batch(case):
     name, faulty, healthy = CASES[case]
     assert name in faulty()
     assert healthy() == set()
+
+
+@pytest.mark.any_backend
+def test_a_linear_layer_before_a_sum_is_no_mistake():
+    inputs = keras.Input((8,))
+    x = L.Dense(8)(inputs)
+    x = x + L.Dense(8)(L.Dense(8, "relu")(x))
+    model = model_of(keras.Model(inputs, L.Dense(3, "softmax")(x)), SPARSE)
+    assert kg.check(model, X, Y).at_least("warning") == []
 
 
 @pytest.mark.any_backend

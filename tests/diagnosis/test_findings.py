@@ -2,9 +2,11 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
+import keras_gradattn as kg
 from keras_gradattn.diagnosis import (
     SYMPTOMS,
     THRESHOLDS,
@@ -50,7 +52,9 @@ def test_causes_stand_before_what_they_cause():
 
 def test_what_is_found_twice_is_one_finding():
     one = found("target_scale", "note", 0.4, "Once.", Evidence("size", 2.0))
-    two = found("target_scale", "fault", 0.3, "Twice.", Evidence("size", 3.0), layers=("a",))
+    two = found(
+        "target_scale", "fault", 0.3, "Twice.", Evidence("size", 3.0), layers=("a",)
+    )
 
     (both,) = Findings([one, two])
 
@@ -103,6 +107,16 @@ def test_every_symptom_has_a_cause_and_a_line_of_code():
         assert symptom.source
         assert symptom.causes
         assert all(change for _, change in symptom.causes)
+
+
+def test_every_symptom_is_found_by_some_rule():
+    rules = Path(kg.diagnosis.__file__).parent
+    code = "".join(
+        path.read_text()
+        for room in ("checks", "rules")
+        for path in (rules / room).glob("*.py")
+    )
+    assert [name for name in SYMPTOMS if f'"{name}"' not in code] == []
 
 
 def test_every_threshold_has_a_source():

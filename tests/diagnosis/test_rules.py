@@ -26,7 +26,10 @@ def healthy(**changes):
     seen = Seen(
         loss=0.2 + 0.9 * np.exp(-steps / 40),
         epoch_end=np.arange(20, STEPS + 1, 20),
-        logs={"val_loss": np.linspace(1.0, 0.3, 10), "accuracy": np.linspace(0.3, 0.9, 10)},
+        logs={
+            "val_loss": np.linspace(1.0, 0.3, 10),
+            "accuracy": np.linspace(0.3, 0.9, 10),
+        },
         guess=1.1,
         majority=0.35,
         groups=GROUPS,
@@ -133,6 +136,7 @@ def test_a_plateau_that_resolved_is_no_stall():
 def test_few_steps_are_not_judged():
     seen = stalled(loss=np.full(15, 1.1), epoch_end=np.array([5, 10, 15]))
     assert "constant_predictor" not in names(seen)
+    assert names(seen, "note") == {"not_enough_seen"}
     assert any("15 steps" in sentence for sentence in not_judged(seen))
 
 
@@ -163,7 +167,8 @@ def test_dead_units_need_to_last():
     assert "dead_units" in names(stalled(layers=layers(0.1, 0.9, 0.95)))
     assert "dead_units" not in names(stalled(layers=layers(0.1, 0.1, 0.95)))
     found = [
-        f for f in symptoms(stalled(layers=layers(0.1, 0.9, 0.95)))
+        f
+        for f in symptoms(stalled(layers=layers(0.1, 0.9, 0.95)))
         if f.name == "dead_units"
     ]
     assert found[0].first_step == 100
@@ -249,9 +254,11 @@ def test_overfitting_counts_where_guessing_was_better():
 
 def test_penalties_are_taken_from_the_loss():
     layers = dataclasses.replace(healthy().layers, penalty=np.array([10.0, 5.0, 0.0]))
-    seen = healthy(loss=healthy().loss + np.interp(
-        np.arange(STEPS), [0, 100, 200], [10.0, 5.0, 0.0]
-    ), layers=layers)
+    seen = healthy(
+        loss=healthy().loss
+        + np.interp(np.arange(STEPS), [0, 100, 200], [10.0, 5.0, 0.0]),
+        layers=layers,
+    )
 
     np.testing.assert_allclose(seen.fit_loss, healthy().loss)
     assert names(seen) == set()

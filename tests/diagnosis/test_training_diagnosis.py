@@ -128,9 +128,7 @@ def test_a_loss_that_is_nan_ends_training_where_asked():
     broken = np.where(np.arange(len(X))[:, None] == 100, np.nan, X)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        history = trained(
-            network(), "adam", doctor, data=(broken, Y), shuffle=False
-        )
+        history = trained(network(), "adam", doctor, data=(broken, Y), shuffle=False)
     assert len(history["loss"]) == 1
     (found,) = [f for f in doctor.findings if f.name == "non_finite"]
     # Row 100 is in the seventh batch of 16.

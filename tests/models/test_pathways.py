@@ -8,7 +8,7 @@ from torch.nn import functional
 
 import keras_gradattn
 from keras_gradattn.paper.published_analysis import hooked_modules
-from keras_gradattn.training.experiment import MODELS
+from keras_gradattn.training import MODELS
 from tests.backend_gradients import inference, loss_and_gradients
 from tests.layers.test_depth_mixing import squared_error
 from tests.narrow import random_images

@@ -153,6 +153,8 @@ def test_the_exported_model_computes_the_same(tmp_path, saved, photos, backend):
         import tensorflow as tf
 
         found.model.export(target, format="tf_saved_model", verbose=False)
-        outputs = tf.saved_model.load(str(target)).serve(images).numpy()
+        # Its variables live as long as this name.
+        exported = tf.saved_model.load(str(target))
+        outputs = exported.serve(images).numpy()
     np.testing.assert_allclose(outputs, expected, atol=1e-5)
     shutil.rmtree(target, ignore_errors=True)

@@ -1,11 +1,12 @@
 """Many runs: each once, and a crash ends itself only."""
 
+import functools
 import json
 import sys
 
 import pytest
 
-from keras_gradattn import __main__, training
+from keras_gradattn import __main__, datasets, training
 from keras_gradattn.training import _sweep
 from keras_gradattn.training._sweep import run_command, sweep
 from tests.datasets.image_folders import write_classes
@@ -121,6 +122,14 @@ def test_a_run_in_a_process_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(
         _sweep, "_environment", lambda own=_sweep._environment: own() | {"CRASH": "1"}
     )
+    read, from_folder = [], datasets.from_folder
+
+    @functools.wraps(from_folder)
+    def counted(*arguments, **options):
+        read.append(arguments)
+        return from_folder(*arguments, **options)
+
+    monkeypatch.setattr(datasets, "from_folder", counted)
     trials = sweep(
         str(photos),
         [f"tests.training.networks:{name}" for name in ("tiny", "crashing")],
@@ -130,6 +139,8 @@ def test_a_run_in_a_process_of_its_own(tmp_path, monkeypatch):
     )
     assert [trial.status for trial in trials] == ["finished", "failed"]
     assert "exit code -9" in trials[1].message
+    # Decoding all images for each combination would take hours.
+    assert len(read) == 1
     assert "networks:tiny" in training.compare(tmp_path / "results")
 
 

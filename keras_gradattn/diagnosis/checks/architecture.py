@@ -85,7 +85,8 @@ def _chains(model: keras.Model) -> Iterator[list[Any]]:
 
 def _chains_of_graph(model: Any) -> Iterator[list[Any]]:
     makers, takers = {}, {}
-    for layer in model.layers:
+    # Additions and the like are operations, and no layers.
+    for layer in getattr(model, "operations", model.layers):
         try:
             given, taken = layer.output, layer.input
         except (AttributeError, ValueError):
@@ -202,8 +203,8 @@ def initial_spread(subject: Subject) -> Iterable[Finding]:
             what = "grows" if rule == "above" else "shrinks"
             yield found(
                 name, "warning", 0.85,
-                f"In {worst!r} the signal {what} by a factor of {group[worst]:.3g}, the "
-                "initial weights' spread times the root of the inputs.",
+                f"In {worst!r} the signal {what} by a factor of {group[worst]:.3g}, "
+                "the initial weights' spread times the root of the inputs.",
                 Evidence("factor of the signal", group[worst], threshold(key), rule),
                 layers=tuple(group),
             )  # fmt: skip

@@ -98,8 +98,8 @@ def target_scale(subject: Subject) -> Iterable[Finding]:
         if size > limit:
             yield found(
                 "target_scale", "warning", 0.8,
-                f"Targets have a root mean square of {size:.3g}; the output begins near "
-                "0 and moves by about the learning rate a step.",
+                f"Targets have a root mean square of {size:.3g}; the output begins "
+                "near 0 and moves by about the learning rate a step.",
                 Evidence("root mean square of the targets", size, limit),
                 layers=(head.name,),
             )  # fmt: skip
@@ -201,7 +201,7 @@ def class_missing(subject: Subject) -> Iterable[Finding]:
             "class_missing", "warning" if sure else "note", 0.85 if sure else 0.5,
             f"{len(missing)} of {head.units} classes have no sample: "
             f"{', '.join(map(str, missing[:8]))}"
-            + (f"; validation data have {in_validation[:8]}." if in_validation else "."),
+            + (f"; validation has {in_validation[:8]}." if in_validation else "."),
             Evidence("classes without a sample", len(missing), 0),
             layers=(head.name,),
         )  # fmt: skip

@@ -56,7 +56,7 @@ def softmax_on_one_unit(subject: Subject) -> Iterable[Finding]:
         elif head.loss in ONE_OF_SEVERAL:
             yield found(
                 "loss_unfit_for_labels", "fault", 0.97,
-                f"{head.loss} compares several classes, and {head.name!r} has one unit.",
+                f"{head.loss} compares classes, and {head.name!r} has one unit.",
                 Evidence("units of the output", 1, 1, "equal"),
                 layers=(head.name,),
                 advice=(
@@ -226,7 +226,7 @@ def label_encoding(subject: Subject) -> Iterable[Finding]:
         if head.loss in SPARSE and as_rows and not _may_be_numbers(head):
             yield found(
                 "label_encoding", "fault", 0.97,
-                f"Labels are rows of {head.units}, and {head.loss} takes class numbers.",
+                f"Labels are rows of {head.units}; {head.loss} takes class numbers.",
                 Evidence("size of a label", head.units, 1),
                 layers=(head.name,),
                 advice=(
@@ -238,7 +238,7 @@ def label_encoding(subject: Subject) -> Iterable[Finding]:
         elif head.loss in ONE_OF_SEVERAL and head.loss not in SPARSE and not as_rows:
             yield found(
                 "label_encoding", "fault", 0.97,
-                f"Labels are class numbers, and {head.loss} takes rows of {head.units}.",
+                f"Labels are class numbers; {head.loss} takes rows of {head.units}.",
                 Evidence("size of a label", float(labels.shape[-1:] == (1,)), 1),
                 layers=(head.name,),
                 advice=(

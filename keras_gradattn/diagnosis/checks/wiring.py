@@ -177,11 +177,7 @@ def unreached_variables(subject: Subject) -> Iterable[Finding]:
         return
     variables = subject.model.trainable_variables
     # Zeros are no proof: weights that begin at zero, and dead units, give them too.
-    silent = {
-        id(v) for v, g in zip(variables, gradients, strict=True) if g is None
-    }
-    if not silent:
-        return
+    silent = {id(v) for v, g in zip(variables, gradients, strict=True) if g is None}
     called = {id(one.layer) for one in subject.inference[1]}
     stepping = [
         inner
@@ -193,9 +189,12 @@ def unreached_variables(subject: Subject) -> Iterable[Finding]:
     never, cut = [], []
     for layer in keras_compat.flatten_layers(subject.model, include_self=False):
         own = layer.trainable_variables
-        if not own or keras_compat.flatten_layers(layer, include_self=False):
+        if keras_compat.flatten_layers(layer, include_self=False):
             continue
-        if all(id(v) in silent for v in own):
+        if not layer.built and id(layer) not in called and layer in probe.layers:
+            # Weights come with the first call, and none came.
+            never.append(layer.name)
+        elif own and all(id(v) in silent for v in own):
             (cut if id(layer) in called else never).append(layer.name)
     if never:
         yield found(

@@ -33,7 +33,7 @@ def overfitting(seen: Seen) -> Iterable[Finding]:
     useless = (
         seen.guess is not None
         and lowest > threshold("validation_useless") * seen.guess
-        and train < 0.7 * seen.guess
+        and train < 0.9 * seen.guess
         and last > seen.guess
     )
     lost = seen.guess is None or last > seen.guess

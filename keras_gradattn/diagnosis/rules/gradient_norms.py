@@ -112,7 +112,7 @@ def clipped_every_step(seen: Seen) -> Iterable[Finding]:
         Evidence("share of clipped steps", share, threshold("clipped_share")),
         Evidence("median norm, to the limit", over, threshold("clipped_over")),
         first_step=int(seen.step[0]), last_step=int(seen.step[-1]),
-        picture=Curve("Gradient norm and limit", {"norm": drawn(seen.step, size)}, limit,
+        picture=Curve("Norm and limit", {"norm": drawn(seen.step, size)}, limit,
                       logarithmic=True),
     )  # fmt: skip
 

@@ -45,6 +45,18 @@ def falls_in_last_half(seen: Seen) -> float:
     return float((np.mean(before) - np.mean(after)) / level)
 
 
+def not_enough_seen(seen: Seen) -> Iterable[Finding]:
+    """A training of a few steps, about which nothing is said."""
+    limit = threshold("fewest_steps")
+    if 0 < seen.steps < limit and np.all(np.isfinite(seen.loss)):
+        yield found(
+            "not_enough_seen", "note", 1.0,
+            f"{seen.steps} steps were seen; no curve is judged by so few.",
+            Evidence("steps seen", seen.steps, limit, "below"),
+            first_step=0, last_step=seen.steps,
+        )  # fmt: skip
+
+
 def diverging_loss(seen: Seen) -> Iterable[Finding]:
     """A loss that ends far above where it began, or falls without a floor."""
     loss = seen.fit_loss
@@ -194,6 +206,7 @@ def plateau(seen: Seen) -> Iterable[Finding]:
 
 
 RULES = (
+    not_enough_seen,
     diverging_loss,
     constant_predictor,
     majority_class,

@@ -1,5 +1,6 @@
 """A training against a healthy one, by depth and time."""
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -40,7 +41,7 @@ def departs_from_reference(seen: Seen, reference: Any) -> Iterable[Finding]:
         now = seen.norm[:, seen.groups.index(name)]
         then = reference.norm[:, reference.groups.index(name)]
         far = 0
-        for a, b in zip(cuts, cuts[1:], strict=False):
+        for a, b in itertools.pairwise(cuts):
             mine = now[(seen.step >= a) & (seen.step < b)]
             good = then[(steps >= a) & (steps < b)]
             mine, good = mine[np.isfinite(mine)], good[np.isfinite(good) & (good > 0)]

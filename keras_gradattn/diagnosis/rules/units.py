@@ -29,8 +29,8 @@ def dead_units(seen: Seen) -> Iterable[Finding]:
     worst = int(dead[np.argmax(shares)])
     yield found(
         "dead_units", "warning" if seen.poor else "note", 0.85 if seen.poor else 0.4,
-        f"In {layers.names[worst]!r} {layers.dead_share[-1, worst]:.0%} of the units are "
-        "zero for every sample of the batch.",
+        f"In {layers.names[worst]!r} {layers.dead_share[-1, worst]:.0%} of the units "
+        "are zero for every sample of the batch.",
         Evidence("share of dead units", float(layers.dead_share[-1, worst]), limit),
         layers=tuple(layers.names[i] for i in dead),
         first_step=_since(layers.step, layers.dead_share[:, worst], limit),
@@ -55,8 +55,8 @@ def saturated_units(seen: Seen) -> Iterable[Finding]:
     bad = seen.poor or (seen.gain is not None and seen.gain < 0.5 and share > 0.9)
     yield found(
         "saturated_units", "warning" if bad else "note", 0.8 if bad else 0.4,
-        f"In {layers.names[worst]!r} {share:.0%} of the values stand at the ends of the "
-        "activation's range, where it has no slope.",
+        f"In {layers.names[worst]!r} {share:.0%} of the values stand at the ends of "
+        "the activation's range, where it has no slope.",
         Evidence("share of saturated values", share, limit),
         layers=tuple(layers.names[i] for i in where),
         first_step=_since(layers.step, layers.saturated_share[:, worst], limit),
@@ -72,7 +72,14 @@ def batch_norm_drift(seen: Seen) -> Iterable[Finding]:
     layers = seen.layers
     if len(layers.step) < 2 or not len(layers.loss) or not np.isfinite(seen.end):
         return
-    high, factor = threshold("drift_shift_high"), threshold("drift_spread_factor")
+    inference = float(layers.loss[-1])
+    harmed = not np.isfinite(inference) or (
+        inference > threshold("drift_loss_factor") * max(seen.end, 1e-6)
+        and (seen.guess is None or inference > 0.1 * seen.guess)
+    )
+    # Where inference suffers, a smaller drift explains it too.
+    kind = "harmful" if harmed else "alone"
+    high, factor = threshold(f"drift_shift_{kind}"), threshold(f"drift_spread_{kind}")
     shift, spread = np.nan_to_num(layers.shift[-1]), layers.spread[-1]
     with np.errstate(divide="ignore", invalid="ignore"):
         off = np.abs(np.log(spread))
@@ -80,18 +87,13 @@ def batch_norm_drift(seen: Seen) -> Iterable[Finding]:
     where = np.flatnonzero(far & np.isfinite(layers.spread[-1]))
     if not len(where):
         return
-    inference = float(layers.loss[-1])
-    harmed = not np.isfinite(inference) or (
-        inference > threshold("drift_loss_factor") * max(seen.end, 1e-6)
-        and (seen.guess is None or inference > 0.5 * seen.guess)
-    )
     worst = int(where[np.argmax(shift[where] + np.nan_to_num(off[where]))])
     yield found(
         "batch_norm_drift", "warning" if harmed else "note", 0.85 if harmed else 0.35,
         f"With the statistics of inference, {layers.names[worst]!r} gives values "
         f"{shift[worst]:.2g} spreads off, {spread[worst]:.2g} times as wide; on a "
-        f"training batch the loss is {inference:.3g} in inference and {seen.end:.3g} in "
-        "training.",
+        f"training batch the loss is {inference:.3g} in inference and {seen.end:.3g} "
+        "in training.",
         Evidence("distance from its own mean, in spreads", float(shift[worst]), high),
         Evidence("spread, to its own one", float(spread[worst]), factor),
         Evidence("loss in inference, to that in training",

@@ -38,8 +38,9 @@ def unchanged_weights(seen: Seen) -> Iterable[Finding]:
     names = tuple(seen.groups[i] for i in np.flatnonzero(still))
     yield found(
         "unchanged_weights", severity, 0.95 if everything else 0.7,
-        ("No weight changed" if everything else f"Weights of {', '.join(names[:4])} did "
-         "not change") + f" in {len(updates)} measured steps.",
+        ("No weight changed" if everything else
+         f"Weights of {', '.join(names[:4])} did not change")
+        + f" in {len(updates)} measured steps.",
         Evidence("share of groups that never change", float(still[measured].mean()), 0),
         layers=names,
         first_step=int(seen.detail_step[0]), last_step=int(seen.detail_step[-1]),
@@ -66,8 +67,9 @@ def _too_small(seen: Seen, ratio: np.ndarray) -> Iterable[Finding]:
     late = medians(ratio[len(ratio) // 2 :])
     early = medians(ratio[: max(len(ratio) // 5, 1)])
     both = np.isfinite(late) & np.isfinite(early)
-    last, first = (float(np.median(one[both])) if both.any() else 1.0
-                   for one in (late, early))
+    last, first = (
+        float(np.median(one[both])) if both.any() else 1.0 for one in (late, early)
+    )
     # A network that found its answer may rest.
     far = seen.gain is None or seen.gain < threshold("far_from_fit")
     rests = abs(falls_in_last_half(seen)) < threshold("still_falls")

@@ -1,0 +1,168 @@
+"""Who is compared with whom, and the measurement itself."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from benchmarks.harness.paired import alternate, paired_ratio
+from benchmarks.harness.processes import Worker, WorkerError
+
+# Ratio to the reference, and the figures that it is of.
+RATIOS = {
+    "times_the_time": "seconds_per_step",
+    "times_the_cpu_time": "cpu_seconds_per_step",
+    "times_the_first_time": "compile_and_first_step_seconds",
+    "times_the_first_cpu_time": "compile_and_first_step_cpu_seconds",
+}
+# A figure of each start; whatever else a worker says is the same each time.
+_OF_STARTS = ("compile_and_first_step_seconds", "compile_and_first_step_cpu_seconds")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Who takes part.
+
+    Attributes:
+        name: As it stands in the table.
+        make: As `Session` takes it.
+        backend: Keras' backend in its process.
+        arguments: Of the work. Contenders of equal work share a process.
+        part: Of the work's parts.
+        is_reference: Whether the others are compared with it, or with the fastest where
+            there are several.
+    """
+
+    name: str
+    make: str
+    backend: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    part: str = ""
+    is_reference: bool = False
+
+    @property
+    def work(self) -> dict[str, Any]:
+        """As `Worker` takes it."""
+        names = ("make", "arguments", "backend")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A table to be measured.
+
+    Attributes:
+        title: What is compared.
+        label: The same in a word, for texts that put several in one table.
+        contenders: In the order of the lines.
+        columns: Keys of `benchmarks.harness.table.COLUMNS`.
+        rounds: Turns of each contender.
+        steps: Of a turn.
+        warm_up: Steps before them that do not count.
+        starts: How often the processes start anew, for what happens once in each.
+    """
+
+    title: str
+    label: str
+    contenders: Sequence[Contender]
+    columns: Sequence[str]
+    rounds: int = 8
+    steps: int = 3
+    warm_up: int = 1
+    starts: int = 1
+
+
+def measure(
+    comparison: Comparison,
+    say: Callable[[str], None] = print,
+    start: Callable[..., Any] = Worker,
+) -> dict[str, Any]:
+    """Let the contenders take turns.
+
+    Returns what the JSON holds: every figure, and the ratios to the reference.
+    """
+    figures: dict[str, dict[str, Any]] = {}
+    failed: dict[str, str] = {}
+    for number in range(comparison.starts):
+        order = list(comparison.contenders)[:: -1 if number % 2 else 1]
+        with _started(order, say, start) as (ready, failures):
+            failed |= failures
+            turns = alternate(
+                [partial(worker.run, part=one.part) for one, worker in ready],
+                comparison.rounds,
+                comparison.steps,
+                comparison.warm_up,
+            )
+            for (contender, worker), own in zip(ready, turns, strict=True):
+                _add(figures.setdefault(contender.name, {}), worker, own)
+    taking_part = [c for c in comparison.contenders if c.name not in failed]
+    measured = {one.name: figures[one.name] for one in taking_part}
+    references = [one.name for one in taking_part if one.is_reference]
+    reference = min(
+        references,
+        key=lambda name: np.median(measured[name]["seconds_per_step"]),
+        default=None,
+    )
+    for values in measured.values():
+        values["median_step_ms"] = 1e3 * float(np.median(values["seconds_per_step"]))
+        if reference is not None:
+            values.update(_ratios(values, measured[reference]))
+    return {
+        "title": comparison.title,
+        "label": comparison.label,
+        "columns": list(comparison.columns),
+        "steps": comparison.steps,
+        "reference": reference,
+        "contenders": measured,
+        "not_measured": failed,
+    }
+
+
+@contextlib.contextmanager
+def _started(
+    contenders: Sequence[Contender],
+    say: Callable[[str], None],
+    start: Callable[..., Any],
+) -> Iterator[tuple[list[tuple[Contender, Any]], dict[str, str]]]:
+    """One process after another, so that each compiles alone; some may fail."""
+    ready: list[tuple[Contender, Any]] = []
+    failed = {}
+    with contextlib.ExitStack() as stack:
+        for contender in contenders:
+            shared = (worker for one, worker in ready if one.work == contender.work)
+            worker = next(shared, None)
+            if worker is None:
+                try:
+                    worker = start(**contender.work)
+                except WorkerError as error:
+                    failed[contender.name] = str(error)
+                    say(f"{contender.name}: not measured: {error}")
+                    continue
+                stack.callback(worker.close)
+                seconds = worker.start["compile_and_first_step_seconds"]
+                say(f"{contender.name}: first step after {seconds:.1f} s")
+            ready.append((contender, worker))
+        yield ready, failed
+
+
+def _add(values: dict[str, Any], worker: Any, turns: list[dict[str, float]]) -> None:
+    """Put one start's figures behind those of the starts before."""
+    said = worker.start | worker.memory()
+    for name in _OF_STARTS:
+        values.setdefault(name, []).append(said.pop(name))
+    values.update(said)
+    for name in ("seconds", "cpu_seconds"):
+        own = values.setdefault(f"{name}_per_step", [])
+        own.extend(turn[name] for turn in turns)
+
+
+def _ratios(values: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
+    found = {
+        name: paired_ratio(values[of], reference[of])._asdict()
+        for name, of in RATIOS.items()
+    }
+    as_fast = paired_ratio(reference["seconds_per_step"], values["seconds_per_step"])
+    return found | {"times_as_fast": as_fast._asdict()}

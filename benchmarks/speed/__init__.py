@@ -1,1 +1,0 @@
-"""What the benchmarks of steps share: peers, worker processes, ratios, the machine."""
