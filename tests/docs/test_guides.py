@@ -38,7 +38,8 @@ def test_a_page_is_its_source_with_what_the_run_gave(name):
     assert execute.with_new_text(name, body.strip() + "\n").strip() == body.strip()
 
 
-@pytest.mark.slow
+# Before a release: after `python -m docs.execute`, which takes half an hour.
+@pytest.mark.outside
 @pytest.mark.parametrize("name", GUIDES)
 def test_no_page_waits_for_its_run(name):
     page = (execute.GUIDES / f"{name}.md").read_text("utf-8")
@@ -53,7 +54,7 @@ def test_a_page_says_where_its_code_ran(name):
     assert said == shown <= set(execute.BACKENDS)
 
 
-@pytest.mark.slow
+@pytest.mark.outside
 @pytest.mark.parametrize("name", GUIDES)
 @pytest.mark.parametrize("backend", execute.BACKENDS)
 def test_a_guide_ran_on_every_backend_and_quickly(name, backend):
