@@ -45,6 +45,7 @@ _OUTPUT = re.compile(
 )
 _NOTE = "<!-- Written by `python -m docs.execute` from {}.py. -->"
 _RULE = "\n---\n"
+NOT_RUN = "The code of this page was not run yet as it stands, so it shows no output."
 
 
 def names() -> list[str]:
@@ -217,23 +218,39 @@ def run_here(name: str, backend: str, started: float) -> None:
 
 
 def finish(name: str) -> None:
-    """Give a page its source's text, and say where its code was run."""
+    """Give a page its source's text, and say where its code was run.
+
+    A page whose code was not run as it stands shows code alone, and says so.
+    """
     path = GUIDES / f"{name}.md"
-    page = path.read_text("utf-8").removeprefix(_NOTE.format(name)).strip()
-    body, *_ = page.split(_RULE)
     runs = record().get(name, {})
     ran = [b for b in BACKENDS if runs.get(b, {}).get("source") == digest(name)]
-    times = ", ".join(
-        f"{TITLES[backend]} <!-- figure: value docs/guides/executed.json "
-        f'"{name}/{backend}/seconds" digits=0 -->0<!-- / --> s'
-        for backend in ran
-    )
-    footer = (
-        f"What you see is the run of `docs/guides/{name}.py` on {TITLES[BACKENDS[0]]}. "
-        f"Time on two cores, all in all: {times}."
-    )
-    text = with_new_text(name, body + "\n")
+    if BACKENDS[0] in ran:
+        page = path.read_text("utf-8").removeprefix(_NOTE.format(name)).strip()
+        body, *_ = page.split(_RULE)
+        text = with_new_text(name, body + "\n")
+        times = ", ".join(
+            f"{TITLES[backend]} <!-- figure: value docs/guides/executed.json "
+            f'"{name}/{backend}/seconds" digits=0 -->0<!-- / --> s'
+            for backend in ran
+        )
+        footer = (
+            f"What you see is the run of `docs/guides/{name}.py` on "
+            f"{TITLES[BACKENDS[0]]}. Time on two cores, all in all: {times}."
+        )
+    else:
+        text = without_outputs(name)
+        footer = NOT_RUN
     path.write_text(f"{_NOTE.format(name)}\n\n{text}{_RULE}\n{footer}\n", "utf-8")
+
+
+def without_outputs(name: str) -> str:
+    """The page of a guide that was not run as it stands."""
+    source = (GUIDES / f"{name}.py").read_text("utf-8")
+    parts = [
+        body if kind == "markdown" else _typed(body) for kind, _, body in cells(source)
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 def execute(name: str, backend: str) -> int:
@@ -274,11 +291,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 failed |= execute(name, backend)
     from studies import insert_figures
 
-    pages = [name for name in names() if (GUIDES / f"{name}.md").exists()]
-    for name in pages:
-        if record().get(name, {}).get(BACKENDS[0], {}).get("source") == digest(name):
-            finish(name)
-    insert_figures.main([str(GUIDES / f"{name}.md") for name in pages])
+    for name in names():
+        finish(name)
+    insert_figures.main([str(GUIDES / f"{name}.md") for name in names()])
     return failed
 
 

@@ -38,7 +38,9 @@ def network(last, rate):
         ]
     )
     model.compile(
-        keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", ["accuracy"]
+        keras.optimizers.Adam(rate),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
     )
     return model
 
