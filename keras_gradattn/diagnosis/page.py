@@ -102,9 +102,9 @@ def curve_svg(curve: "Curve") -> str:
         return _LEFT + (_WIDTH - _LEFT - 8) * x / right
 
     def up(y: float) -> float:
-        a, b, c = (math.log10(v) for v in (y, low, high)) if curve.logarithmic else (
-            y, low, high
-        )  # fmt: skip
+        a, b, c = y, low, high
+        if curve.logarithmic:
+            a, b, c = math.log10(y), math.log10(low), math.log10(high)
         share = (a - b) / (c - b) if c > b else 0.5
         return _HEIGHT - _BOTTOM - (_HEIGHT - _BOTTOM - _TOP) * share
 

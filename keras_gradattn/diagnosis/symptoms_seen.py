@@ -27,7 +27,7 @@ RULES: tuple[Rule, ...] = (
     *generalization.RULES,
 )
 # What others explain, and which ones do.
-_EXPLAINED = {
+_EXPLAINED: dict[str, tuple[str, ...] | None] = {
     "underfitting": None,
     "plateau": None,
     "oscillating_loss": ("diverging_loss", "non_finite"),

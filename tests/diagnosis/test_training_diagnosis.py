@@ -55,9 +55,12 @@ def network_with_states():
 
 @pytest.fixture(scope="module")
 def healthy():
-    """A healthy training with the callback, and the same one without."""
+    """A healthy training with the recorder alone, and the same one diagnosed.
+
+    Where the recorder leaves plain training as it is, `tests/gradients` shows.
+    """
     results = []
-    for doctor in (None, quiet()):
+    for doctor in (kg.GradientNorms(detail_every=10, logs=False), quiet()):
         model = network_with_states()
         history = trained(
             model, keras.optimizers.Adam(0.02), doctor, validation_split=0.25
@@ -67,7 +70,7 @@ def healthy():
     return results
 
 
-def test_training_is_the_same_to_the_bit(healthy):
+def test_training_is_to_the_bit_what_the_recorder_leaves(healthy):
     (history, weights, _), (watched_history, watched, _) = healthy
     for one, other in zip(weights, watched, strict=True):
         np.testing.assert_array_equal(one, other)

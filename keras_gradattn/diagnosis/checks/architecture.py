@@ -84,7 +84,8 @@ def _chains(model: keras.Model) -> Iterator[list[Any]]:
 
 
 def _chains_of_graph(model: Any) -> Iterator[list[Any]]:
-    makers, takers = {}, {}
+    makers: dict[int, Any] = {}
+    takers: dict[int, list[int]] = {}
     # Additions and the like are operations, and no layers.
     for layer in getattr(model, "operations", model.layers):
         try:
@@ -102,7 +103,7 @@ def _chains_of_graph(model: Any) -> Iterator[list[Any]]:
     for taken in takers.values():
         for one in taken:
             consumers[one] = consumers.get(one, 0) + 1
-    follows = {}
+    follows: dict[int, Any] = {}
     for layer in makers.values():
         taken = takers.get(id(layer), [])
         if len(taken) == 1 and consumers[taken[0]] == 1 and taken[0] in makers:
@@ -124,7 +125,7 @@ def _chains_of_graph(model: Any) -> Iterator[list[Any]]:
 def symmetric_weights(subject: Subject) -> Iterable[Finding]:
     """Units with equal weights and equal gradients, which stay equal."""
     gradients = subject.gradients
-    by_variable = {}
+    by_variable: dict[int, np.ndarray | None] = {}
     if gradients is not None:
         by_variable = dict(
             zip(
@@ -180,7 +181,8 @@ def initial_spread(subject: Subject) -> Iterable[Finding]:
     optimizer = getattr(subject.model, "optimizer", None)
     if optimizer is None or int(keras.ops.convert_to_numpy(optimizer.iterations)) > 0:
         return
-    large, small = {}, {}
+    large: dict[str, float] = {}
+    small: dict[str, float] = {}
     for layer in _own_layers(subject.model):
         if type(layer) not in _INITIALIZED or not layer.trainable:
             continue

@@ -46,7 +46,7 @@ def overfitting(seen: Seen) -> Iterable[Finding]:
         "validation": (epochs, np.nan_to_num(validation).tolist()),
         "training": (epochs, epoch_means(seen).tolist()),
     }
-    advice = None
+    advice: tuple[tuple[str, str], ...] | None = None
     if useless:
         advice = (
             ("inputs and labels do not belong together",

@@ -32,6 +32,7 @@ def non_finite(seen: Seen) -> Iterable[Finding]:
     if len(before) > 3:
         growth = float(before[-3:].max() / max(np.median(before[:3]), 1e-30))
         evidence.append(Evidence("growth of the gradient before it", growth))
+    advice: tuple[tuple[str, str], ...]
     if first == 0:
         advice = (
             ("inputs or labels hold NaN", "x = np.nan_to_num(x)"),
