@@ -24,6 +24,7 @@ README = Path(__file__).parent / "README.md"
 _MARKED = re.compile(r"(<!-- diagnosis: (\w+) (\S+) -->\n).*?(<!-- / -->)", re.DOTALL)
 # Findings among which the right name has to be.
 FIRST = 2
+_EMPTY = {False: "Not run yet.", True: "None."}
 # The whole of what a diagnosis says counts for the other two: they do not rank.
 TOOLS = ("ours", "autotrainer", "deepdiagnosis")
 Entry = dict[str, Any]
@@ -313,7 +314,7 @@ def inserted(text: str, folder: Path = FOLDER) -> str:
         written = _TABLES[name](entries, others)
         if written and name == "totals":
             written = f"{ran(entries, half)}\n\n{written}"
-        return f"{begin}{written or 'Not run yet.'}\n{end}"
+        return f"{begin}{written or _EMPTY[bool(entries)]}\n{end}"
 
     return _MARKED.sub(fill, text)
 
