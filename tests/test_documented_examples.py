@@ -76,6 +76,7 @@ def names(tmp_path, monkeypatch):
         **public,
         "datasets": datasets,
         "GradientNorms": keras_gradattn.GradientNorms,
+        "norms": norms,
         **{"norms_plain": norms, "norms_residual": norms},
         "keras": keras,
         "np": np,

@@ -21,6 +21,12 @@ class Evidence:
         value: The number.
         threshold: What it was compared with; `None` where any value tells.
         rule: How they were compared: `"above"`, `"below"` or `"equal"`.
+
+    Example:
+
+    >>> from keras_gradattn.diagnosis import Evidence
+    >>> str(Evidence("share of dead units", 0.75, 0.5))
+    'share of dead units: 0.75 (above 0.5)'
     """
 
     what: str
@@ -44,6 +50,12 @@ class Curve:
         lines: Name of each line, with its `(steps, values)`.
         threshold: Height of a horizontal line, or `None`.
         logarithmic: Whether values are drawn by powers of ten.
+
+    Example:
+
+    >>> from keras_gradattn.diagnosis import Curve
+    >>> Curve("Loss", {"loss": ([0, 1], [2.3, 2.1])}).title
+    'Loss'
     """
 
     title: str
@@ -69,6 +81,12 @@ class Finding:
         causes: Likely causes, the likeliest first.
         changes: For each cause what to change: a line of Keras code.
         picture: The curve that shows it, or `None`.
+
+    Example:
+
+    >>> from keras_gradattn.diagnosis import Finding
+    >>> Finding("dead_units", "warning", 0.85, "Half of the units are zero.").severity
+    'warning'
     """
 
     name: str
@@ -99,6 +117,14 @@ class Findings(list[Finding]):
 
     Attributes:
         not_seen: The same.
+
+    Example:
+
+    >>> from keras_gradattn.diagnosis import Finding, Findings
+    >>> note = Finding("sorted_labels", "note", 0.5, "Labels are sorted.")
+    >>> fault = Finding("nan_in_data", "fault", 0.99, "Three values are NaN.")
+    >>> Findings([note, fault]).names
+    ('nan_in_data', 'sorted_labels')
     """
 
     def __init__(
@@ -117,6 +143,9 @@ class Findings(list[Finding]):
 
         Args:
             severity: `"note"`, `"warning"` or `"fault"`.
+
+        Returns:
+            Findings of their own, in the same order.
 
         Raises:
             ValueError: For any other word.

@@ -20,6 +20,12 @@ class Symptom:
         source: Where the rule is from.
         rank: Causes have small numbers, what follows from them large ones.
         causes: Likely causes, the likeliest first, with a line of Keras code each.
+
+    Example:
+
+    >>> from keras_gradattn.diagnosis import SYMPTOMS
+    >>> SYMPTOMS["dead_units"].when
+    'during'
     """
 
     name: str

@@ -10,6 +10,12 @@ class Threshold:
     Attributes:
         value: The number.
         source: The publication, tool or experiment that it is from.
+
+    Example:
+
+    >>> from keras_gradattn.diagnosis import THRESHOLDS
+    >>> all(threshold.source for threshold in THRESHOLDS.values())
+    True
     """
 
     value: float

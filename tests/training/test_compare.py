@@ -14,6 +14,14 @@ from keras_gradattn.training.comparison import mean_and_deviation, table
 from tests.studies.made_up_results import write_result
 
 pytestmark = pytest.mark.any_backend
+
+
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch):
+    """Every row of a table in one line."""
+    monkeypatch.setenv("COLUMNS", "250")
+
+
 compare = functools.partial(compare_alone, published=published)
 
 
@@ -98,8 +106,8 @@ def test_damaged_and_missing_results_are_named(tmp_path):
 
 
 def test_unknown_style():
-    with pytest.raises(ValueError, match="style='html'"):
-        table(("a",), [("b",)], "html")
+    with pytest.raises(ValueError, match="style='latex'"):
+        table(("a",), [("b",)], "latex")
 
 
 def test_deviation_is_the_sample_s():

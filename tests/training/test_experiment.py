@@ -203,8 +203,14 @@ def test_pathways_are_read_and_frozen(tmp_path, no_analysis):
     (saved,) = tmp_path.rglob("*.keras")
     model = keras.saving.load_model(saved)
     digits = datasets.load("digits", limit=150)
+    # A saved model takes images as they are: 0 to 255.
     train, test = (
-        datasets.batches(split, digits.spec, training=False, batch_size=64)
+        np.concatenate(
+            [
+                255 * keras.ops.convert_to_numpy(images)
+                for images, _ in datasets.batches(split, digits.spec, training=False)
+            ]
+        )
         for split in (digits.train, digits.test)
     )
     seen = keras_gradattn.depth_weights(model, test)
@@ -215,7 +221,10 @@ def test_pathways_are_read_and_frozen(tmp_path, no_analysis):
 
     pathways = content["pathways"]
     assert pathways["frozen_top1"] == pytest.approx(
-        frozen.evaluate(test, verbose=0, return_dict=True)["accuracy"], abs=1e-6
+        frozen.evaluate(test, digits.test.labels, verbose=0, return_dict=True)[
+            "accuracy"
+        ],
+        abs=1e-6,
     )
     # What feeds a block: all that stands before it.
     assert list(pathways["mean"]["stage3_block1"]) == [
@@ -376,7 +385,9 @@ def test_what_another_process_has_finished_is_not_run_again(tmp_path, monkeypatc
         content = {"format": 3, "configuration": told["configuration"]}
         path.parent.mkdir(parents=True)
         _files.write_json(path, content)
+        return devices_of(1, told, together)
 
+    devices_of = experiment.choose
     monkeypatch.setattr(experiment, "choose", choose)
     found = training.run("digits", "resnet18", results=tmp_path)
     assert found["configuration"]["dataset"] == "digits"
