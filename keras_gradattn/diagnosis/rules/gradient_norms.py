@@ -31,7 +31,7 @@ def vanishing_gradients(seen: Seen) -> Iterable[Finding]:
     limit = threshold("vanishing_share")
     weak = np.flatnonzero(share < limit)
     # One weak group, as an embedding of many rows, is no matter of depth.
-    first = [i for i in weak if i < len(level) - 1]
+    first = [i for i in weak.tolist() if i < len(level) - 1]
     if len(first) < min(2, len(level) - 2) or first[0] > 1:
         return
     starts = max(first)
