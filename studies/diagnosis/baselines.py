@@ -232,7 +232,8 @@ def watched_layers(model: keras.Model) -> tuple[keras.Model | None, list[str]]:
     layers = [
         layer
         for layer in model.layers
-        if not isinstance(layer, keras.layers.InputLayer)
+        # A model among the layers has outputs of its own, from other inputs.
+        if not isinstance(layer, keras.layers.InputLayer | keras.Model)
         and not isinstance(layer.output, list | tuple | dict)
     ]
     while layers and not layers[0].weights:
