@@ -192,6 +192,8 @@ def test_pathways_are_read_and_frozen(tmp_path, no_analysis):
     content = training.run(
         "digits",
         "gradattn_pathways",
+        # So fast that weights follow the image by more than rounding.
+        training.RECIPES["modern"].with_changes(learning_rate=0.1),
         max_epochs=2,
         limit=150,
         results=tmp_path,
@@ -237,8 +239,9 @@ def test_pathways_are_read_and_frozen(tmp_path, no_analysis):
         seen.mean[-1, :, seen.sources.index("stage4_block1")],
         rtol=1e-5,
     )
+    assert seen.movement.max() > 1e-3
     np.testing.assert_allclose(
-        list(pathways["movement"].values()), seen.movement, rtol=1e-5, atol=1e-7
+        list(pathways["movement"].values()), seen.movement, rtol=1e-4, atol=1e-6
     )
 
 

@@ -56,7 +56,7 @@ def test_a_preset_of_keras_hub(tmp_path):
         input_conv_kernel_sizes=[3],
         stackwise_num_filters=[64],
         stackwise_num_blocks=[1],
-        stackwise_num_strides=[2],
+        stackwise_num_strides=[1],
         block_type="basic_block",
         image_shape=(None, None, 3),
     )
