@@ -28,12 +28,9 @@ parser.add_argument("--narrow", action="store_true", help="a network 64 times sm
 options = parser.parse_args()
 
 keras.utils.set_random_seed(42)
-data = datasets.load(
-    "pad_ufes_20",
-    data_dir=options.data_dir,
-    group="patient_id",  # no patient in two parts
-    limit=options.limit,
-)
+folder, limit = options.data_dir, options.limit
+# No patient is in two parts.
+data = datasets.load("pad_ufes_20", data_dir=folder, group="patient_id", limit=limit)
 spec = data.spec
 train = datasets.batches(data.train, spec, training=True, seed=42)
 validation = datasets.batches(data.validation, spec, training=False)

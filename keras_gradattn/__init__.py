@@ -3,16 +3,21 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from keras_gradattn import config, layers
-from keras_gradattn._version import __version__
-from keras_gradattn.gradients import (
+from keras_gradattn._command_line import check_backend
+
+check_backend()
+
+from keras_gradattn import config, layers  # noqa: E402
+from keras_gradattn._version import __version__  # noqa: E402
+from keras_gradattn.diagnosis import TrainingDiagnosis, check  # noqa: E402
+from keras_gradattn.gradients import (  # noqa: E402
     GradientNorms,
     GradientRecord,
     analyze_gradient_flow,
     compare_gradients,
     with_output_taps,
 )
-from keras_gradattn.models import (
+from keras_gradattn.models import (  # noqa: E402
     CBAMResNet18,
     DepthWeights,
     GradAttnPathways,
@@ -43,9 +48,11 @@ __all__ = [
     "GradientRecord",
     "ResNet18",
     "SEResNet18",
+    "TrainingDiagnosis",
     "__version__",
     "analyze_gradient_flow",
     "attach",
+    "check",
     "compare_gradients",
     "config",
     "datasets",

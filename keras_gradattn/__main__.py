@@ -1,7 +1,7 @@
-"""`python -m keras_gradattn`: run experiments and compare them."""
+"""`python -m keras_gradattn`: run experiments, compare them, use what came out."""
 
 import argparse
-import json
+import errno
 import os
 import sys
 import traceback
@@ -9,18 +9,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_gradattn._arguments import MISUSE, Parser, assignments, count, seed
+from keras_gradattn.datasets.file_check import some
+
 _PACKAGE = Path(__file__).parent
-# What a shell expects of a command that was called wrongly.
-_MISUSE = 2
+_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; what was asked wrongly gets a sentence, a fault a traceback."""
-    options = _parser().parse_args(arguments)
+    options, unknown = _parser().parse_known_args(arguments)
+    options.parser.refuse_unknown(unknown)
     # Informational lines of TensorFlow's start would bury the progress.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        options.command(options)
+        return int(options.command(options) or 0)
     except KeyboardInterrupt:
         print(
             "\nInterrupted. The same command goes on from the last finished epoch.",
@@ -30,9 +33,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if options.traceback or not _is_for_the_user(error):
             raise
-        print(error, file=sys.stderr)
-        return _MISUSE
-    return 0
+        print(f"{error}{_afterwards(error)}", file=sys.stderr)
+        return MISUSE
+
+
+def _afterwards(error: Exception) -> str:
+    """What is true after an error that came in the middle."""
+    if isinstance(error, OSError) and error.errno in _DISK_IS_FULL:
+        return (
+            ". What was finished is kept, and nothing is half-written: make room, and "
+            "the same command goes on from the last finished epoch."
+        )
+    return ""
 
 
 def _is_for_the_user(error: Exception) -> bool:
@@ -50,8 +62,8 @@ def _is_for_the_user(error: Exception) -> bool:
     return ours and "Received: " in str(error)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m keras_gradattn",
         description="Run and compare experiments. KERAS_BACKEND chooses the "
         "backend: jax, tensorflow or torch.",
@@ -59,64 +71,131 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--traceback", action="store_true", help="show where an error comes from"
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(
+        required=True, metavar="COMMAND", parser_class=Parser
+    )
 
     run = commands.add_parser(
         "run",
         help="train, evaluate and write one JSON; resumes, and skips what is finished",
     )
-    run.set_defaults(command=_run)
-    run.add_argument("--dataset", required=True)
-    run.add_argument("--model", default="gradattn_v2")
-    run.add_argument("--recipe", default="modern")
-    run.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="change a field of the recipe, e.g. --set learning_rate=3e-4",
-    )
-    run.add_argument("--seed", type=int, nargs="+", default=[42])
-    run.add_argument("--data-dir")
-    run.add_argument("--download", action="store_true")
-    run.add_argument("--results", default="results")
-    run.add_argument("--epochs", type=int, help="train at most so many epochs")
-    run.add_argument("--steps", type=int, help="train at most so many optimiser steps")
-    run.add_argument("--limit", type=int, help="use so many images of each split")
+    run.set_defaults(command=_run, parser=run)
+    _add_training(run)
     run.add_argument(
         "--engine",
         default="auto",
         choices=("auto", "tf.data", "pydataset", "device"),
         help="input pipeline; device keeps the images on the accelerator",
     )
-    run.add_argument(
-        "--devices", type=int, default=1, help="share each batch between so many"
+    run.add_argument("--model", default="gradattn_v2", help=_MODEL)
+    run.add_argument("--seed", type=seed, nargs="+", default=[42])
+    run.add_argument("--verbose", type=int, choices=(0, 1, 2), default=None)
+
+    sweep = commands.add_parser(
+        "sweep",
+        help="run all combinations of models, seeds and options, each by itself",
     )
-    run.add_argument(
+    sweep.set_defaults(command=_sweep, parser=sweep)
+    _add_training(sweep)
+    sweep.add_argument("--model", nargs="+", default=["gradattn_v2"], help=_MODEL)
+    sweep.add_argument("--seed", type=seed, nargs="+", default=[42])
+    sweep.add_argument(
+        "--vary",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUES",
+        help="values of a field of the recipe, e.g. --vary learning_rate=[1e-3,3e-4]",
+    )
+    sweep.add_argument(
+        "--vary-model",
+        action="append",
+        default=[],
+        metavar="NAME=VALUES",
+        help="values of an argument of the model, e.g. --vary-model num_layers=[1,2]",
+    )
+    sweep.add_argument("--engine", default="local", choices=("local", "ray"))
+    sweep.add_argument(
+        "--workers", type=count, default=1, help="runs at a time on this machine"
+    )
+    sweep.add_argument(
+        "--gpus-per-run", type=float, default=0, help="share of a GPU, for Ray"
+    )
+
+    predict = commands.add_parser(
+        "predict", help="classes of a folder of images, by a saved model"
+    )
+    predict.set_defaults(command=_predict, parser=predict)
+    predict.add_argument("model", help="a .keras file, from run --save-model")
+    predict.add_argument("folder", help="a folder of images, or one image")
+    predict.add_argument("--output", default="labels.csv", help="the table to write")
+    predict.add_argument("--batch-size", type=count, default=32)
+    predict.add_argument(
+        "--on-bad", default="skip", choices=("skip", "stop"), help="files without image"
+    )
+
+    compare = commands.add_parser(
+        "compare", help="mean and deviation over seeds, against the published figures"
+    )
+    compare.set_defaults(command=_compare, parser=compare)
+    compare.add_argument("--results", default="results")
+    compare.add_argument(
+        "--style", default="text", choices=("text", "markdown", "csv", "html")
+    )
+
+    names = commands.add_parser(
+        "datasets", help="list data sets, models and recipes, and how to get the data"
+    )
+    names.set_defaults(command=_datasets, parser=names)
+    return parser
+
+
+_MODEL = "a name, package.module:function, keras.applications:NAME or keras_hub:PRESET"
+
+
+def _add_training(parser: Parser) -> None:
+    """Arguments of everything that trains."""
+    parser.add_argument(
+        "--dataset", required=True, help="a name, a folder of images or a table (.csv)"
+    )
+    parser.add_argument(
+        "--data-option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="how to read a folder, a table or TFDS, e.g. --data-option size=64",
+    )
+    parser.add_argument("--recipe", default="modern")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="change a field of the recipe, e.g. --set learning_rate=3e-4",
+    )
+    parser.add_argument("--data-dir")
+    parser.add_argument("--download", action="store_true")
+    parser.add_argument("--results", default="results")
+    parser.add_argument("--epochs", type=count, help="train at most so many epochs")
+    parser.add_argument(
+        "--steps", type=count, help="train at most so many optimiser steps"
+    )
+    parser.add_argument("--limit", type=count, help="use so many images of each split")
+    parser.add_argument(
+        "--devices", type=count, default=1, help="share each batch between so many"
+    )
+    parser.add_argument(
         "--model-option",
         action="append",
         default=[],
         metavar="NAME=VALUE",
         help="argument of the model, e.g. --model-option stage_filters=[8,16,32,64]",
     )
-    run.add_argument(
-        "--save-model", action="store_true", help="keep the tested model as .keras"
+    parser.add_argument(
+        "--save-model",
+        action="store_true",
+        help="keep the tested model as .keras, for predict",
     )
-    run.add_argument("--no-pictures", action="store_true")
-    run.add_argument("--verbose", type=int, choices=(0, 1, 2), default=None)
-
-    compare = commands.add_parser(
-        "compare", help="mean and deviation over seeds, against the published figures"
-    )
-    compare.set_defaults(command=_compare)
-    compare.add_argument("--results", default="results")
-    compare.add_argument("--style", default="text", choices=("text", "markdown"))
-
-    names = commands.add_parser(
-        "datasets", help="list data sets, models and recipes, and how to get the data"
-    )
-    names.set_defaults(command=_datasets)
-    return parser
+    parser.add_argument("--no-pictures", action="store_true")
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -125,34 +204,97 @@ def _run(options: argparse.Namespace) -> None:
 
     config.tune_jax_for_cpu()
     recipe = training.look_up(options.recipe, _recipes(), "recipe")
-    recipe = recipe.with_changes(**_assignments(options.set))
+    arguments = _arguments_of_run(options)
+    recipe = recipe.with_changes(**arguments.pop("changes"))
     if options.download:
         hide_progress_in_logs()
-    for seed in options.seed:
+    for number in options.seed:
         training.run(
             options.dataset,
             options.model,
             recipe,
-            seed,
-            data_dir=options.data_dir,
-            results=options.results,
-            max_epochs=options.epochs,
-            max_steps=options.steps,
-            limit=options.limit,
-            download=options.download,
+            number,
+            **arguments,
             engine=options.engine,
-            devices=options.devices,
-            model_options=_assignments(options.model_option),
+            results=options.results,
             save_model=options.save_model,
             pictures=not options.no_pictures,
             verbose="auto" if options.verbose is None else options.verbose,
         )
 
 
+def _arguments_of_run(options: argparse.Namespace) -> dict[str, Any]:
+    """What says which run it is, but data, model, recipe and seed."""
+    return {
+        "changes": assignments(options.set),
+        "data_dir": options.data_dir,
+        "data_options": assignments(options.data_option),
+        "max_epochs": options.epochs,
+        "max_steps": options.steps,
+        "limit": options.limit,
+        "download": options.download,
+        "devices": options.devices,
+        "model_options": assignments(options.model_option),
+    }
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from keras_gradattn import config, training
+
+    config.tune_jax_for_cpu()
+    trials = training.sweep(
+        options.dataset,
+        options.model,
+        options.recipe,
+        options.seed,
+        vary=assignments(options.vary),
+        vary_model=assignments(options.vary_model),
+        engine=options.engine,
+        workers=options.workers,
+        gpus_per_run=options.gpus_per_run,
+        results=options.results,
+        recipes=_recipes(),
+        told=_tell,
+        **_arguments_of_run(options),
+        save_model=options.save_model,
+        pictures=not options.no_pictures,
+    )
+    failed = sum(trial.status == "failed" for trial in trials)
+    if failed:
+        print(
+            f"{failed} of {len(trials)} runs failed. "
+            "The same command tries them again.",
+            file=sys.stderr,
+        )
+    return int(failed > 0)
+
+
+def _tell(trial: Any) -> None:
+    words = {"found": "finished before, not run again"}
+    print(f"{trial.name}: {words.get(trial.status, trial.status)}", flush=True)
+    if trial.message:
+        print(trial.message, file=sys.stderr, flush=True)
+
+
 def _recipes() -> dict[str, Any]:
     from keras_gradattn import paper, training
 
     return {**training.RECIPES, **paper.RECIPES}
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from keras_gradattn import training
+
+    found = training.predict(
+        options.model,
+        options.folder,
+        batch_size=options.batch_size,
+        on_bad=options.on_bad,
+    )
+    found.write_csv(options.output)
+    print(f"{options.output}: {len(found.files):,} images")
+    if found.bad_files:
+        print(f"left out: {some(found.bad_files)}", file=sys.stderr)
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -164,7 +306,7 @@ def _compare(options: argparse.Namespace) -> None:
 def _datasets(options: argparse.Namespace) -> None:
     from keras_gradattn import datasets
     from keras_gradattn.training import MODELS
-    from keras_gradattn.training.comparison import table
+    from keras_gradattn.training.tables import table
 
     rows = [
         (spec.name, spec.title, str(spec.num_classes), sizes, spec.how_to_get)
@@ -176,22 +318,6 @@ def _datasets(options: argparse.Namespace) -> None:
     print(f"\nmodels: {', '.join(MODELS)}")
     print(f"recipes: {', '.join(_recipes())}")
     print("\ntry: python -m keras_gradattn run --dataset digits --epochs 2")
-
-
-def _assignments(texts: Sequence[str]) -> dict[str, Any]:
-    """`["a=1", "b=x"]` as `{"a": 1, "b": "x"}`; values are JSON where they can be."""
-    values: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ValueError(f"Expected NAME=VALUE. Received: {text!r}")
-        try:
-            values[name] = json.loads(value)
-        except ValueError:
-            values[name] = {"True": True, "False": False, "None": None}.get(
-                value, value
-            )
-    return values
 
 
 if __name__ == "__main__":

@@ -144,10 +144,21 @@ def convolution(form: str) -> None:
 
 
 def checked_convolution(form: str) -> str:
-    """The form itself.
+    """The form itself, where there is such a form.
+
+    Args:
+        form: `"auto"`, `"backend"` or `"taps"`.
+
+    Returns:
+        `form`.
 
     Raises:
         ValueError: If there is no such form.
+
+    Example:
+
+    >>> keras_gradattn.config.checked_convolution("taps")
+    'taps'
     """
     if form not in CONVOLUTIONS:
         raise ValueError(
@@ -157,7 +168,16 @@ def checked_convolution(form: str) -> str:
 
 
 def convolution_form() -> str:
-    """The form that was chosen with `convolution`."""
+    """The form that was chosen with `convolution`.
+
+    Returns:
+        `"auto"`, `"backend"` or `"taps"`.
+
+    Example:
+
+    >>> keras_gradattn.config.convolution_form()
+    'auto'
+    """
     return _convolution
 
 
@@ -189,7 +209,19 @@ def kernel(name: str, use: bool) -> None:
 
 
 def uses_kernel(name: str) -> bool:
-    """Whether a kernel of `KERNELS` is in use."""
+    """Whether a kernel of `KERNELS` is in use.
+
+    Args:
+        name: A key of `KERNELS`.
+
+    Returns:
+        Whether it computes.
+
+    Example:
+
+    >>> keras_gradattn.config.uses_kernel("adam")
+    True
+    """
     return name not in _switched_off
 
 
@@ -211,5 +243,14 @@ def capture_torch_inference(capture: bool = True) -> None:
 
 
 def captures_torch_inference() -> bool:
-    """Whether `capture_torch_inference` was asked for."""
+    """Whether `capture_torch_inference` was asked for.
+
+    Returns:
+        The last choice; `False` before any.
+
+    Example:
+
+    >>> keras_gradattn.config.captures_torch_inference()
+    False
+    """
     return _captures_inference

@@ -26,6 +26,36 @@ def lines() -> list[str]:
     return sorted({line for room in ROOMS for line in _of_room(room)})
 
 
+def documented_names() -> dict[str, Any]:
+    """Functions, classes, methods and properties that want a docstring, by name.
+
+    A name that two rooms share occurs once.
+    """
+    found: dict[str, Any] = {}
+    seen: set[int] = set()
+    for room in ROOMS:
+        module = importlib.import_module(room)
+        for name in getattr(module, "__all__", _own_names(module)):
+            thing = getattr(module, name)
+            plain = inspect.isclass(thing) or inspect.isroutine(thing)
+            if not plain or id(thing) in seen:
+                continue
+            seen.add(id(thing))
+            found[name] = thing
+            if inspect.isclass(thing):
+                found |= {
+                    f"{name}.{method}": getattr(value, "__func__", value)
+                    for method, value in vars(thing).items()
+                    if not method.startswith("_")
+                    and (isinstance(value, property) or _is_method(value))
+                }
+    return found
+
+
+def _is_method(value: Any) -> bool:
+    return inspect.isroutine(value) or isinstance(value, classmethod | staticmethod)
+
+
 def _of_room(room: str) -> Iterator[str]:
     module = importlib.import_module(room)
     for name in getattr(module, "__all__", _own_names(module)):

@@ -1,6 +1,7 @@
 """One process has one backend: ``KERAS_BACKEND`` chooses it, JAX by default."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -8,6 +9,14 @@ import tempfile
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "agg")
+# Compile fast rather than well, here and in child processes: few steps are taken, on
+# small networks. What is compiled stays the same program; its machine code is plainer.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
+if os.environ["KERAS_BACKEND"] == "tensorflow":
+    os.environ["XLA_FLAGS"] = (
+        os.environ.get("XLA_FLAGS", "")
+        + " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    )
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     # Compiling takes most of the time, and most programs occur in several tests. The
     # first process of a run makes the folder, and its workers and scripts share it.
@@ -17,27 +26,48 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
+if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
+    # Threads of two workers on the same cores would wait for each other.
+    _worker = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
+    _cores = sorted(os.sched_getaffinity(0))
+    if _own := _cores[_worker :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])]:
+        os.sched_setaffinity(0, _own)
+        os.environ.setdefault("OMP_NUM_THREADS", str(len(_own)))
+
 import keras
 import pytest
 
 from keras_gradattn import config
+from keras_gradattn._compat.system import memory_return
+from tests.memory import resident_memory
 
 # Before JAX starts: tests compile in less time and memory so.
 config.tune_jax_for_cpu()
 
+# In bytes: two workers shall do with 6 GB.
+MUCH_MEMORY = 2e9
+GROWTH = 0.5e9
+_limit = {"bytes": MUCH_MEMORY}
+
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out the tests that say nothing about this backend."""
-    backend = keras.backend.backend()
-    elsewhere = [
-        item
-        for item in items
-        if (marker := item.get_closest_marker("backends"))
-        and backend not in marker.args
-    ]
+    """Leave out the tests that say nothing about this backend or this Keras."""
+    elsewhere = [item for item in items if not _applies(item)]
     if elsewhere:
         config.hook.pytest_deselected(items=elsewhere)
         items[:] = [item for item in items if item not in elsewhere]
+
+
+def _applies(item):
+    backends = item.get_closest_marker("backends")
+    since = item.get_closest_marker("keras_since")
+    return (not backends or keras.backend.backend() in backends.args) and (
+        not since or _release(keras.__version__) >= _release(*since.args)
+    )
+
+
+def _release(version):
+    return tuple(map(int, version.split(".")[:2]))
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +87,24 @@ def seeded():
     keras.config.set_floatx(floatx)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def bounded_memory():
+    """Let a worker that has grown forget the programs and models of past tests."""
+    yield
+    if resident_memory() < _limit["bytes"]:
+        return
+    keras.backend.clear_session()
+    gc.collect()
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.clear_caches()
+    if give_back := memory_return():
+        give_back()
+    # What stays cannot be given back, so it is not asked for again each time.
+    _limit["bytes"] = max(MUCH_MEMORY, resident_memory() + GROWTH)
+
+
 @pytest.fixture
 def double_precision():
     """Let JAX keep float64 values, which it rounds to float32 otherwise."""
@@ -66,8 +114,8 @@ def double_precision():
     import jax
 
     # Older versions keep it among their experiments.
-    enable_x64 = getattr(jax, "enable_x64", None) or jax.experimental.enable_x64
-    with enable_x64(True):
+    home = jax if hasattr(jax, "enable_x64") else jax.experimental
+    with home.enable_x64(True):
         yield
 
 
@@ -78,20 +126,9 @@ def _compile_on_jax(quickly: bool):
         jax.config.update("jax_disable_most_optimizations", quickly)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def quick_compilation():
-    """Let XLA compile fast rather than well: few steps are taken, on small networks.
-
-    What is compiled stays the same program; only its machine code is plainer.
-    """
-    _compile_on_jax(quickly=True)
-    yield
-    _compile_on_jax(quickly=False)
-
-
 @pytest.fixture
-def full_compilation(quick_compilation):
-    """Let XLA compile as it does for users, for what depends on its optimisations."""
+def full_compilation():
+    """Let JAX compile as it does for users, for what depends on its optimisations."""
     _compile_on_jax(quickly=False)
     yield
     _compile_on_jax(quickly=True)

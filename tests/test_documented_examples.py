@@ -5,7 +5,6 @@ import importlib
 import inspect
 import re
 import textwrap
-import types
 from pathlib import Path
 
 import keras
@@ -14,35 +13,18 @@ import pytest
 
 import keras_gradattn
 from keras_gradattn import datasets
+from tests.api import documented_names
 from tests.studies.made_up_results import write_result
 
 # What the examples call is tested on every backend where it belongs.
 pytestmark = pytest.mark.any_backend
 README = Path(__file__).parents[1] / "README.md"
-ROOMS = ("", ".layers", ".gradients", ".models", ".datasets", ".training", ".paper")
 FENCE = re.compile(r"```python\n(.*?)```", re.DOTALL)
-
-
-def public_objects():
-    """Everything that a public room names, once, with methods of classes."""
-    found = {}
-    for room in ROOMS:
-        module = importlib.import_module(f"keras_gradattn{room}")
-        for name in module.__all__:
-            thing = getattr(module, name)
-            if isinstance(thing, types.ModuleType) or not callable(thing):
-                continue
-            found.setdefault(id(thing), (f"{name}", thing))
-            if inspect.isclass(thing):
-                for method, value in vars(thing).items():
-                    if inspect.isfunction(value) and not method.startswith("_"):
-                        found.setdefault(id(value), (f"{name}.{method}", value))
-    return dict(found.values())
 
 
 DOCUMENTED = {
     name: thing
-    for name, thing in public_objects().items()
+    for name, thing in documented_names().items()
     if ">>>" in (thing.__doc__ or "") or "```python" in (thing.__doc__ or "")
 }
 

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from typing import Any
 
 from keras_gradattn._compat.system import memory_return
 
@@ -94,3 +95,35 @@ def return_compiler_memory() -> bool:
 
     jax.monitoring.register_event_duration_secs_listener(returned)
     return True
+
+
+def reached(gradient: Any, values: list[Any], *arguments: Any) -> list[bool]:
+    """Which of the values a gradient function has anything to say about.
+
+    JAX fills in zeros where nothing arrives. In the traced program such zeros are a
+    constant, spread over the shape, and everything else is computed. What a program
+    looks like is not promised: whatever is not such a constant counts as reached.
+
+    Args:
+        gradient: From values and arguments to one gradient a value.
+        values: What is differentiated by.
+        *arguments: The other arguments.
+    """
+    import jax
+
+    traced = jax.make_jaxpr(gradient)(values, *arguments).jaxpr
+    makers = {id(out): eqn for eqn in traced.eqns for out in eqn.outvars}
+
+    def constant(variable: Any) -> bool:
+        if hasattr(variable, "val"):
+            return True
+        maker = makers.get(id(variable))
+        if maker is None or maker.primitive.name not in _SPREADING:
+            return False
+        return all(constant(one) for one in maker.invars)
+
+    return [not constant(one) for one in traced.outvars]
+
+
+# What a constant zero goes through on its way to a gradient's shape and type.
+_SPREADING = ("broadcast_in_dim", "convert_element_type", "reshape")

@@ -3,9 +3,10 @@
 Seen with Keras 3.8 and 3.15. Each function says what happens where the name is absent.
 """
 
+import contextlib
 import inspect
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -190,16 +191,31 @@ def sync_jax_state(model: Any) -> None:
         model.jax_state_sync()
 
 
-def note_shardings(model: Any) -> None:
-    """Have JAX' training loop see variables that a callback tracked.
+@contextlib.contextmanager
+def with_shardings(model: Any, added: Iterable[tuple[int, Any]]) -> Iterator[None]:
+    """Have JAX' step know the shardings of arrays that join the optimizer's for a step.
 
     Up to Keras 3.11 `fit` notes every variable's sharding before it tells callbacks
-    that training begins, and fails over a variable that came later. Absent: later
-    versions note them step by step, so there is nothing to do.
+    that training begins, and the step fails over an array that came later. Absent:
+    later versions note them step by step, so there is nothing to do.
+
+    Args:
+        model: A model whose step is called inside of this context.
+        added: New arrays with their places among the optimizer's, ascending.
     """
-    note = getattr(model, "_record_training_state_sharding_spec", None)
-    if note is not None:
-        note()
+    name = "_optimizer_variable_shardings"
+    noted = vars(model).get(name)
+    if noted is None:
+        yield
+        return
+    extended = list(noted)
+    for place, array in added:
+        extended.insert(place, array.sharding)
+    vars(model)[name] = extended
+    try:
+        yield
+    finally:
+        vars(model)[name] = noted
 
 
 class OpenAdam(keras.optimizers.Adam):
@@ -319,6 +335,16 @@ def fill_averages(optimizer: Any) -> bool:
         if averages[i] is None:
             averages[i] = optimizer.add_variable_from_reference(variable, "average")
     return True
+
+
+def rate_schedule(optimizer: Any) -> Any:
+    """The schedule that an optimizer takes its learning rate from, or `None`.
+
+    `learning_rate` is public but gives the current value alone. Absent: `None`.
+    """
+    rate = getattr(optimizer, "_learning_rate", None)
+    schedules = keras.optimizers.schedules
+    return rate if isinstance(rate, schedules.LearningRateSchedule) else None
 
 
 def compiled_loss(model: Any) -> Callable[[Any, Any, Any], Any]:

@@ -111,6 +111,9 @@ class ImageFiles:
 
         Args:
             rows: Integers (chosen,).
+
+        Returns:
+            The chosen `ImageFiles`.
         """
         return ImageFiles([self.paths[row] for row in rows.tolist()], self.reading)
 

@@ -16,10 +16,6 @@ import numpy as np
 
 from keras_gradattn.datasets import _npz, _records, local_copies
 from keras_gradattn.datasets._names import suggestion
-from keras_gradattn.datasets.authors_files import (
-    find_authors_files,
-    read_authors_files,
-)
 from keras_gradattn.datasets.images import Array
 from keras_gradattn.datasets.parts import DatasetNotFoundError, DatasetSplits, Split
 from keras_gradattn.datasets.prepared import Prepared, not_found
@@ -146,12 +142,9 @@ def _open(
     source = description.source
     if description.name == "digits":
         return {"train": _digits(description)}
-    files = find_authors_files(description, data_dir)
-    if files is not None:
-        return read_authors_files(description, files, verify=verify)
     copy = local_copies.find_copy(description, data_dir)
     if copy is not None:
-        return dict(local_copies.read_copy(description, copy, verify=verify))
+        return local_copies.read_copy(description, copy, verify=verify)
     if source.npz is not None:
         path = _find_npz(source.npz, data_dir)
         if path is not None:
@@ -162,7 +155,7 @@ def _open(
                 for name, (images, labels) in _npz.read_npz(path).items()
             }
     how_to_get = description.how_to_get
-    if local_copies.can_be_copied(description):
+    if local_copies.has_archives(description):
         how_to_get += ", or put its authors' archive there"
     if source.tfds is None:
         raise not_found(description.title, how_to_get, data_dir)

@@ -1,17 +1,25 @@
-"""Copies of Tiny ImageNet and CIFAR-10 that lie in a folder, read without TFDS.
+"""Copies of data sets that lie in a folder as their authors give them, without TFDS.
 
-A copy is what its authors give: the extracted folder, their archive, or anybody's
-archive of it, under any top folder. It is looked for in the data folder itself, in
-the two levels of folders inside, and in the archives directly inside. Where TFDS has
-prepared the data set in the same folder, that is read instead.
+| data set | what is read |
+|---|---|
+| Tiny ImageNet, CIFAR-10 | the extracted folder, or anybody's archive of it |
+| SVHN | the .mat files |
+| PCam | the .h5 files |
+| PAD-UFES-20 | metadata.csv and the photographs |
 
-What a copy holds is checked: files, shapes, class names, number of images. Decoding
-110,000 JPEG files takes half a minute, so the pixels of Tiny ImageNet are kept beside
-the copy in `<copy>.decoded` (1.3 GB); that folder may be deleted at any time.
+A copy is looked for in the data folder itself, in the two levels of folders inside, and
+in the archives directly inside. Where TFDS has prepared the data set in the same
+folder, that is read instead.
+
+What a copy holds is checked: files, shapes, labels, class names. Another number of
+images, or another MD5 sum where one is published, is a warning. Decoding 110,000 JPEG
+files takes half a minute, so the pixels of Tiny ImageNet are kept beside the copy in
+`<copy>.decoded` (1.3 GB); that folder may be deleted at any time.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import pathlib
@@ -21,7 +29,12 @@ from typing import Any
 
 import numpy as np
 
-from keras_gradattn.datasets import _decoded_cache
+from keras_gradattn.datasets import (
+    _decoded_cache,
+    _pad_ufes_20_files,
+    _pcam_files,
+    _svhn_files,
+)
 from keras_gradattn.datasets._checksum import md5_of
 from keras_gradattn.datasets._cifar10_files import has_cifar10, read_cifar10
 from keras_gradattn.datasets._members import ARCHIVES, Members, open_members
@@ -34,20 +47,25 @@ from keras_gradattn.datasets.specs import DatasetSpec
 
 Parts = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
-_IS_COPY: dict[str, Callable[[Sequence[str]], bool]] = {
-    "tiny_imagenet": has_tiny_imagenet,
-    "cifar10": has_cifar10,
-}
 # Warnings name the line that called `load`: this function, `read_copy`, and two more.
 _CALLER_OF_LOAD = 5
-# MD5 sums of the authors' own archives (cs231n.stanford.edu, cs.toronto.edu/~kriz).
-_MD5 = {
-    "tiny_imagenet": ("90528d7ca1a48142e341f4ef8d21d0de",),
-    "cifar10": (
-        "c58f30108f718f92721af3b95e74349a",
-        "c32a1d4ab5d03f1284b67883e8d87530",
-    ),
-}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kind:
+    """How copies of one data set are known and read.
+
+    Args:
+        is_copy: Whether names of files in a folder or archive tell one.
+        read: Its parts, in the order in which they are merged.
+        in_archives: Whether it is looked for in archives too.
+        sums: MD5 sums that the authors' archive may have, or by name those of files.
+    """
+
+    is_copy: Callable[[Sequence[str]], bool]
+    read: Callable[[DatasetSpec, pathlib.Path], Mapping[str, Any]]
+    in_archives: bool = False
+    sums: tuple[str, ...] | Mapping[str, str] = ()
 
 
 def find_copy(
@@ -63,67 +81,58 @@ def find_copy(
         The first copy by name, folders before archives; `None` if there is none, or
         TFDS has prepared the data set there.
     """
-    if not can_be_copied(description) or data_dir is None:
+    kind = _KINDS.get(description.name)
+    if kind is None or data_dir is None:
         return None
-    is_copy = _IS_COPY[_kind(description)]
     folder = pathlib.Path(data_dir)
     if not folder.is_dir() or _is_prepared(description, folder):
         return None
-    return next((path for path in _candidates(folder) if _holds(path, is_copy)), None)
+    candidates = _candidates(folder, kind.in_archives)
+    return next((path for path in candidates if _holds(path, kind.is_copy)), None)
 
 
 def read_copy(
     description: DatasetSpec, path: pathlib.Path, *, verify: bool = True
-) -> dict[str, ArrayRecords]:
+) -> dict[str, Any]:
     """The parts of a copy, in the order in which they are merged.
 
     Args:
         description: The data set.
         path: What `find_copy` found.
-        verify: Whether to compare an archive with its authors' MD5 sum and the number
-            of images with the published one. A difference is a warning.
+        verify: Whether to compare the number of images and the MD5 sums with the
+            published ones. A difference is a warning.
 
     Raises:
-        ValueError: If files are missing or damaged, or classes are others.
+        ImportError: If the library that reads such files is not installed.
+        ValueError: If files are missing or damaged, or hold something else.
     """
-    kind = _kind(description)
-    if kind == "tiny_imagenet":
-        parts, class_names = _tiny_imagenet(path)
-    else:
-        with open_members(path) as members:
-            parts = read_cifar10(members, path, description.class_names)
-        class_names = None
+    kind = _KINDS[description.name]
+    parts = dict(kind.read(description, path))
     if verify:
-        count = sum(len(labels) for _, labels in parts.values())
-        _warn_of_differences(description, path, count, _MD5[kind])
-    return {
-        name: ArrayRecords(*parts[name], class_names=class_names)
-        for name in description.source.merge
-    }
+        _warn_of_differences(description, path, sum(map(len, parts.values())), kind)
+    return parts
 
 
-def can_be_copied(description: DatasetSpec) -> bool:
-    """Whether copies of a data set can be read."""
-    return _kind(description) in _IS_COPY
-
-
-def _kind(description: DatasetSpec) -> str:
-    return description.source.tfds or ""
+def has_archives(description: DatasetSpec) -> bool:
+    """Whether a data set can be read from an archive of its authors."""
+    kind = _KINDS.get(description.name)
+    return kind is not None and kind.in_archives
 
 
 def _is_prepared(description: DatasetSpec, folder: pathlib.Path) -> bool:
     prepared = folder / str(description.source.tfds)
-    return any(prepared.glob("*/dataset_info.json"))
+    return any(prepared.glob("**/dataset_info.json"))
 
 
-def _candidates(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+def _candidates(folder: pathlib.Path, in_archives: bool) -> Iterator[pathlib.Path]:
     inside = _visible(folder)
     folders = [path for path in inside if path.is_dir()]
     yield folder
     yield from folders
     for path in folders:
         yield from (deeper for deeper in _visible(path) if deeper.is_dir())
-    yield from (path for path in inside if path.name.endswith(ARCHIVES))
+    if in_archives:
+        yield from (path for path in inside if path.name.endswith(ARCHIVES))
 
 
 def _visible(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -150,7 +159,29 @@ def _holds(path: pathlib.Path, is_copy: Callable[[Sequence[str]], bool]) -> bool
         return False
 
 
-def _tiny_imagenet(path: pathlib.Path) -> tuple[Parts, tuple[str, ...]]:
+def _tiny_imagenet(
+    description: DatasetSpec, path: pathlib.Path
+) -> dict[str, ArrayRecords]:
+    parts, class_names = _decoded_tiny_imagenet(path)
+    return _merged(description, parts, class_names)
+
+
+def _cifar10(description: DatasetSpec, path: pathlib.Path) -> dict[str, ArrayRecords]:
+    with open_members(path) as members:
+        parts = read_cifar10(members, path, description.class_names)
+    return _merged(description, parts, None)
+
+
+def _merged(
+    description: DatasetSpec, parts: Parts, class_names: tuple[str, ...] | None
+) -> dict[str, ArrayRecords]:
+    return {
+        name: ArrayRecords(*parts[name], class_names=class_names)
+        for name in description.source.merge
+    }
+
+
+def _decoded_tiny_imagenet(path: pathlib.Path) -> tuple[Parts, tuple[str, ...]]:
     with open_members(path) as members:
         state = _state(path, members)
         kept = _decoded_cache.read(path, state)
@@ -172,25 +203,65 @@ def _state(path: pathlib.Path, members: Members) -> dict[str, Any]:
 
 
 def _warn_of_differences(
-    description: DatasetSpec, path: pathlib.Path, count: int, sums: tuple[str, ...]
+    description: DatasetSpec, path: pathlib.Path, count: int, kind: _Kind
 ) -> None:
     whole = sum(description.split_sizes.values())
     if count != whole:
         warnings.warn(
-            f"{path} holds {count} images of {description.title} instead of {whole}. "
-            "They are divided in the published proportions; results on another number "
-            "of images are not comparable with published ones. Pass `verify=False` to "
-            "hide this.",
+            f"{path} holds {count:,} images of {description.title} instead of "
+            f"{whole:,}, so that results are not comparable with published ones. Is "
+            "that meant? `verify=False` says yes.",
             stacklevel=_CALLER_OF_LOAD,
         )
-    if path.is_dir():
-        return
-    found = md5_of(path)
-    if found not in sums:
-        warnings.warn(
-            f"{path} is not the archive that the authors of {description.title} give "
-            f"(MD5 sum {' or '.join(sums)}). Its files, shapes and class names were "
-            "checked and fit. If pixels matter to the last bit, download the original; "
-            f"pass `verify=False` to hide this. Received: {found}",
-            stacklevel=_CALLER_OF_LOAD,
-        )
+    for file, sums in _published_sums(path, kind):
+        found = md5_of(file)
+        if found not in sums:
+            warnings.warn(
+                f"{file} is not the file that the authors of {description.title} give "
+                f"(MD5 sum {' or '.join(sums)}). What it holds was checked and fits; "
+                "if pixels matter to the last bit, download the original. Is that "
+                f"meant? `verify=False` says yes. Received: {found}",
+                stacklevel=_CALLER_OF_LOAD,
+            )
+
+
+def _published_sums(
+    path: pathlib.Path, kind: _Kind
+) -> Iterator[tuple[pathlib.Path, tuple[str, ...]]]:
+    """Files of a copy and the sums that they may have."""
+    if isinstance(kind.sums, Mapping):
+        for name, md5 in kind.sums.items():
+            if (path / name).is_file():
+                yield path / name, (md5,)
+    elif path.is_file():
+        yield path, kind.sums
+
+
+_KINDS = {
+    "tiny_imagenet": _Kind(
+        has_tiny_imagenet,
+        _tiny_imagenet,
+        in_archives=True,
+        # Of the authors' own archive (cs231n.stanford.edu).
+        sums=("90528d7ca1a48142e341f4ef8d21d0de",),
+    ),
+    "cifar10": _Kind(
+        has_cifar10,
+        _cifar10,
+        in_archives=True,
+        # Python's and the binary one (cs.toronto.edu/~kriz).
+        sums=("c58f30108f718f92721af3b95e74349a", "c32a1d4ab5d03f1284b67883e8d87530"),
+    ),
+    "svhn": _Kind(
+        _svhn_files.has_svhn,
+        lambda _, folder: _svhn_files.read_svhn(folder),
+        sums=_svhn_files.MD5,
+    ),
+    "pcam": _Kind(
+        _pcam_files.has_pcam, lambda _, folder: _pcam_files.read_pcam(folder)
+    ),
+    "pad_ufes_20": _Kind(
+        _pad_ufes_20_files.has_pad_ufes_20,
+        lambda _, folder: {"train": _pad_ufes_20_files.PhotographRecords(folder)},
+    ),
+}

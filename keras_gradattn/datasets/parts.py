@@ -21,6 +21,12 @@ class Split:
         labels: int32 array (images,), or (images, classes) of 0 and 1 for
             multi-label data.
         rows: Position of each image in its source.
+
+    Example:
+
+    >>> part = keras_gradattn.datasets.load("digits").test
+    >>> part.name, part.images.shape, part.labels.dtype
+    ('test', (271, 8, 8, 1), dtype('int32'))
     """
 
     name: str
@@ -42,6 +48,12 @@ class DatasetSplits:
         validation: For choosing the best epoch.
         test: For the final evaluation.
         bad_files: Files that give no image and were left out as asked.
+
+    Example:
+
+    >>> digits = keras_gradattn.datasets.load("digits")
+    >>> len(digits.train), len(digits.validation), len(digits.test)
+    (1257, 269, 271)
     """
 
     spec: DatasetSpec

@@ -38,7 +38,7 @@ def batches(
     one_hot: bool | None = None,
     drop_remainder: bool = False,
     replicas: int = 1,
-    replica: int | None = None,
+    replica: int | range | None = None,
     workers: int | None = None,
 ) -> Any:
     """Batches of one part of a data set, for `fit`, `evaluate` and `predict`.
@@ -71,8 +71,8 @@ def batches(
         drop_remainder: Whether to leave out a last, smaller batch.
         replicas: Devices that share each batch evenly. A last, smaller batch is
             cut down to a multiple of them.
-        replica: Give only the share of this one, counted from 0, of the same
-            batches. Default: whole batches.
+        replica: Give only the share of this one, counted from 0, or of these, of the
+            same batches. Default: whole batches.
         workers: Threads that prepare batches ahead; 0 prepares on demand.
             Default: half of the processor's cores, eight at most.
 
@@ -138,7 +138,7 @@ class BatchSource:
         one_hot: bool | None,
         drop_remainder: bool,
         replicas: int,
-        replica: int | None,
+        replica: int | range | None,
     ):
         if batch_size < 1:
             raise ValueError(
@@ -228,7 +228,10 @@ class BatchSource:
         if self._replica is None:
             return slice(None)
         size = count // self._replicas
-        return slice(self._replica * size, (self._replica + 1) * size)
+        mine = self._replica
+        if isinstance(mine, int):
+            mine = range(mine, mine + 1)
+        return slice(mine.start * size, mine.stop * size)
 
     def _pixels(
         self, images: Array, labels: Array | None, numbers: Array

@@ -84,6 +84,11 @@ class Source:
         npz: MedMNIST file that is read directly when the folder has it.
         md5: MD5 sum that this file must have; None takes any.
         group: Column that a group-wise split can use.
+
+    Example:
+
+    >>> keras_gradattn.datasets.spec("pad_ufes_20").source.group
+    'patient_id'
     """
 
     tfds: str | None = None
@@ -121,6 +126,12 @@ class DatasetSpec:
         levels: Stored levels that become 0 and 255, of images with more than 8
             bits.
         deep: Whether images have more than 8 bits and are float32.
+
+    Example:
+
+    >>> digits = keras_gradattn.datasets.spec("digits")
+    >>> digits.input_shape, digits.num_classes
+    ((8, 8, 1), 10)
     """
 
     name: str
@@ -182,6 +193,9 @@ class DatasetSpec:
 
         Args:
             content: The dictionary.
+
+        Returns:
+            An equal `DatasetSpec`.
 
         Example:
 

@@ -296,6 +296,15 @@ def _is_fit(frame: Any, model: Any) -> Any:
     )
 
 
+def fit_arguments(model: keras.Model) -> dict[str, Any]:
+    """What the innermost running `fit` was given, as it stands; empty without one."""
+    for frame in _fit_frames(model):
+        found = frame.f_locals
+        names = ("x", "y", "validation_data", "batch_size", "shuffle", "callbacks")
+        return {name: found.get(name) for name in names}
+    return {}
+
+
 def fit_callbacks(model: keras.Model) -> list[keras.callbacks.Callback]:
     """Callbacks of the `fit` that is running, beginning with the outermost."""
     for frame in _fit_frames(model):

@@ -403,11 +403,14 @@ class RecordedStep:
         where = self._positions(channel, len(optimizer_variables))
         arrays = list(ring.arrays or map(jax_copy, (v.value for v in ring.state)))
         arrays[2] = _placed_like(ring.wanted.value, ring.wants_details)
-        for position, array in sorted(zip(where, arrays, strict=True), key=_first):
+        added = sorted(zip(where, arrays, strict=True), key=_first)
+        for position, array in added:
             optimizer_variables.insert(position, array)
         # Their buffers are the step's from here on.
         ring.arrays = tuple(arrays)
-        logs, new = self._inner((*state[:2], optimizer_variables, *state[3:]), iterator)
+        state = (*state[:2], optimizer_variables, *state[3:])
+        with keras_compat.with_shardings(self.model, added):
+            logs, new = self._inner(state, iterator)
         optimizer_variables = list(new[2])
         ring.arrays = tuple(optimizer_variables[i] for i in where)
         for position in sorted(where, reverse=True):

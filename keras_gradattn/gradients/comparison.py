@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_gradattn._extras import optional
 from keras_gradattn.gradients import plots
 from keras_gradattn.gradients.gradient_flow import GradientFlow
 from keras_gradattn.gradients.gradient_norms import GradientNorms
@@ -25,6 +26,14 @@ class GradientComparison:
             `depth` (0 at the input to 1 at the output), `where`, `measure`, `first`
             and `last` (mean of the first and last epoch; equal for flows).
         measure: What `first` and `last` hold.
+
+    Example:
+
+    ```python
+    comparison = compare_gradients({"plain": norms_plain, "residual": norms_residual})
+    print(comparison.report())
+    comparison.input_to_output()  # by run
+    ```
     """
 
     lines: tuple[dict[str, Any], ...]
@@ -32,7 +41,7 @@ class GradientComparison:
 
     def to_dataframe(self) -> Any:
         """The lines as a `pandas.DataFrame`."""
-        import pandas as pd
+        pd = optional("pandas", "A DataFrame")
 
         return pd.DataFrame(list(self.lines))
 

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from keras_gradattn._compat import keras as keras_compat
+from keras_gradattn._extras import optional
 from keras_gradattn.gradients import plots
 from keras_gradattn.gradients import report as _report
 from keras_gradattn.gradients.output_taps import (
@@ -41,6 +42,13 @@ class GradientFlow:
             that a ReLU leaves at zero for the whole batch; NaN elsewhere).
         losses: (batches,) loss of each batch.
         silent: Names that the published analysis registers but cannot measure.
+
+    Example:
+
+    ```python
+    flow = analyze_gradient_flow(model, (x_test, y_test), batches=1)
+    flow.layers[0], flow.mean("norm")[0]
+    ```
     """
 
     name: str
@@ -58,14 +66,29 @@ class GradientFlow:
         return np.all(self.gradient["zero_share"] == 1, axis=0)
 
     def mean(self, statistic: str) -> np.ndarray:
-        """(layers,) mean over batches of one gradient or forward statistic."""
+        """(layers,) mean over batches of one gradient or forward statistic.
+
+        Args:
+            statistic: A key of `gradient` or `forward`.
+
+        Returns:
+            One number per layer, in the order of depth.
+        """
         table = self.gradient if statistic in self.gradient else self.forward
         return table[statistic].mean(axis=0)
 
     def health(
         self, vanishing: float = VANISHING, exploding: float = EXPLODING
     ) -> float:
-        """Share of layers that can receive a gradient with a norm in between."""
+        """Share of layers that can receive a gradient with a norm in between.
+
+        Args:
+            vanishing: Norm above which a layer counts. Defaults to the published 1e-6.
+            exploding: Norm below which it counts. Defaults to the published 10.
+
+        Returns:
+            The share, 0 to 1 (the published score, over layers with a gradient).
+        """
         norm = self.mean("norm")
         return float(np.mean((norm > vanishing) & (norm < exploding)))
 
@@ -74,6 +97,12 @@ class GradientFlow:
 
         One means that the gradient arrives at the input as it left the loss; below
         one it is attenuated. Dead layers are left out and reported apart.
+
+        Args:
+            statistic: A key of `gradient`. Defaults to `"product"`.
+
+        Returns:
+            `(first / last) ** (1 / (layers - 1))`; NaN for fewer than two layers.
         """
         alive = self.mean(statistic)[~self.dead]
         if len(alive) < 2:
@@ -93,7 +122,7 @@ class GradientFlow:
 
     def to_dataframe(self) -> Any:
         """A `pandas.DataFrame`, one line per layer in the order of depth."""
-        import pandas as pd
+        pd = optional("pandas", "A DataFrame")
 
         return pd.DataFrame(self._lines())
 
@@ -127,7 +156,11 @@ class GradientFlow:
         return plots.plot_flow(self, path)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one portable `.npz` file (no pickle inside)."""
+        """Write one portable `.npz` file (no pickle inside).
+
+        Args:
+            path: Where to write it.
+        """
         metadata = {
             "flow": 1,
             "name": self.name,
@@ -148,6 +181,12 @@ class GradientFlow:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "GradientFlow":
         """Read what `save` wrote.
+
+        Args:
+            path: The file.
+
+        Returns:
+            A flow.
 
         Raises:
             ValueError: If the file is not a gradient flow.

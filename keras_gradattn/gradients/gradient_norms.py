@@ -527,36 +527,75 @@ class GradientNorms(keras.callbacks.Callback):
         return self._record
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything recorded, as plain lists. See `GradientRecord.to_dict`."""
+        """Everything recorded, as plain lists. See `GradientRecord.to_dict`.
+
+        Returns:
+            A dictionary, ready for JSON but for NaN.
+        """
         return self._recorded().to_dict()
 
     def to_dataframe(self, what: str = "groups") -> Any:
-        """A tidy `pandas.DataFrame`. See `GradientRecord.to_dataframe`."""
+        """A tidy `pandas.DataFrame`. See `GradientRecord.to_dataframe`.
+
+        Args:
+            what: `"groups"` (the default), `"epochs"` or `"layer_outputs"`.
+
+        Returns:
+            The frame.
+        """
         return self._recorded().to_dataframe(what)
 
     def report(self) -> str:
-        """What was seen, in words and one table."""
+        """What was seen, in words and one table.
+
+        Returns:
+            Text of several lines.
+        """
         return self._recorded().report()
 
     def plot(
         self, path: str | os.PathLike[str] | None = None, kind: str = "heatmap"
     ) -> Any:
-        """Picture of the norms. See `GradientRecord.plot`."""
+        """Picture of the norms. See `GradientRecord.plot`.
+
+        Args:
+            path: Where to save the picture, or `None` (the default).
+            kind: `"heatmap"` (the default) or `"lines"`.
+
+        Returns:
+            The `matplotlib.figure.Figure`.
+        """
         return self._recorded().plot(path, kind=kind)
 
     def to_html(
         self, path: str | os.PathLike[str], *, title: str | None = None
     ) -> None:
-        """Write one self-contained page. See `GradientRecord.to_html`."""
+        """Write one self-contained page. See `GradientRecord.to_html`.
+
+        Args:
+            path: Where to write it.
+            title: The page's title, the record's name by default.
+        """
         self._recorded().to_html(path, title=title)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the record as one `.npz` file."""
+        """Write the record as one `.npz` file.
+
+        Args:
+            path: Where to write it.
+        """
         self._recorded().save(path)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> GradientRecord:
-        """Read a saved record: the same `report`, `plot` and tables."""
+        """Read a saved record: the same `report`, `plot` and tables.
+
+        Args:
+            path: A file that `save` wrote.
+
+        Returns:
+            A `GradientRecord`.
+        """
         return GradientRecord.load(path)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_gradattn._extras import optional
 from keras_gradattn.gradients import _record_file, plots
 from keras_gradattn.gradients import report as _report
 from keras_gradattn.gradients._noise_scale import noise_scale_of
@@ -76,6 +77,15 @@ class GradientRecord:
         lost: Steps whose rows were overwritten before they could be read.
         without_gradient: Paths of variables that the loss reached in no recorded step.
         histogram_edges: (bins + 1,) edges, from 0 over powers of two to infinity.
+
+    Example:
+
+    ```python
+    norms.save("run.npz")
+    record = keras_gradattn.GradientRecord.load("run.npz")
+    record.norm.shape  # (rows, groups)
+    record.rms[-1]  # of the last step, by depth
+    ```
     """
 
     per_group = PER_GROUP
@@ -134,6 +144,7 @@ class GradientRecord:
 
     @property
     def groups(self) -> tuple[str, ...]:
+        """Group names in the order of depth."""
         return self.grouping.names
 
     @property
@@ -143,34 +154,42 @@ class GradientRecord:
 
     @property
     def fit(self) -> np.ndarray:
+        """(rows,) running number of the `fit` call, from 0."""
         return self._rows["fit"].astype(int)
 
     @property
     def epoch(self) -> np.ndarray:
+        """(rows,) epoch of `fit`, from 0."""
         return self._rows["epoch"].astype(int)
 
     @property
     def step(self) -> np.ndarray:
+        """(rows,) the optimizer's iteration before that step's update."""
         return self._rows["step"].astype("int64")
 
     @property
     def running_step(self) -> np.ndarray:
+        """(rows,) `step`, counted on where an optimizer began anew."""
         return self._rows["running_step"].astype("int64")
 
     @property
     def phase(self) -> np.ndarray:
+        """(rows,) index into `phases`."""
         return self._rows["phase"].astype(int)
 
     @property
     def norm(self) -> np.ndarray:
+        """(rows, groups) L2 norm of the group's gradient, NaN where not measured."""
         return self._rows["norm"]
 
     @property
     def measured(self) -> np.ndarray:
+        """(rows, groups) whether the group had a gradient to measure."""
         return self._rows["measured"] > 0
 
     @property
     def global_norm(self) -> np.ndarray:
+        """(rows,) L2 norm over all measured variables."""
         return self._rows["global_norm"]
 
     @property
@@ -198,6 +217,7 @@ class GradientRecord:
 
     @property
     def without_gradient(self) -> tuple[str, ...]:
+        """Paths of variables that the loss reached in no recorded step."""
         return tuple(p for p in self.grouping.paths if p in self._asked - self._reached)
 
     @property
@@ -282,7 +302,17 @@ class GradientRecord:
         optimizer: str = "",
         learning_rate: float | None = None,
     ) -> None:
-        """Say what is trained from here on; columns are added for what is new."""
+        """Say what is trained from here on; columns are added for what is new.
+
+        Args:
+            grouping: Group of each variable that is trained from here on.
+            sizes: Number of elements of each of these variables.
+            taps: Layer, group and statistics of each output tap. Defaults to none.
+            fit: Running number of the `fit` call.
+            step: The optimizer's iteration.
+            optimizer: Its class's name.
+            learning_rate: Its rate, where one number is set.
+        """
         known = dict(zip(self.grouping.paths, self.sizes, strict=True))
         known.update(zip(grouping.paths, map(int, sizes), strict=True))
         self._widen(merged_grouping(self.grouping, grouping), known, taps)
@@ -318,7 +348,13 @@ class GradientRecord:
             self._rows.spread("taps", np.arange(width), self._tap_width, np.nan)
 
     def add(self, rows: Rows, fit: int, epoch: int) -> None:
-        """Append rows of one epoch, measured in the last phase that was begun."""
+        """Append rows of one epoch, measured in the last phase that was begun.
+
+        Args:
+            rows: What the ring held.
+            fit: Running number of the `fit` call, from 0.
+            epoch: Epoch of that `fit`, from 0.
+        """
         if not self.phases:
             self.begin_phase(self.grouping, self.sizes, taps=self.taps, fit=fit)
         phase = self.phases[-1]
@@ -387,7 +423,12 @@ class GradientRecord:
             self._details.keep(np.arange(len(self._details)) % 2 == 0)
 
     def note_reach(self, asked: Sequence[str], without: Sequence[str]) -> None:
-        """Which variables updates were about, and which of them had no gradient."""
+        """Which variables updates were about, and which of them had no gradient.
+
+        Args:
+            asked: Paths of variables that updates were about.
+            without: Those of them that had no gradient.
+        """
         self._asked |= set(asked)
         self._reached |= set(asked) - set(without)
 
@@ -423,7 +464,11 @@ class GradientRecord:
         return wider
 
     def close_epoch(self) -> dict[str, Any] | None:
-        """Finish the running epoch's summary and return it."""
+        """Finish the running epoch's summary and return it.
+
+        Returns:
+            The summary by column, `None` where no step was recorded.
+        """
         running, self._running = self._running, None
         if running is None:
             return None
@@ -478,7 +523,11 @@ class GradientRecord:
     # Reading.
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything recorded, as plain lists and numbers (JSON-ready but for NaN)."""
+        """Everything recorded, as plain lists and numbers (JSON-ready but for NaN).
+
+        Returns:
+            Columns by name; by group those that each group has.
+        """
         detail, epochs = self.detail, self.epochs
         return {
             "name": self.name,
@@ -540,7 +589,7 @@ class GradientRecord:
         Raises:
             ValueError: If `what` is none of these.
         """
-        import pandas as pd
+        pd = optional("pandas", "A DataFrame")
 
         if what == "epochs":
             return pd.DataFrame(self._epoch_lines())
@@ -611,7 +660,11 @@ class GradientRecord:
         ]
 
     def report(self) -> str:
-        """What was seen, in words and one table. Also printable at any time."""
+        """What was seen, in words and one table. Also printable at any time.
+
+        Returns:
+            Text of several lines.
+        """
         return _report.training_report(self)
 
     def plot(
@@ -642,12 +695,22 @@ class GradientRecord:
         html_report.write_html(self, path, title=title)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one portable `.npz` file (no pickle inside)."""
+        """Write one portable `.npz` file (no pickle inside).
+
+        Args:
+            path: Where to write it.
+        """
         _record_file.save(self, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "GradientRecord":
         """Read what `save` wrote, also by version 0.1.
+
+        Args:
+            path: The file.
+
+        Returns:
+            A record.
 
         Raises:
             ValueError: If the file is not a record of gradient norms.

@@ -31,6 +31,13 @@ class DepthWeights:
         sources: What feeds: features by the names of their layers. Of
             `GradAttnPathways` these are `stem`, `stage1_block1`, ..., `stage1`,
             `stage2_block1`, ...; a finished stage is what its last mixing returned.
+
+    Example:
+
+    >>> network = keras_gradattn.GradAttnV2(num_classes=10)
+    >>> weights = keras_gradattn.depth_weights(network, np.zeros((2, 32, 32, 3)))
+    >>> weights.targets[0], weights.mean.shape  # target, group, source
+    ('block1_stem', (15, 8, 5))
     """
 
     values: np.ndarray

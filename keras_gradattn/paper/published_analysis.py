@@ -16,11 +16,11 @@ import keras
 import numpy as np
 
 from keras_gradattn._compat.keras import flatten_layers
-from keras_gradattn.gradients import plots
 from keras_gradattn.gradients.gradient_flow import GradientFlow, analyze_gradient_flow
 from keras_gradattn.gradients.output_taps import unique_names
 from keras_gradattn.gradients.report import table
 from keras_gradattn.gradients.thresholds import EXPLODING, VANISHING
+from keras_gradattn.paper.published_plot import plot_published
 from keras_gradattn.paper.pytorch_checkpoints import is_published, published_modules
 
 THRESHOLDS = (
@@ -72,6 +72,13 @@ class PublishedAnalysis:
         std: (batches, layers) standard deviation (n - 1).
         max_abs: (batches, layers) largest absolute gradient.
         flow: The same measurement by depth, for the corrected figures.
+
+    Example:
+
+    ```python
+    analysis = keras_gradattn.published_analysis(model, (x_test, y_test), batches=1)
+    print(analysis.report())
+    ```
     """
 
     name: str
@@ -94,7 +101,14 @@ class PublishedAnalysis:
         return len(self.layers) + len(self.silent)
 
     def vanishing(self, threshold: float = VANISHING) -> list[str]:
-        """Layers with a mean norm below the threshold."""
+        """Layers with a mean norm below the threshold.
+
+        Args:
+            threshold: L2 norm of a whole batch. Defaults to the published 1e-6.
+
+        Returns:
+            Their names.
+        """
         return [
             layer
             for layer, norm in zip(self.layers, self.mean_norm, strict=True)
@@ -102,7 +116,14 @@ class PublishedAnalysis:
         ]
 
     def exploding(self, threshold: float = EXPLODING) -> list[str]:
-        """Layers with a mean norm above the threshold."""
+        """Layers with a mean norm above the threshold.
+
+        Args:
+            threshold: L2 norm of a whole batch. Defaults to the published 10.
+
+        Returns:
+            Their names.
+        """
         return [
             layer
             for layer, norm in zip(self.layers, self.mean_norm, strict=True)
@@ -112,7 +133,15 @@ class PublishedAnalysis:
     def health(
         self, vanishing: float = VANISHING, exploding: float = EXPLODING
     ) -> float:
-        """Share of registered layers with a norm strictly between the thresholds."""
+        """Share of registered layers with a norm strictly between the thresholds.
+
+        Args:
+            vanishing: The lower one. Defaults to the published 1e-6.
+            exploding: The upper one. Defaults to the published 10.
+
+        Returns:
+            The share, 0 to 1: the published health score.
+        """
         between = (self.mean_norm > vanishing) & (self.mean_norm < exploding)
         return float(between.sum() / self.registered)
 
@@ -269,7 +298,7 @@ class PublishedAnalysis:
         Returns:
             The `matplotlib.figure.Figure`.
         """
-        return plots.plot_published(self, path)
+        return plot_published(self, path)
 
 
 def published_analysis(

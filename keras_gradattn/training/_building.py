@@ -41,6 +41,17 @@ def build_model(
 
     Raises:
         ValueError: If there is no such model; the nearest name is suggested.
+
+    Example:
+
+    ```python
+    from keras_gradattn import datasets, training
+
+    recipe = training.RECIPES["modern"].for_dataset("digits")
+    narrow = {"stage_filters": (4, 4), "stage_blocks": (1, 1), "width": 8}
+    digits = datasets.spec("digits")
+    network = training.build_model("gradattn_v2", digits, recipe, **narrow)
+    ```
     """
     constructor = getattr(models, look_up(name, MODELS, "model"))
     small = recipe.stem == "auto" and spec.image_size <= 64
@@ -48,7 +59,7 @@ def build_model(
         "input_shape": (spec.image_size, spec.image_size, spec.channels),
         "stem": "cifar" if small or recipe.stem == "cifar" else "imagenet",
         "classifier_activation": None,
-        "dtype": _policy(recipe),
+        "dtype": precision(recipe),
     }
     arguments |= recipe.model_arguments(name, spec)
     return constructor(spec.num_classes, **(arguments | options))
@@ -67,6 +78,16 @@ def build_optimizer(
 
     Returns:
         A Keras optimizer.
+
+    Example:
+
+    ```python
+    from keras_gradattn import training
+
+    recipe = training.RECIPES["modern"]
+    optimizer = training.build_optimizer(recipe, model, total_steps=1000)
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    ```
     """
     rate: Any = recipe.learning_rate
     if recipe.schedule == "cosine":
@@ -134,6 +155,11 @@ def balanced_class_weights(labels: np.ndarray, classes: int) -> dict[int, float]
 
     Returns:
         Class index -> `images / (present classes * images of the class)`.
+
+    Example:
+
+    >>> balanced_class_weights(np.array([0, 0, 0, 1]), 2)
+    {0: 0.6666666666666666, 1: 2.0}
     """
     counts = np.bincount(np.asarray(labels).ravel().astype(int), minlength=classes)
     present = int((counts > 0).sum())
@@ -143,16 +169,17 @@ def balanced_class_weights(labels: np.ndarray, classes: int) -> dict[int, float]
     }
 
 
-def build_loss(recipe: Recipe) -> keras.losses.Loss:
-    """The loss of logits that a recipe trains with."""
+def build_loss(recipe: Recipe, from_logits: bool = True) -> keras.losses.Loss:
+    """The loss that a recipe trains with, of logits or of probabilities."""
     if recipe.mixes_labels:
         return keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=recipe.label_smoothing
+            from_logits=from_logits, label_smoothing=recipe.label_smoothing
         )
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
 
 
-def _policy(recipe: Recipe) -> str | None:
+def precision(recipe: Recipe) -> str | None:
+    """The dtype policy that a recipe means on this machine, `None` for Keras' own."""
     if recipe.mixed_precision != "auto":
         return recipe.mixed_precision
     # Processors without bfloat16 arithmetic emulate it, many times slower.

@@ -20,22 +20,26 @@ _IMAGES = 2000
 
 
 def analyze_depth_weights(
-    model: keras.Model, training: Callable[[], Iterable[Any]], test: Iterable[Any]
+    model: keras.Model,
+    training: Callable[[], Iterable[Any]],
+    test: Iterable[Any],
+    from_logits: bool = True,
 ) -> dict[str, Any]:
     """Mean weights of depths, how far they move with the image, and what that gains.
 
     Args:
-        model: A network that gives logits.
+        model: A network.
         training: Makes batches of training images as they are tested, not augmented;
             their mean is what weights are frozen to.
         test: Batches of test images and labels.
+        from_logits: Whether the network gives logits, not probabilities.
 
     Returns:
         `attention` of a network with a `GradAttnHead`, `pathways` of a
         `GradAttnPathways`, nothing of others.
     """
     if isinstance(model, GradAttnPathways):
-        return {"pathways": _of_pathways(model, training, test)}
+        return {"pathways": _of_pathways(model, training, test, from_logits)}
     if any(isinstance(layer, GradAttnHead) for layer in model.layers):
         return {"attention": _of_head(model, test)}
     return {}
@@ -74,7 +78,10 @@ def _first(batches: Iterable[Any], count: int) -> Iterable[np.ndarray]:
 
 
 def _of_pathways(
-    model: keras.Model, training: Callable[[], Iterable[Any]], test: Iterable[Any]
+    model: keras.Model,
+    training: Callable[[], Iterable[Any]],
+    test: Iterable[Any],
+    from_logits: bool,
 ) -> dict[str, Any]:
     """Mixing weights over the test images, and accuracy without their movement.
 
@@ -92,7 +99,7 @@ def _of_pathways(
     }
     if model.get_config()["mixing"] == "attention":
         frozen = freeze_depth_weights(model, depth_weights(model, training()))
-        content["frozen_top1"] = evaluate(frozen, test, from_logits=True).top1
+        content["frozen_top1"] = evaluate(frozen, test, from_logits=from_logits).top1
     return content
 
 

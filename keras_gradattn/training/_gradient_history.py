@@ -8,6 +8,7 @@ import numpy as np
 from keras_gradattn._compat.keras import callback_model
 from keras_gradattn.gradients.depth_groups import inner_model
 from keras_gradattn.gradients.gradient_norms import GradientNorms
+from keras_gradattn.training._depth import Depth, depth_of, is_kernel
 
 _WINDOW = 500
 
@@ -17,12 +18,17 @@ class GradientHistory(GradientNorms):
 
     A window is an epoch, or 500 steps of a longer one. Of each it keeps the mean
     gradient norm and RMS by depth, and the kernels that were dead: whose gradient was
-    exactly zero in every step of the window.
+    exactly zero in every step of the window. What is frozen in a window is left out.
+
+    Args:
+        depth: Groups of the weights. Default: those of the model, when the first epoch
+            ends.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, depth: Depth | None = None) -> None:
         # By variable, so that single dead layers are seen; depth is summed up here.
         super().__init__(groups="variable")
+        self._depth = depth
         self._windows: list[dict[str, Any]] = []
         self._kernels: dict[str, int] = {}
 
@@ -45,51 +51,60 @@ class GradientHistory(GradientNorms):
         if self.record is None:
             return
         rows = np.flatnonzero(self.record.epoch == epoch)
-        groups, kernels, sizes = self._columns()
-        self._kernels = {g: int(kernels[c].sum()) for g, c in groups.items()}
+        if not len(rows):
+            return
+        variables = inner_model(callback_model(self)).trainable_variables
+        if self._depth is None:
+            self._depth = depth_of(callback_model(self))
+        # An epoch has one phase, and a phase one column a variable, in order.
+        names = self.record.phases[int(self.record.phase[rows[-1]])].groups
+        trained = [self.record.groups.index(name) for name in names]
+        of_group = self._columns(variables)
+        kernels = np.array([is_kernel(v) for v in variables])
+        sizes = np.array([np.prod(v.shape, dtype=int) for v in variables])
+        for group, columns in of_group.items():
+            self._kernels.setdefault(group, int(kernels[columns].sum()))
+        self._kernels = {g: self._kernels[g] for g in self._in_order(self._kernels)}
+        # Optimizers begin anew with each phase of a training.
+        before = self._windows[-1]["step"] if self._windows else 0
+        before -= int(self.record.step[rows[0]]) if self._windows else 0
         for start in range(0, len(rows), _WINDOW):
             window = rows[start : start + _WINDOW]
-            norms = self.record.norm[window]
+            norms = self.record.norm[np.ix_(window, trained)]
             dead = (norms == 0).all(axis=0) & kernels
             by_group = {
                 group: np.sqrt(np.square(norms[:, columns]).sum(axis=1))
-                for group, columns in groups.items()
+                for group, columns in of_group.items()
             }
             self._windows.append(
                 {
-                    "step": int(self.record.step[window[-1]]) + 1,
+                    "step": before + int(self.record.step[window[-1]]) + 1,
                     "epoch": epoch + 1,
                     "norm": {g: _number(n.mean()) for g, n in by_group.items()},
                     "rms": {
-                        g: _number((n / np.sqrt(sizes[groups[g]].sum())).mean())
+                        g: _number((n / np.sqrt(sizes[of_group[g]].sum())).mean())
                         for g, n in by_group.items()
                     },
-                    "dead": {g: int(dead[c].sum()) for g, c in groups.items()},
+                    "dead": {g: int(dead[c].sum()) for g, c in of_group.items()},
                     "dead_kernels": [
                         name
-                        for name, is_dead in zip(self.record.groups, dead, strict=True)
+                        for name, is_dead in zip(names, dead, strict=True)
                         if is_dead
                     ],
                 }
             )
 
-    def _columns(self) -> tuple[dict[str, list[int]], np.ndarray, np.ndarray]:
-        """Columns of each depth group, whether each is a kernel, and its size."""
-        # Columns are the trainable variables in order; paths may repeat.
-        network = inner_model(callback_model(self))
-        variables = network.trainable_variables
-        column_of = {id(variable): i for i, variable in enumerate(variables)}
-        depth_groups = network.depth_groups()
-        groups: dict[str, list[int]] = {
-            group: [] for group in dict.fromkeys(depth_groups.values())
-        }
-        for layer in network.layers:
-            columns = [column_of[id(v)] for v in layer.trainable_variables]
-            if columns and layer.name in depth_groups:
-                groups[depth_groups[layer.name]] += columns
-        kernels = np.array([len(v.shape) > 1 for v in variables])
-        sizes = np.array([np.prod(v.shape, dtype=int) for v in variables])
-        return groups, kernels, sizes
+    def _columns(self, variables: list[Any]) -> dict[str, list[int]]:
+        """Columns of each depth group that is trained now."""
+        assert self._depth is not None
+        columns: dict[str, list[int]] = {}
+        for column, variable in enumerate(variables):
+            columns.setdefault(self._depth.group_of[id(variable)], []).append(column)
+        return {group: columns[group] for group in self._in_order(columns)}
+
+    def _in_order(self, groups: Mapping[str, Any]) -> list[str]:
+        assert self._depth is not None
+        return [group for group in self._depth.names if group in groups]
 
 
 def _number(value: Any) -> float | None:

@@ -36,15 +36,17 @@ def reduced(content: Mapping[str, Any]) -> dict[str, Any]:
         does not have (`None`) is left out. Metrics stay exact.
     """
     gradients = content["gradients"]
-    layers = _columns(gradients["test"]["layers"], dict.fromkeys(_LAYERS, _TRACE))
-    changed = {
+    changed: dict[str, Any] = {
         "history": _columns(content["history"], _HISTORY),
         "weight_norms": rounded(content["weight_norms"], _TRACE),
         "gradients": {
             "training": _windows(gradients["training"]),
-            "test": {**rounded(gradients["test"], _FIGURE), "layers": layers},
         },
     }
+    # A network that it could not be measured of has none.
+    if (test := gradients["test"]) is not None:
+        layers = _columns(test["layers"], dict.fromkeys(_LAYERS, _TRACE))
+        changed["gradients"]["test"] = {**rounded(test, _FIGURE), "layers": layers}
     for name in ("attention", "pathways", "published_analysis"):
         if content.get(name) is not None:
             changed[name] = rounded(content[name], _FIGURE)
@@ -104,7 +106,9 @@ def _windows(state: Mapping[str, Any]) -> dict[str, Any]:
         "step": [window["step"] for window in windows],
         **{
             measure: {
-                group: [rounded(window[measure][group], _TRACE) for window in windows]
+                group: [
+                    rounded(window[measure].get(group), _TRACE) for window in windows
+                ]
                 for group in state["kernels"]
             }
             for measure in ("rms", "dead")

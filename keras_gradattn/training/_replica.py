@@ -4,7 +4,6 @@ import pickle
 import sys
 from pathlib import Path
 
-from keras_gradattn import datasets
 from keras_gradattn.training._train import train
 from keras_gradattn.training.devices import TorchProcesses
 
@@ -12,13 +11,14 @@ from keras_gradattn.training.devices import TorchProcesses
 def main() -> None:
     """Train what the first process says on standard input."""
     told = pickle.load(sys.stdin.buffer)
-    splits = datasets.load(told["configuration"]["dataset"], **told["data"])
+    data = told["data"]
     train(
-        datasets.spec(told["configuration"]["dataset"]),
+        data.spec,
         told["recipe"],
         told["configuration"],
         Path(told["working"]),
-        splits=splits,
+        network=told["network"],
+        splits=data.load(),
         engine=told["engine"],
         verbose=0,
         devices=TorchProcesses(told["count"], told["rank"], told["folder"]),

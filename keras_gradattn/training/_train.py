@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from keras_gradattn.training._building import (
     balanced_class_weights,
     build_augmentation,
     build_loss,
-    build_model,
     build_optimizer,
 )
+from keras_gradattn.training._depth import depth_of
+from keras_gradattn.training._freezing import Freezing
 from keras_gradattn.training._gradient_history import GradientHistory
+from keras_gradattn.training._networks import Network, gives_logits
+from keras_gradattn.training._progress import Progress
 from keras_gradattn.training._seeding import seed_libraries
 from keras_gradattn.training._training_loop import TrainingLoop
 from keras_gradattn.training._weight_norms import WeightNorms
@@ -34,6 +38,7 @@ class Trained:
 
     Args:
         network: With the weights that the recipe tests, compiled, on one device.
+        from_logits: Whether its outputs are logits, not probabilities.
         other_weights: `"best"` or `"last"`, whichever the recipe does not test, and
             its weights for `network.set_weights`; empty where they are not known.
         recipe: The recipe with the length that this run had.
@@ -44,6 +49,7 @@ class Trained:
     """
 
     network: keras.Model
+    from_logits: bool
     other_weights: dict[str, list[np.ndarray]]
     recipe: Recipe
     batch_size: int
@@ -58,6 +64,7 @@ def train(
     configuration: dict[str, Any],
     working: Path,
     *,
+    network: Network,
     splits: datasets.DatasetSplits,
     engine: str,
     verbose: int,
@@ -70,6 +77,7 @@ def train(
         recipe: The protocol, after `recipe.for_dataset(...)`.
         configuration: What the run was asked for.
         working: Folder of the checkpoint.
+        network: What to train.
         splits: The data.
         engine: Input pipeline, or `"device"`.
         verbose: Keras' verbosity.
@@ -80,12 +88,17 @@ def train(
     # Fewer images than devices are left out.
     epoch_steps += len(splits.train) % batch_size >= devices.count
     recipe = _with_length(recipe, configuration, epoch_steps)
+    # Before anything is spread over devices, where a look at one batch is no longer
+    # one process' matter.
+    from_logits = network.is_ours or gives_logits(network.build(spec, recipe), spec)
     with devices.scope():
         trained = _train(
             spec,
             recipe,
             configuration,
             working,
+            described=network,
+            from_logits=from_logits,
             splits=splits,
             engine=engine,
             verbose=verbose,
@@ -97,10 +110,10 @@ def train(
     if weights is None:
         return trained
     # What was built for several devices stays on them.
-    network = _build(spec, recipe, configuration)
-    network.compile(loss=build_loss(recipe))
-    network.set_weights(weights)
-    return dataclasses.replace(trained, network=network)
+    alone = network.build(spec, recipe)
+    alone.compile(loss=build_loss(recipe, trained.from_logits))
+    alone.set_weights(weights)
+    return dataclasses.replace(trained, network=alone)
 
 
 def _with_length(
@@ -113,17 +126,28 @@ def _with_length(
         epochs = most or -(-steps // epoch_steps)
     elif steps:
         epochs = min(epochs, -(-steps // epoch_steps))
-    return dataclasses.replace(recipe, max_steps=steps, max_epochs=epochs)
+    phases = _before(recipe.phases, epochs)
+    return dataclasses.replace(
+        recipe, max_steps=steps, max_epochs=epochs, phases=phases
+    )
+
+
+def _before(
+    phases: Sequence[Mapping[str, Any]], epochs: int
+) -> tuple[Mapping[str, Any], ...]:
+    """The phases that begin within so many epochs."""
+    begun: list[Mapping[str, Any]] = []
+    for phase in phases:
+        if epochs <= 0:
+            break
+        begun.append(phase)
+        epochs -= phase.get("epochs", epochs)
+    return tuple(begun)
 
 
 def _shortest(*lengths: int | None) -> int | None:
     given = [length for length in lengths if length is not None]
     return min(given) if given else None
-
-
-def _build(spec: Any, recipe: Recipe, configuration: dict[str, Any]) -> keras.Model:
-    options = configuration["model_options"]
-    return build_model(configuration["model"], spec, recipe, **options)
 
 
 def _train(
@@ -132,6 +156,8 @@ def _train(
     configuration: dict[str, Any],
     working: Path,
     *,
+    described: Network,
+    from_logits: bool,
     splits: Any,
     engine: str,
     verbose: int,
@@ -140,7 +166,8 @@ def _train(
     epoch_steps: int,
 ) -> Trained:
     seed_libraries(configuration["seed"])
-    network = _build(spec, recipe, configuration)
+    network = described.build(spec, recipe, check=False)
+    depth, freezing = depth_of(network), Freezing(network)
     validation = devices.validation_part(splits.validation)
     # What is done to training images only.
     changes: dict[str, Any] = {
@@ -152,36 +179,45 @@ def _train(
         model = feed.connect(network)
         batches, changes = feed.batches, {}
     else:
-        model = devices.trained(network)
         batches = functools.partial(datasets.batches, spec=spec, engine=engine)
-    model.compile(
-        optimizer=build_optimizer(
-            recipe,
-            network,
-            total_steps=recipe.max_steps or recipe.max_epochs * epoch_steps,
-            warmup_steps=recipe.warmup_epochs * epoch_steps,
-        ),
-        loss=build_loss(recipe),
-        metrics=["accuracy"],
-    )
 
-    gradients = GradientHistory()
-    weight_norms = WeightNorms(_WEIGHT_NORM_STEPS if recipe.max_steps else None)
-    loop = TrainingLoop(
-        model,
-        recipe,
-        configuration["seed"],
-        working / _checkpoint.FILE_NAME,
-        companions={"gradients": gradients, "weight_norms": weight_norms},
-        devices=devices,
-        validated=len(validation),
-    )
-    if loop.resume() and devices.rank == 0:
-        print(
-            f"{working}: resumed after epoch {loop.epochs_run} of {recipe.max_epochs}",
-            file=sys.stderr,
+    gradients = GradientHistory(depth)
+    weight_norms = WeightNorms(_WEIGHT_NORM_STEPS if recipe.max_steps else None, depth)
+    loop = None
+    end = 0
+    # What a recipe does not divide is one phase.
+    for number, phase in enumerate(recipe.phases or ({},)):
+        start, end = end, _end(recipe, number)
+        freezing.train_only(phase.get("train"))
+        if engine != "device":
+            model = devices.trained(network)
+        model.compile(
+            optimizer=_optimizer(recipe, phase, network, end - start, epoch_steps),
+            loss=build_loss(recipe, from_logits),
+            metrics=["accuracy"],
         )
-    if not loop.finished:
+        if loop is None:
+            loop = TrainingLoop(
+                model,
+                recipe,
+                configuration["seed"],
+                working / _checkpoint.FILE_NAME,
+                companions={"gradients": gradients, "weight_norms": weight_norms},
+                devices=devices,
+                validated=len(validation),
+            )
+            stored = loop.stored_phase()
+        if number < stored:
+            continue
+        loop.begin_phase(model, number)
+        if number == stored and loop.resume() and devices.rank == 0:
+            print(
+                f"{working}: resumed after epoch {loop.epochs_run} "
+                f"of {recipe.max_epochs}",
+                file=sys.stderr,
+            )
+        if loop.finished or loop.epochs_run >= end:
+            continue
         data = batches(
             splits.train,
             batch_size=batch_size,
@@ -191,12 +227,8 @@ def _train(
             **changes,
             **devices.batches(),
         )
-        # Said, not counted: a strategy on TensorFlow takes batches ahead of any pass.
-        epochs = keras.callbacks.LambdaCallback(
-            on_epoch_begin=lambda epoch, logs: data.set_epoch(epoch)
-        )
-        # The first process records for all.
-        recorders = [] if devices.rank else [gradients, weight_norms]
+        recorders = [gradients, weight_norms] if devices.records else []
+        told = [Progress(loop, len(splits.train), recipe.max_epochs)] if verbose else []
         model.fit(
             data,
             validation_data=batches(
@@ -204,10 +236,11 @@ def _train(
                 batch_size=devices.validation_batch(len(validation), batch_size),
                 training=False,
                 one_hot=recipe.mixes_labels,
+                **devices.validation_batches(),
             ),
-            epochs=recipe.max_epochs,
+            epochs=end,
             initial_epoch=loop.epochs_run,
-            callbacks=[epochs, *recorders, loop],
+            callbacks=[_EpochOf(data), *recorders, loop, *told],
             class_weight=(
                 balanced_class_weights(splits.train.labels, spec.num_classes)
                 if recipe.class_weights
@@ -217,6 +250,7 @@ def _train(
             shuffle=False,
             verbose=verbose,
         )
+    assert loop is not None
     weights = loop.final_weights()
     tested = next(iter(weights))
     other_weights = {}
@@ -226,7 +260,53 @@ def _train(
         if name != tested:
             other_weights[name] = network.get_weights()
     if model is not network:
-        network.compile(loss=build_loss(recipe))
+        network.compile(loss=build_loss(recipe, from_logits))
     return Trained(
-        network, other_weights, recipe, batch_size, loop, gradients, weight_norms
+        network,
+        from_logits,
+        other_weights,
+        recipe,
+        batch_size,
+        loop,
+        gradients,
+        weight_norms,
+    )
+
+
+class _EpochOf(keras.callbacks.Callback):
+    """Says to the data which epoch it is.
+
+    Said, not counted: a strategy on TensorFlow takes batches ahead of any pass.
+    """
+
+    def __init__(self, data: Any):
+        super().__init__()
+        self._data = data
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._data.set_epoch(epoch)
+
+
+def _end(recipe: Recipe, number: int) -> int:
+    """Epoch after which a phase is over, from 0."""
+    if number >= len(recipe.phases) - 1:
+        return recipe.max_epochs
+    lengths = [phase["epochs"] for phase in recipe.phases[: number + 1]]
+    return min(sum(lengths), recipe.max_epochs)
+
+
+def _optimizer(
+    recipe: Recipe,
+    phase: Mapping[str, Any],
+    network: keras.Model,
+    epochs: int,
+    epoch_steps: int,
+) -> keras.optimizers.Optimizer:
+    rate = phase.get("learning_rate", recipe.learning_rate)
+    warmup = min(recipe.warmup_epochs, epochs - 1) if phase else recipe.warmup_epochs
+    return build_optimizer(
+        dataclasses.replace(recipe, learning_rate=rate),
+        network,
+        total_steps=(not phase and recipe.max_steps) or epochs * epoch_steps,
+        warmup_steps=warmup * epoch_steps,
     )

@@ -54,10 +54,28 @@ class TrainingLoop(keras.callbacks.Callback):
         self._companions = companions or {}
         self._devices = devices or OneDevice()
         self._validated = validated
+        self._plateau = self._new_plateau()
+        self._best_epoch = BestEpoch(recipe.early_stopping_patience)
+        self._best_weights: list[np.ndarray] = []
+        self._epoch_start = 0.0
+        self.history: list[dict[str, float]] = []
+        self.steps = 0
+        self.finished = False
+        self.stopped_early = False
+        self._phase = 0
+        self.begin_phase(model, 0)
+
+    def begin_phase(self, model: keras.Model, number: int) -> None:
+        """A part of the training with an optimizer of its own.
+
+        Args:
+            model: The compiled model that `fit` gets.
+            number: Which part, from 0.
+        """
         self._variables = _checkpoint.training_variables(model)
         network = inner_model(model)
         self._model_variables = list(network.variables)
-        self._averages = _moving_averages(model) if recipe.ema_momentum else None
+        self._averages = _moving_averages(model) if self._recipe.ema_momentum else None
         self._generators = [
             variable
             for variable in self._model_variables
@@ -66,16 +84,26 @@ class TrainingLoop(keras.callbacks.Callback):
         self._statistics = _statistics(network)
         # What BatchNorm remembers, averaged like the weights; empty at first.
         self._mean_statistics: list[np.ndarray] = []
-        self._plateau = PlateauRule(
+        if number > self._phase:
+            self._plateau = self._new_plateau()
+            self._best_epoch.waited = 0
+        self._phase = number
+
+    def _new_plateau(self) -> PlateauRule:
+        recipe = self._recipe
+        return PlateauRule(
             recipe.plateau_factor, recipe.plateau_patience, recipe.minimum_learning_rate
         )
-        self._best_epoch = BestEpoch(recipe.early_stopping_patience)
-        self._best_weights: list[np.ndarray] = []
-        self._epoch_start = 0.0
-        self.history: list[dict[str, float]] = []
-        self.steps = 0
-        self.finished = False
-        self.stopped_early = False
+
+    @property
+    def _is_last_phase(self) -> bool:
+        return self._phase >= len(self._recipe.phases) - 1
+
+    def stored_phase(self) -> int:
+        """The part of the training that the checkpoint was written in."""
+        if not self._path.exists():
+            return 0
+        return int(_checkpoint.load(self._path)[1].get("phase", 0))
 
     @property
     def epochs_run(self) -> int:
@@ -170,9 +198,9 @@ class TrainingLoop(keras.callbacks.Callback):
                 self.model.optimizer.learning_rate = lower
         if self._best_epoch.is_best(epoch + 1, accuracy):
             self._best_weights = self._tested_weights()
-        if self._best_epoch.patience_is_over:
+        if self._best_epoch.patience_is_over and self._is_last_phase:
             self.finished = self.stopped_early = True
-        if epoch + 1 == self.params["epochs"]:
+        if epoch + 1 == self.params["epochs"] and self._is_last_phase:
             self.finished = True
         if self.finished:
             self.model.stop_training = True
@@ -189,6 +217,7 @@ class TrainingLoop(keras.callbacks.Callback):
             groups["mean_statistics"] = self._mean_statistics
         state = {
             "backend": keras.backend.backend(),
+            "phase": self._phase,
             "plateau": dataclasses.asdict(self._plateau),
             "best_epoch": dataclasses.asdict(self._best_epoch),
             "history": self.history,

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_gradattn.gradients.depth_groups import inner_model
+from keras_gradattn.training._depth import Depth, depth_of, is_kernel
 
 
 class WeightNorms(keras.callbacks.Callback):
@@ -16,11 +16,14 @@ class WeightNorms(keras.callbacks.Callback):
         every: Steps between two records inside an epoch; `None` records at the end
             of each epoch only. Reading the weights of a JAX model costs a state
             synchronisation, so not every step.
+        depth: Groups of the weights. Default: those of the model, when training
+            begins.
     """
 
-    def __init__(self, every: int | None = None):
+    def __init__(self, every: int | None = None, depth: Depth | None = None):
         super().__init__()
         self._every = every
+        self._depth = depth
         self._step = 0
         self._steps: list[int] = []
         self._norms: dict[str, list[float]] = {}
@@ -51,23 +54,16 @@ class WeightNorms(keras.callbacks.Callback):
             self._record()
 
     def _record(self) -> None:
+        if self._depth is None:
+            self._depth = depth_of(self.model)
         squares: dict[str, float] = {}
-        for group, variable in kernels_by_group(self.model):
-            value = np.asarray(keras.ops.convert_to_numpy(variable), "float64")
-            squares[group] = squares.get(group, 0.0) + float(np.square(value).sum())
+        for variable in self.model.variables:
+            group = self._depth.group_of.get(id(variable))
+            # What is frozen for a while has a norm all the same.
+            if group is not None and is_kernel(variable):
+                value = np.asarray(keras.ops.convert_to_numpy(variable), "float64")
+                squares[group] = squares.get(group, 0.0) + float(np.square(value).sum())
         self._steps.append(self._step)
-        for group, square in squares.items():
-            self._norms.setdefault(group, []).append(square**0.5)
-
-
-def kernels_by_group(model: keras.Model) -> list[tuple[str, keras.Variable]]:
-    """Trainable variables of at least two dimensions with their depth group."""
-    model = inner_model(model)
-    groups = model.depth_groups()
-    return [
-        (groups[layer.name], variable)
-        for layer in model.layers
-        if layer.name in groups
-        for variable in layer.trainable_variables
-        if len(variable.shape) > 1
-    ]
+        for group in self._depth.names:
+            if group in squares:
+                self._norms.setdefault(group, []).append(squares[group] ** 0.5)

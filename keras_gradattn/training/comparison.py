@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_gradattn.training.results import read_results
+from keras_gradattn.training.tables import table
 
 _HEADER = (
     "data set",
@@ -58,7 +59,8 @@ def compare(
 
     Args:
         results: Folder that `run` wrote to.
-        style: `"text"` or `"markdown"`.
+        style: `"text"`, at most as wide as the terminal, `"markdown"`, `"csv"` or
+            `"html"`, a whole page.
         published: Gives the figures that are known of a data set and a network, with
             the accuracy in percent under `"test_top1"`, such as
             `keras_gradattn.paper.published`. `None` (the default) leaves the
@@ -125,22 +127,3 @@ def remarks(group: Sequence[dict[str, Any]]) -> str:
     notes += [f"{k}={v}" for k, v in configuration["recipe"]["changes"].items()]
     notes += group[0].get("remarks", [])
     return ", ".join(notes)
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], style: str) -> str:
-    """A table as aligned text or as Markdown."""
-    if style not in ("text", "markdown"):
-        raise ValueError(
-            f"`style` must be 'text' or 'markdown'. Received: style={style!r}"
-        )
-    widths = [max(len(str(c)) for c in column) for column in zip(header, *rows)]  # noqa: B905
-    lines = [
-        [str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)]
-        for row in (header, *rows)
-    ]
-    if style == "text":
-        return "\n".join("  ".join(line).rstrip() for line in lines)
-    rule = ["-" * max(width, 3) for width in widths]
-    return "\n".join(
-        "| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:])
-    )

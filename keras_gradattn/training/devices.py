@@ -21,6 +21,7 @@ import numpy as np
 
 from keras_gradattn.datasets import Split
 from keras_gradattn.training import _checkpoint
+from keras_gradattn.training.machines import Workers
 
 
 class OneDevice:
@@ -38,9 +39,18 @@ class OneDevice:
         """Settings of the training batches."""
         return {}
 
+    @property
+    def records(self) -> bool:
+        """Whether this process records gradients: one is enough for all."""
+        return self.rank == 0
+
     def validation_part(self, split: Split) -> Split:
         """The images that this process validates on."""
         return split
+
+    def validation_batches(self) -> dict[str, Any]:
+        """Settings of the validation batches."""
+        return {}
 
     def validation_batch(self, images: int, batch_size: int) -> int:
         """Images in a batch of the validation, of so many altogether."""
@@ -116,6 +126,47 @@ class JaxDevices(OneDevice):
         keras.distribution.set_distribution(self._distribution)
 
 
+class JaxWorkers(JaxDevices):
+    """`jax.distributed`: the same program in each process, over all their devices.
+
+    Each process gives its devices their shares of every batch, in the validation too,
+    which leaves images out where the last batch cannot be divided: fewer than there
+    are devices. The result is that of one device.
+
+    Args:
+        workers: The processes.
+    """
+
+    def __init__(self, workers: Workers):
+        import jax
+
+        self.count = workers.devices
+        self.rank = workers.rank
+        self._distribution = keras.distribution.DataParallel(
+            devices=[f"{device.platform}:{device.id}" for device in jax.devices()],
+            auto_shard_dataset=False,
+        )
+        mine = workers.devices // workers.processes
+        self._replicas = range(workers.rank * mine, (workers.rank + 1) * mine)
+
+    @property
+    def records(self) -> bool:
+        # What is measured is part of the program, which must be the same.
+        return True
+
+    def batches(self) -> dict[str, Any]:
+        return {"replicas": self.count, "replica": self._replicas}
+
+    def validation_batches(self) -> dict[str, Any]:
+        return self.batches()
+
+    def before_validation(self) -> None:
+        """Nothing to do: the validation is divided like the training."""
+
+    def after_validation(self) -> None:
+        """Nothing to undo."""
+
+
 class TensorFlowReplicas(OneDevice):
     """`tf.distribute.MirroredStrategy`: one program, weights mirrored on each device.
 
@@ -185,6 +236,56 @@ class TensorFlowReplicas(OneDevice):
 
     def _on_devices(self, variable: Any) -> Any:
         return self._strategy.experimental_local_results(variable.value)
+
+
+class TensorFlowWorkers(TensorFlowReplicas):
+    """`tf.distribute.MultiWorkerMirroredStrategy`: processes that `TF_CONFIG` names.
+
+    Args:
+        workers: The processes.
+    """
+
+    def __init__(self, workers: Workers):
+        self.count = workers.devices
+        self.rank = workers.rank
+        self._strategy = workers.strategy
+
+    @property
+    def records(self) -> bool:
+        # What is measured is part of the program, which must be the same.
+        return True
+
+    def seed_others(
+        self, generators: Sequence[keras.Variable], seed: int, epoch: int
+    ) -> None:
+        mine = len(self._strategy.extended.worker_devices)
+        for place in range(mine):
+            if rank := self.rank * mine + place:
+                for variable, value in _seeds(generators, seed, epoch, rank):
+                    self._on_devices(variable)[place].assign(value)
+
+    def agree(self, logs: dict[str, float], validated: int) -> dict[str, float]:
+        names = sorted(name for name in logs if "gradient" not in name)
+        (values,) = self.mean([np.array([logs[name] for name in names])])
+        return logs | dict(zip(names, values.tolist(), strict=True))
+
+    def mean(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        import tensorflow as tf
+
+        if not arrays:
+            return []
+        flat = np.concatenate([a.astype("float64").ravel() for a in arrays])
+
+        @tf.function
+        def mean(values: Any) -> Any:
+            def reduced() -> Any:
+                context = tf.distribute.get_replica_context()
+                return context.all_reduce(tf.distribute.ReduceOp.MEAN, values)
+
+            return self._strategy.run(reduced)
+
+        found = self._strategy.experimental_local_results(mean(tf.constant(flat)))
+        return _parted(found[0].numpy(), arrays)
 
 
 class TorchProcesses(OneDevice):
@@ -336,16 +437,46 @@ class TorchProcesses(OneDevice):
 
         flat = torch.as_tensor(
             np.concatenate([a.astype("float64").ravel() for a in arrays]),
-            device=f"cuda:{self.rank}" if self._accelerated else "cpu",
+            device=self._device,
         )
         torch.distributed.all_reduce(flat)
-        values = flat.cpu().numpy() / self.count
-        ends = np.cumsum([a.size for a in arrays])[:-1]
-        parts = np.split(values, ends)
-        return [
-            part.reshape(array.shape).astype(array.dtype)
-            for part, array in zip(parts, arrays, strict=True)
-        ]
+        return _parted(flat.cpu().numpy() / self.count, arrays)
+
+    @property
+    def _device(self) -> str:
+        return f"cuda:{self.rank}" if self._accelerated else "cpu"
+
+
+class TorchWorkers(TorchProcesses):
+    """Processes that `torchrun` started.
+
+    Args:
+        workers: The processes.
+    """
+
+    def __init__(self, workers: Workers):
+        import torch
+
+        self._accelerated = torch.cuda.is_available()
+        self.count = workers.devices
+        self.rank = workers.rank
+
+    @contextlib.contextmanager
+    def scope(self) -> Iterator[None]:
+        yield
+
+    @property
+    def _device(self) -> str:
+        return "cuda" if self._accelerated else "cpu"
+
+
+def _parted(flat: np.ndarray, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Values in the shapes and types that some arrays have."""
+    ends = np.cumsum([a.size for a in arrays])[:-1]
+    return [
+        part.reshape(array.shape).astype(array.dtype)
+        for part, array in zip(np.split(flat, ends), arrays, strict=True)
+    ]
 
 
 def _seeds(
@@ -390,21 +521,33 @@ def _replicated(network: keras.Model) -> keras.Model:
     return Replicated()
 
 
-def choose(count: int, arguments: dict[str, Any]) -> OneDevice:
+def choose(
+    count: int, arguments: dict[str, Any], together: Workers | None = None
+) -> OneDevice:
     """What trains on `count` devices on this backend.
 
     Args:
         count: Number of devices.
         arguments: What further processes are told, where there are such.
+        together: Processes that were started together, which then have the devices.
 
     Raises:
         ValueError: If there are fewer devices.
     """
+    backend = keras.backend.backend()
+    if together is not None:
+        return _WORKERS[backend](together)  # type: ignore[call-arg]
     if count == 1:
         return OneDevice()
-    backend = keras.backend.backend()
     if backend == "jax":
         return JaxDevices(count)
     if backend == "tensorflow":
         return TensorFlowReplicas(count)
     return TorchProcesses(count, arguments=arguments)
+
+
+_WORKERS: dict[str, type[OneDevice]] = {
+    "jax": JaxWorkers,
+    "tensorflow": TensorFlowWorkers,
+    "torch": TorchWorkers,
+}

@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_gradattn._extras import optional
+
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
@@ -17,6 +19,39 @@ class Evaluation:
     measure does not exist: top-k beyond the number of classes, the area under the
     curve of a class that the test set lacks, the calibrated error without
     validation data.
+
+    Attributes:
+        samples: Number of test images.
+        loss: Mean cross-entropy.
+        top1: Share of images whose class is the most probable one: the accuracy.
+        top3: Share whose class is among the three most probable.
+        top5: Share whose class is among the five most probable.
+        precision_macro: Precision, mean over classes.
+        recall_macro: Recall, mean over classes.
+        f1_macro: F1, mean over classes.
+        precision_weighted: Precision, mean weighted by the images of a class.
+        recall_weighted: Recall, likewise.
+        f1_weighted: F1, likewise.
+        balanced_accuracy: Recall, mean over the classes that the test set has.
+        auc_one_vs_rest: Area under the ROC curve, each class against the rest, mean.
+        confidence_mean: Mean probability of the predicted class.
+        confidence_std: Its deviation over images.
+        entropy_mean: Mean entropy of the predicted distribution.
+        expected_calibration_error: See the function of that name, 10 bins.
+        temperature: What validation data say logits should be divided by.
+        calibrated_calibration_error: The calibration error after that.
+        per_class_accuracy: Recall by class.
+        confusion_matrix: Images by true class (row) and predicted class (column).
+        class_names: In the order of rows and columns.
+        reliability: For each tenth of confidence the `count` of predictions, their mean
+            `confidence` and their `accuracy` (`None` where there are none).
+
+    Example:
+
+    ```python
+    evaluation = keras_gradattn.training.evaluate(model, [(x_test, y_test)])
+    evaluation.top1, evaluation.confusion_matrix
+    ```
     """
 
     samples: int
@@ -41,6 +76,7 @@ class Evaluation:
     per_class_accuracy: list[float | None]
     confusion_matrix: list[list[int]]
     class_names: list[str]
+    reliability: dict[str, list[Any]]
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain numbers, lists and strings, ready for JSON."""
@@ -104,10 +140,12 @@ def evaluate(
     print(evaluation.summary())
     ```
     """
-    log_probabilities, labels = _predict(model, batches, from_logits)
+    log_probabilities, labels = log_probabilities_of(model, batches, from_logits)
     temperature = None
     if validation is not None:
-        temperature = fit_temperature(*_predict(model, validation, from_logits))
+        temperature = fit_temperature(
+            *log_probabilities_of(model, validation, from_logits)
+        )
     return measure(
         log_probabilities, labels, temperature=temperature, class_names=class_names
     )
@@ -131,8 +169,7 @@ def measure(
     Returns:
         An `Evaluation`.
     """
-    from sklearn import metrics
-
+    metrics = optional("sklearn.metrics", "An evaluation")
     probabilities = np.exp(log_probabilities)
     samples, classes = probabilities.shape
     names = [str(name) for name in (class_names or range(classes))]
@@ -188,6 +225,7 @@ def measure(
         ],
         confusion_matrix=confusion.tolist(),
         class_names=names,
+        reliability=reliability(confidence, predicted == labels),
         **averages,
     )
 
@@ -217,11 +255,75 @@ def expected_calibration_error(
     """
     confidence = np.asarray(confidence, "float64")
     correct = np.asarray(correct, "float64")
-    # Compared with the edges themselves: ceil(10 * 0.7) would be 8.
-    edges = np.arange(1, bins) / bins
-    which = np.searchsorted(edges, confidence, side="left")
+    which = _bins(confidence, bins)
     gaps = np.bincount(which, weights=correct - confidence, minlength=bins)
     return float(np.abs(gaps).sum() / len(confidence))
+
+
+def reliability(
+    confidence: np.ndarray, correct: np.ndarray, bins: int = 10
+) -> dict[str, list[Any]]:
+    """How often predictions of each confidence are right (Guo et al. 2017, figure 1).
+
+    Args:
+        confidence: Probability of the predicted class, shape `(samples,)`.
+        correct: Whether the prediction is right, shape `(samples,)`.
+        bins: Number of bins of equal width. Defaults to 10.
+
+    Returns:
+        `count`, `confidence` and `accuracy` of each bin; `None` of an empty one.
+    """
+    which = _bins(np.asarray(confidence, "float64"), bins)
+    counts = np.bincount(which, minlength=bins)
+
+    def means(values: np.ndarray) -> list[float | None]:
+        sums = np.bincount(which, np.asarray(values, "float64"), minlength=bins)
+        return [
+            float(total / count) if count else None
+            for total, count in zip(sums, counts, strict=True)
+        ]
+
+    return {
+        "count": counts.tolist(),
+        "confidence": means(confidence),
+        "accuracy": means(correct),
+    }
+
+
+def worst_errors(
+    log_probabilities: np.ndarray, labels: np.ndarray, count: int = 24
+) -> list[dict[str, Any]]:
+    """The wrong predictions that a classifier is surest of, the worst first.
+
+    Args:
+        log_probabilities: Normalised log probabilities, shape `(samples, classes)`.
+        labels: Class indices, shape `(samples,)`.
+        count: How many at most. Defaults to 24.
+
+    Returns:
+        For each the `position` in the data, `label`, `predicted`, and the
+        `probability` of what was predicted.
+    """
+    predicted = log_probabilities.argmax(axis=1)
+    confidence = np.exp(log_probabilities.max(axis=1))
+    wrong = np.flatnonzero(predicted != labels)
+    # Stable, so that ties keep the order of the data.
+    order = wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
+    return [
+        {
+            "position": int(row),
+            "label": int(labels[row]),
+            "predicted": int(predicted[row]),
+            "probability": float(confidence[row]),
+        }
+        for row in order
+    ]
+
+
+def _bins(confidence: np.ndarray, bins: int) -> np.ndarray:
+    # Compared with the edges themselves: ceil(10 * 0.7) would be 8.
+    edges = np.arange(1, bins) / bins
+    return np.searchsorted(edges, confidence, side="left")
 
 
 def fit_temperature(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
@@ -234,6 +336,13 @@ def fit_temperature(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
 
     Returns:
         The temperature, between 0.05 and 20: above 1 for an overconfident model.
+
+    Example:
+
+    ```python
+    confident = np.log([[0.99, 0.01], [0.99, 0.01]])
+    fit_temperature(confident, np.array([0, 1]))  # 20: half of that is wrong
+    ```
     """
     rows = np.arange(len(labels))
 
@@ -259,9 +368,16 @@ def fit_temperature(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
     return math.exp((low + high) / 2)
 
 
-def _predict(
+def log_probabilities_of(
     model: keras.Model, batches: Iterable[Any], from_logits: bool
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Normalised log probabilities (samples, classes) and class indices (samples,).
+
+    Args:
+        model: A classifier.
+        batches: As for `evaluate`, like what follows.
+        from_logits: Whether the model's output is logits.
+    """
     outputs, labels = [], []
     for images, batch_labels in batches:
         outputs.append(np.asarray(model.predict_on_batch(images), "float64"))
@@ -296,8 +412,7 @@ def _log_softmax(scores: np.ndarray) -> np.ndarray:
 
 
 def _top_k(probabilities: np.ndarray, labels: np.ndarray, k: int) -> float | None:
-    from sklearn import metrics
-
+    metrics = optional("sklearn.metrics", "An evaluation")
     classes = probabilities.shape[1]
     if k > classes:
         return None
@@ -311,8 +426,7 @@ def _top_k(probabilities: np.ndarray, labels: np.ndarray, k: int) -> float | Non
 
 
 def _area_under_curve(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
-    from sklearn import metrics
-
+    metrics = optional("sklearn.metrics", "An evaluation")
     classes = probabilities.shape[1]
     if len(np.unique(labels)) < classes:
         return None

@@ -1,13 +1,14 @@
 """One experiment is one call: train, resume, evaluate, write the JSON."""
 
 import contextlib
-import dataclasses
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +17,45 @@ import numpy as np
 
 from keras_gradattn import datasets
 from keras_gradattn._compat import system
+from keras_gradattn.datasets.folder import printable
 from keras_gradattn.training import _checkpoint
 from keras_gradattn.training._accelerator import accelerator
-from keras_gradattn.training._building import MODELS
+from keras_gradattn.training._data import Data
 from keras_gradattn.training._depth_weights import analyze_depth_weights
 from keras_gradattn.training._files import check_writable, read_json, write_json
 from keras_gradattn.training._gradient_analysis import analyze_gradients
+from keras_gradattn.training._networks import Model, Network
+from keras_gradattn.training._plan import plain, plan_run
 from keras_gradattn.training._reduction import reduced
 from keras_gradattn.training._train import train
 from keras_gradattn.training._training_loop import TrainingLoop
 from keras_gradattn.training.devices import OneDevice, choose
-from keras_gradattn.training.evaluation import evaluate
-from keras_gradattn.training.recipe import RECIPES, Recipe, look_up
+from keras_gradattn.training.evaluation import (
+    fit_temperature,
+    log_probabilities_of,
+    measure,
+    worst_errors,
+)
+from keras_gradattn.training.machines import workers
+from keras_gradattn.training.recipe import Recipe
 from keras_gradattn.training.results import FORMAT, read_result
-from keras_gradattn.training.run_name import run_name
+from keras_gradattn.training.saved_model import save_model as save_for_use
 
 # Modules whose versions change results.
 _VERSIONS = ("keras", "numpy", "tensorflow", "jax", "jaxlib", "torch", "keras-gradattn")
+# With fewer test images an accuracy is chance: of 30 that are half right, 32 to 68 %
+# may be seen.
+_FEWEST_TEST_IMAGES = 30
 
 
 def run(
-    dataset: str,
-    model: str = "gradattn_v2",
+    data: Data,
+    model: Model = "gradattn_v2",
     recipe: str | Recipe = "modern",
     seed: int = 42,
     *,
     data_dir: str | Path | None = None,
+    data_options: Mapping[str, Any] | None = None,
     results: str | Path = "results",
     max_epochs: int | None = None,
     max_steps: int | None = None,
@@ -62,13 +76,23 @@ def run(
     epoch, on a CPU to the same bits.
 
     Args:
-        dataset: Key of `keras_gradattn.datasets.SPECS`.
-        model: Key of `MODELS`.
+        data: Key of `keras_gradattn.datasets.SPECS` or a name of TFDS; a folder of
+            images or a table of them (.csv); or a `DatasetSplits` of your own, such as
+            from `datasets.from_arrays`.
+        model: Key of `MODELS`; `"package.module:function"`; a function that takes
+            `num_classes` and `input_shape`, or what it needs of them, and makes a
+            Keras model; a Keras model, which is copied with its weights;
+            `"keras.applications:ResNet50"` (random weights unless
+            `model_options={"weights": "imagenet"}`); or
+            `"keras_hub:resnet_18_imagenet"`, a preset with its weights. It gets
+            normalised images, and gives a logit or a probability for each class.
         recipe: Key of `RECIPES`, or a `Recipe`, such as one of
             `keras_gradattn.paper.RECIPES` or of your own.
         seed: Seed of initialisation, shuffling, augmentation and dropout. The
             random split keeps the recipe's own seed.
         data_dir: Folder with the data sets; TFDS' default if `None`.
+        data_options: Further arguments of what reads a folder, a table or a data set
+            of TFDS, such as `{"size": 64, "on_bad": "skip"}`.
         results: Folder for the JSON, its pictures and the running checkpoint.
         max_epochs: Train at most so many epochs. A run that this cuts is marked
             `"short"`.
@@ -81,9 +105,14 @@ def run(
         devices: Train on so many devices, each with an equal share of every batch:
             `keras.distribution.DataParallel` on JAX (the result of one device),
             `MirroredStrategy` on TensorFlow and a process for each with
-            `DistributedDataParallel` on PyTorch (BatchNorm sees one share).
-        model_options: Further arguments of the model's constructor.
-        save_model: Whether to keep the tested model as `.keras` beside the JSON.
+            `DistributedDataParallel` on PyTorch (BatchNorm sees one share). Processes
+            that were started together, on one machine or several, find one another
+            (`docs/cluster.md`); the first one writes, the others get the configuration
+            only.
+        model_options: Further arguments of the model's constructor, or of the
+            function that makes it.
+        save_model: Whether to keep the tested model as `.keras` beside the JSON, with
+            its preprocessing and classes (see `save_model`).
         pictures: Whether to draw the pictures (needs matplotlib).
         verbose: Keras' verbosity: `"auto"`, 0, 1 or 2.
 
@@ -106,53 +135,61 @@ def run(
     result["metrics"]["top1"]
     ```
     """
-    # Unknown names first: before data is read and before anything is written.
-    spec = datasets.spec(dataset)
-    look_up(model, MODELS, "model")
-    named = look_up(recipe, RECIPES, "recipe") if isinstance(recipe, str) else recipe
-    applied = named.for_dataset(dataset)
-    options = dict(model_options or {})
-    _check_devices(devices, engine, applied, applied.batch_size or spec.batch_size)
-    configuration = _plain(
-        {
-            "dataset": dataset,
-            "model": model,
-            "recipe": dataclasses.asdict(applied),
-            "seed": seed,
-            "max_epochs": max_epochs,
-            "max_steps": max_steps,
-            "limit": limit,
-            "model_options": options,
-            # Named where they change the numbers, and only there: results of
-            # before these choices existed stay what they are.
-            **({"devices": devices} if devices != 1 else {}),
-            **({"engine": engine} if engine == "device" else {}),
-        }
+    # First of all: processes that train together must meet before they compute.
+    together = workers()
+    if together is not None and devices != 1:
+        raise ValueError(
+            "Processes that were started together bring their own devices. "
+            f"Received: devices={devices}"
+        )
+    _check_installed(pictures)
+    plan = plan_run(
+        data,
+        model,
+        recipe,
+        seed,
+        data_dir=data_dir,
+        data_options=data_options,
+        max_epochs=max_epochs,
+        max_steps=max_steps,
+        limit=limit,
+        download=download,
+        engine=engine,
+        devices=devices if together is None else together.devices,
+        model_options=model_options,
     )
-
+    configuration, spec = plan.configuration, plan.data.spec
     folder = Path(results)
     check_writable(folder)
-    stem = folder / run_name(configuration)
+    stem = folder / plan.name
     path = stem.with_name(f"{stem.name}.json")
     finished = _finished(path, configuration)
     if finished is not None:
         return finished
     working = stem.with_name(f"{stem.name}.partial")
-    data: dict[str, Any] = {
-        "data_dir": data_dir,
-        "seed": applied.split_seed,
-        "group": applied.group,
-        "limit": limit,
-        "engine": "auto" if engine == "device" else engine,
-    }
     told = {
-        "recipe": applied,
+        "recipe": plan.recipe,
         "configuration": configuration,
         "working": working,
-        "data": data,
+        "data": plan.data,
+        "network": plan.network,
         "engine": engine,
     }
-    chosen = choose(devices, told)
+    chosen = choose(devices, told, together)
+    if chosen.rank:
+        # The first process has the folder, tests and writes.
+        train(
+            spec,
+            plan.recipe,
+            configuration,
+            working,
+            network=plan.network,
+            splits=plan.data.load(download),
+            engine=engine,
+            verbose=0,
+            devices=chosen,
+        )
+        return {"configuration": configuration}
     with _working_folder(working):
         # Another process may have come first.
         finished = _finished(path, configuration)
@@ -163,24 +200,42 @@ def run(
             _check_same(read_json(started), configuration, working)
         else:
             write_json(started, configuration)
+        splits = plan.data.load(download)
         content = _run(
             spec,
-            applied,
+            plan.recipe,
             configuration,
             working,
-            splits=datasets.load(dataset, download=download, **data),
+            network=plan.network,
+            splits=splits,
             engine=engine,
             verbose=_verbosity(verbose),
             devices=chosen,
             save_to=stem.with_name(f"{stem.name}.keras") if save_model else None,
         )
         if pictures:
-            _draw(content, stem)
+            _draw(content, splits.test, stem)
         # Last: where the JSON stands, everything else stands too.
         write_json(path, content)
         (working / _checkpoint.FILE_NAME).unlink(missing_ok=True)
     print(f"{path}: test accuracy {100 * content['metrics']['top1']:.2f} %")
+    for remark in content.get("remarks", []):
+        print(f"{path}: {remark}")
     return content
+
+
+def _check_installed(pictures: bool) -> None:
+    """Find out before training what the end of a run would miss."""
+    needed = {"sklearn": ("measures", "scikit-learn", "data")}
+    if pictures:
+        needed["matplotlib"] = ("pictures", "matplotlib", "plots")
+    for module, (what, name, extra) in needed.items():
+        if importlib.util.find_spec(module) is None:
+            raise ImportError(
+                f"The {what} of a run need {name}. Get it with: "
+                f"pip install 'keras-gradattn[{extra}]'. Nothing was trained. "
+                f"Received: pictures={pictures}"
+            )
 
 
 def _run(
@@ -189,6 +244,7 @@ def _run(
     configuration: dict[str, Any],
     working: Path,
     *,
+    network: Network,
     splits: Any,
     engine: str,
     verbose: int,
@@ -202,6 +258,7 @@ def _run(
         recipe,
         configuration,
         working,
+        network=network,
         splits=splits,
         engine=engine,
         verbose=verbose,
@@ -219,19 +276,37 @@ def _run(
             one_hot=recipe.mixes_labels,
         )
 
-    def evaluation() -> dict[str, Any]:
-        return evaluate(
-            model,
-            batches(splits.test),
-            validation=batches(splits.validation),
-            class_names=spec.class_names,
-            from_logits=True,
-        ).to_dict()
+    def evaluation() -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Every measure, and the worst errors."""
+        logs, labels = log_probabilities_of(
+            model, batches(splits.test), trained.from_logits
+        )
+        temperature = fit_temperature(
+            *log_probabilities_of(
+                model, batches(splits.validation), trained.from_logits
+            )
+        )
+        measured = measure(
+            logs, labels, temperature=temperature, class_names=spec.class_names
+        )
+        return measured.to_dict(), worst_errors(logs, labels)
 
+    remarks = _remarks(splits)
+
+    def analyzed(what: str, analysis: Callable[[], Any]) -> Any:
+        """What an analysis finds; an odd network loses that, not its result."""
+        try:
+            return analysis()
+        except Exception as error:
+            if network.is_ours:
+                raise
+            reason = str(error).split("\n")[0]
+            remarks.append(f"no {what} of this network: {reason}")
+            return None
+
+    metrics, errors = evaluation()
     if save_to is not None:
-        saved = working / save_to.name
-        model.save(saved)
-        os.replace(saved, save_to)
+        _save(model, spec, save_to, working, trained.from_logits)
     content = {
         "format": FORMAT,
         "configuration": configuration,
@@ -250,15 +325,28 @@ def _run(
         "best_epoch": loop.best_epoch,
         "stopped_early": loop.stopped_early,
         "training_seconds": sum(record["seconds"] for record in loop.history),
-        "metrics": evaluation(),
+        "metrics": metrics,
+        "worst_errors": [_located(error, splits.test) for error in errors],
         "history": loop.history,
         "weight_norms": trained.weight_norms.state(),
         "gradients": {
             "training": trained.gradients.state(),
-            "test": analyze_gradients(model, batches(splits.test)),
+            "test": analyzed(
+                "gradients of layer outputs",
+                lambda: analyze_gradients(model, batches(splits.test)),
+            ),
         },
-        **analyze_depth_weights(
-            model, lambda: batches(splits.train), batches(splits.test)
+        **(
+            analyzed(
+                "weights of depths",
+                lambda: analyze_depth_weights(
+                    model,
+                    lambda: batches(splits.train),
+                    batches(splits.test),
+                    trained.from_logits,
+                ),
+            )
+            or {}
         ),
         **{
             name: analysis(model, batches(splits.test))
@@ -273,42 +361,47 @@ def _run(
         content["other_weights"] = {
             "weights": name,
             "epoch": epoch,
-            "metrics": evaluation(),
+            "metrics": evaluation()[0],
         }
-    return reduced(_plain(content))
+    if remarks:
+        content["remarks"] = remarks
+    return reduced(plain(content))
 
 
-def _check_devices(devices: int, engine: str, recipe: Recipe, batch_size: int) -> None:
-    if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1:
-        raise ValueError(
-            f"`devices` must be a positive integer. Received: devices={devices!r}"
+def _located(error: dict[str, Any], split: datasets.Split) -> dict[str, Any]:
+    """An error with where its image is: row of the source, and file where it is one."""
+    position = error["position"]
+    paths = getattr(split.images, "paths", None)
+    file = {} if paths is None else {"file": printable(paths[position])}
+    return {**error, "row": int(split.rows[position]), **file}
+
+
+def _remarks(splits: datasets.DatasetSplits) -> list[str]:
+    count = len(splits.test)
+    if count >= _FEWEST_TEST_IMAGES:
+        return []
+    return [f"{count} test images: this accuracy measures nothing"]
+
+
+def _save(
+    model: keras.Model,
+    spec: datasets.DatasetSpec,
+    path: Path,
+    working: Path,
+    from_logits: bool,
+) -> None:
+    saved = working / path.name
+    try:
+        save_for_use(model, spec, saved, from_logits=from_logits)
+    except OSError:
+        raise
+    except Exception as error:
+        # A network of somebody's that cannot be saved has a result all the same.
+        warnings.warn(
+            f"The model was not saved ({error}). Received: {model.name}", stacklevel=2
         )
-    if batch_size % devices:
-        raise ValueError(
-            f"`devices` must divide the batch of {batch_size} images. "
-            f"Received: devices={devices}"
-        )
-    if devices == 1:
         return
-    backend = keras.backend.backend()
-    if engine == "device" and backend != "jax":
-        raise ValueError(
-            "Images are kept on several devices on JAX only. "
-            f"Received: devices={devices}, engine={engine!r} on the {backend} backend"
-        )
-    if backend != "tensorflow":
-        return
-    if engine == "pydataset":
-        raise ValueError(
-            "Several devices on TensorFlow take their batches from tf.data. "
-            f"Received: devices={devices}, engine={engine!r}"
-        )
-    if recipe.mixed_precision == "mixed_float16":
-        raise ValueError(
-            "Under `MirroredStrategy` gradients cannot be recorded with loss scaling. "
-            "Use mixed_bfloat16. "
-            f"Received: devices={devices}, mixed_precision={recipe.mixed_precision!r}"
-        )
+    os.replace(saved, path)
 
 
 def _was_shortened(
@@ -392,19 +485,6 @@ def _verbosity(verbose: int | str) -> int:
     return 1 if sys.stdout.isatty() else 2
 
 
-def _plain(value: Any) -> Any:
-    """The value as JSON holds it: tuples as lists, data as dictionaries."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if hasattr(value, "to_dict"):
-        return _plain(value.to_dict())
-    if isinstance(value, np.generic):
-        return value.item()
-    return value
-
-
 def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for name in _VERSIONS:
@@ -422,8 +502,12 @@ def _hardware() -> dict[str, Any]:
     }
 
 
-def _draw(content: dict[str, Any], stem: Path) -> None:
-    from keras_gradattn.training._pictures import draw_gradients, draw_history
+def _draw(content: dict[str, Any], test: datasets.Split, stem: Path) -> None:
+    from keras_gradattn.training import _pictures
 
-    draw_history(content, stem.with_name(stem.name + "-history.png"))
-    draw_gradients(content, stem.with_name(stem.name + "-gradients.png"))
+    for name, draw in _pictures.OF_A_RESULT.items():
+        draw(content, stem.with_name(f"{stem.name}-{name}.png"))
+    if content["worst_errors"]:
+        _pictures.draw_errors(
+            content, test.images, stem.with_name(f"{stem.name}-errors.png")
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ Analysis = Callable[[keras.Model, Iterable[Any]], Any]
 _OPTIMIZERS = ("coupled_adam", "adamw", "adam")
 _SCHEDULES = ("plateau", "cosine", "constant")
 _STEMS = ("imagenet", "cifar", "auto")
+_PHASE = ("train", "learning_rate", "epochs")
 _PRECISIONS = (None, "auto", "mixed_bfloat16", "mixed_float16")
 
 
@@ -66,6 +68,12 @@ class Recipe:
         augmentation: `None` for the data set's own, `()` for none, or other entries.
         group: Split by this column of the data set, such as `"patient_id"`.
         split_seed: Seed of the random split, the same for every training seed.
+        phases: A training in parts, each with an optimizer of its own: `()` for one
+            part, or dictionaries with `"train"` (patterns of layer names that are
+            trained, such as `["classifier"]`; all where it is missing),
+            `"learning_rate"` (the recipe's where it is missing) and `"epochs"` (the
+            last one gets what is left). Schedule and plateau begin anew with each,
+            training can stop early in the last one only.
         overrides: Data set name -> fields that differ there.
         changes: Fields that `with_changes` has set; they name the result's file.
 
@@ -108,10 +116,13 @@ class Recipe:
     augmentation: tuple[Any, ...] | None = None
     group: str | None = None
     split_seed: int = 42
+    phases: tuple[Mapping[str, Any], ...] = ()
     overrides: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            _check_kind(field.name, getattr(self, field.name), str(field.type))
         _one_of("optimizer", self.optimizer, _OPTIMIZERS)
         _one_of("schedule", self.schedule, _SCHEDULES)
         _one_of("stem", self.stem, _STEMS)
@@ -134,6 +145,7 @@ class Recipe:
                 raise ValueError(
                     f"`{name}` must lie in [0, 1). Received: {name}={value}"
                 )
+        _check_phases(self.phases, self.max_epochs)
         fields = {field.name for field in dataclasses.fields(self)}
         for dataset, changes in self.overrides.items():
             if unknown := set(changes) - fields:
@@ -220,6 +232,45 @@ class Recipe:
         return bool(self.label_smoothing or self.mixup or self.cutmix)
 
 
+# Fields of other types are checked by their values.
+_KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
+    "int": ("a whole number", (numbers.Integral,)),
+    "float": ("a number", (numbers.Real,)),
+    "bool": ("true or false", (bool,)),
+    "str": ("a text", (str,)),
+}
+
+
+def _check_kind(name: str, value: Any, annotation: str) -> None:
+    kind, _, optional = (part.strip() for part in annotation.partition("|"))
+    if kind not in _KINDS or (value is None and optional == "None"):
+        return
+    what, types = _KINDS[kind]
+    if not isinstance(value, types) or (isinstance(value, bool) and kind != "bool"):
+        also = " or none" if optional else ""
+        raise ValueError(f"`{name}` must be {what}{also}. Received: {name}={value!r}")
+
+
+def _check_phases(phases: Any, max_epochs: int) -> None:
+    for index, phase in enumerate(phases):
+        for name in phase:
+            look_up(name, dict.fromkeys(_PHASE), "phase field")
+        if isinstance(phase.get("train", []), str):
+            raise ValueError(
+                "`train` of a phase must be a list of patterns of layer names. "
+                f"Received: train={phase['train']!r}"
+            )
+        if "learning_rate" in phase:
+            _above("learning_rate", phase["learning_rate"], 0)
+        if index < len(phases) - 1 or "epochs" in phase:
+            _above("epochs", phase.get("epochs", 0), 0)
+    if sum(phase.get("epochs", 0) for phase in phases[:-1]) >= max_epochs:
+        raise ValueError(
+            "`phases` must leave an epoch for the last one. Received: "
+            f"phases={list(phases)}, max_epochs={max_epochs}"
+        )
+
+
 def _one_of(name: str, value: Any, choices: tuple[Any, ...]) -> None:
     if value not in choices:
         raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={value}")
@@ -278,7 +329,25 @@ RECIPES: dict[str, Recipe] = {_MODERN.name: _MODERN}
 
 
 def look_up(name: str, table: Mapping[str, Any], kind: str) -> Any:
-    """Entry `name` of `table`, or a `ValueError` that suggests the nearest name."""
+    """Entry of a table by name, or an error that suggests the nearest name.
+
+    Args:
+        name: The name.
+        table: What there is.
+        kind: What the error calls it, such as `"recipe"`.
+
+    Returns:
+        The entry.
+
+    Raises:
+        ValueError: If there is no such entry.
+
+    Example:
+
+    >>> recipes = keras_gradattn.training.RECIPES
+    >>> look_up("modern", recipes, "recipe").optimizer
+    'adamw'
+    """
     if name in table:
         return table[name]
     raise ValueError(

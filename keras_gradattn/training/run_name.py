@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 # Parts that stand in places of their own, or that a part of the name spells out.
-_PLACED = ("dataset", "model", "recipe", "seed", "model_options")
+_PLACED = (
+    *("dataset", "model", "recipe", "seed", "model_options"),
+    *("content", "architecture"),
+)
 # What the command line calls the arguments of a run.
 _SHORTER = {"max_epochs": "epochs", "max_steps": "steps"}
 # Paths stay below the 260 characters that Windows takes without being asked.
@@ -37,6 +40,8 @@ def run_name(configuration: Mapping[str, Any]) -> str:
             `name` and, where fields were set otherwise, `changes`), `seed`, and where
             they differ from `None` or nothing `model_options`, `max_epochs`,
             `max_steps`, `limit`, `devices`, `engine` or whatever else it names.
+            Fingerprints of data and a network of one's own, `content` and
+            `architecture`, stand beside the names that they tell apart.
 
     Returns:
         A relative path with forward slashes, without an ending.
@@ -59,12 +64,21 @@ def run_name(configuration: Mapping[str, Any]) -> str:
     }
     return "/".join(
         [
-            _part(configuration["dataset"], {}),
-            _part(configuration["model"], configuration.get("model_options") or {}),
+            _part(configuration["dataset"], _given(configuration, "content")),
+            _part(
+                configuration["model"],
+                configuration.get("model_options") or {},
+                _given(configuration, "architecture"),
+            ),
             _part(recipe["name"], recipe.get("changes") or {}, asked),
             _part(f"seed{configuration['seed']}", {}),
         ]
     )
+
+
+def _given(configuration: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = configuration.get(name)
+    return {} if value is None else {name: value}
 
 
 def _part(title: str, *settings: Mapping[str, Any]) -> str:

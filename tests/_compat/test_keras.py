@@ -104,7 +104,21 @@ def test_what_is_missing_is_named():
         keras_compat.track_variable(object(), None)
     assert keras_compat.overwrite_rule(object()) is None
     keras_compat.sync_jax_state(object())
-    keras_compat.note_shardings(object())
+
+
+def test_shardings_join_those_that_older_versions_note():
+    class Array:
+        def __init__(self, sharding):
+            self.sharding = sharding
+
+    model = keras.Sequential()
+    added = [(1, Array("b")), (3, Array("d"))]
+    with keras_compat.with_shardings(model, added):
+        assert "_optimizer_variable_shardings" not in vars(model)
+    vars(model)["_optimizer_variable_shardings"] = noted = ["a", "c"]
+    with keras_compat.with_shardings(model, added):
+        assert vars(model)["_optimizer_variable_shardings"] == ["a", "b", "c", "d"]
+    assert vars(model)["_optimizer_variable_shardings"] is noted == ["a", "c"]
 
 
 def test_methods_that_are_exchanged_exist():

@@ -1,6 +1,7 @@
 """Copies of Tiny ImageNet and CIFAR-10 in a folder, in the real file formats."""
 
 import builtins
+import dataclasses
 import hashlib
 import io
 import os
@@ -236,7 +237,7 @@ def test_other_numbers_and_sums_are_warned_of(tmp_path):
     with pytest.warns(UserWarning, match="CIFAR-10") as found:
         load("cifar10", tmp_path, verify=True)
     count, checksum = sorted((str(w.message) for w in found), key=len)
-    assert "holds 120 images of CIFAR-10 instead of 60000" in count
+    assert "holds 120 images of CIFAR-10 instead of 60,000" in count
     md5 = hashlib.md5(path.read_bytes()).hexdigest()
     assert checksum.endswith(f"Received: {md5}")
     # The line that asked for the data is the one that is told.
@@ -249,7 +250,8 @@ def test_the_authors_own_archive_is_not_warned_of(tmp_path, monkeypatch, recwarn
     path = tmp_path / "copy.zip"
     write_members(path, cifar10_members("binary", cifar10_arrays(10_000)), "root")
     md5 = hashlib.md5(path.read_bytes()).hexdigest()
-    monkeypatch.setitem(local_copies._MD5, "cifar10", (md5,))
+    kind = dataclasses.replace(local_copies._KINDS["cifar10"], sums=(md5,))
+    monkeypatch.setitem(local_copies._KINDS, "cifar10", kind)
     load("cifar10", tmp_path, verify=True)
     assert not [warning for warning in recwarn if "CIFAR" in str(warning.message)]
 
@@ -262,7 +264,7 @@ def test_no_copy_is_looked_for_where_tfds_has_prepared_the_data(tmp_path):
     assert local_copies.find_copy(SPECS["cifar10"], tmp_path) is None
 
 
-def test_other_data_sets_have_no_copies(tmp_path):
+def test_nothing_is_found_where_there_is_none(tmp_path):
     write_members(tmp_path / "c.zip", cifar10_members("binary", cifar10_arrays()), "r")
     assert local_copies.find_copy(SPECS["svhn"], tmp_path) is None
     assert local_copies.find_copy(SPECS["cifar10"], None) is None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.any_backend
 EXAMPLE = Path(__file__).parents[2] / "examples" / "backbones.py"
 
 

@@ -112,9 +112,9 @@ def data_dir(request, tmp_path, monkeypatch, backend):
 @pytest.mark.parametrize(
     "data_dir",
     [
-        # Arrays, a builder of TFDS and one of our own: what a backend reads by itself.
+        # Arrays, and a builder of our own: what a backend reads by itself.
         name
-        if name in ("bloodmnist", "fashion_mnist", "pad_ufes_20")
+        if name in ("bloodmnist", "pad_ufes_20")
         else pytest.param(name, marks=pytest.mark.any_backend)
         for name in NAMES
     ],
@@ -132,6 +132,7 @@ def test_example_runs(data_dir, monkeypatch, capsys):
     assert (folder / f"{name}_gradients.png").stat().st_size > 1000
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.stem)
 def test_example_of_a_data_set_fits_a_screen(path):
     if path.stem not in datasets.SPECS:

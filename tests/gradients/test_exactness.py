@@ -16,6 +16,10 @@ def cross_entropy(labels, logits):
 
 
 SGD = keras.optimizers.SGD
+# Before, Keras on JAX left a model whose fit had failed without its values.
+FITS_AFTER_A_FAILURE = pytest.mark.keras_since(
+    "3.15" if keras.backend.backend() == "jax" else "3.8"
+)
 
 
 def fit(model, optimizer, data, *, epochs=2, callbacks=(), norms=None, **compile_args):
@@ -47,7 +51,16 @@ def test_default_compilation(make_model, data, expected):
 
 
 @pytest.mark.usefixtures("full_compilation")
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    "jit_compile",
+    [
+        False,
+        # PyTorch's compiler fails on the losses of older versions.
+        pytest.param(True, marks=pytest.mark.keras_since("3.15"))
+        if keras.backend.backend() == "torch"
+        else True,
+    ],
+)
 def test_with_and_without_jit(make_model, data, expected, jit_compile):
     check(fit(make_model(), SGD(0.1), data, jit_compile=jit_compile), expected)
 
@@ -100,6 +113,7 @@ def test_loss_scale_optimizer_in_float32(make_model, data, expected):
     check(fit(make_model(), optimizer, data), expected)
 
 
+@pytest.mark.keras_since("3.15")
 def test_several_optimizers(make_model, data, expected_norms):
     def optimizer():
         return keras.optimizers.MultiOptimizer(
@@ -140,6 +154,7 @@ def test_fit_without_the_recorder_in_between(make_model, data, expected_norms):
     check(norms, expected[[*range(5), *range(10, 15)]])
 
 
+@FITS_AFTER_A_FAILURE
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_fit_after_a_failure_in_a_callback(make_model, data, expected_norms, error):
     expected = expected_norms(make_model(), SGD(0.1), *(d[:24] for d in data))
@@ -161,6 +176,7 @@ def test_fit_after_a_failure_in_a_callback(make_model, data, expected_norms, err
     check(norms, np.concatenate([expected, after]))
 
 
+@FITS_AFTER_A_FAILURE
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_fit_after_a_failure_in_the_data(make_model, data, expected_norms, error):
     twin, optimizer = make_model(), SGD(0.1)
@@ -185,6 +201,7 @@ def test_fit_after_a_failure_in_the_data(make_model, data, expected_norms, error
     assert "apply" not in vars(model.optimizer)
 
 
+@FITS_AFTER_A_FAILURE
 def test_training_without_recorder_after_a_failure_is_clean(make_model, data):
     class Fail(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):

@@ -30,7 +30,9 @@ def multi():
 
 
 @pytest.mark.parametrize("save_freq", ["epoch", 2])
-@pytest.mark.parametrize("optimizer", [None, multi])
+@pytest.mark.parametrize(
+    "optimizer", [None, pytest.param(multi, marks=pytest.mark.keras_since("3.15"))]
+)
 def test_checkpoints_hold_the_optimizer(
     make_model, data, tmp_path, save_freq, optimizer
 ):

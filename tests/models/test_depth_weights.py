@@ -137,6 +137,7 @@ def test_values_are_those_of_the_mixing_layers():
     )
 
 
+@pytest.mark.any_backend
 def test_names_are_those_of_the_layers():
     """What a block is fed is the output of the layers whose names are given."""
     model = built("pathways")
@@ -216,6 +217,7 @@ def test_layers_with_different_groups_in_a_network_that_is_not_ours():
     assert_shares(weights)
 
 
+@pytest.mark.any_backend
 def test_a_feature_that_is_given_twice_is_told_apart():
     inputs = keras.Input(SIZE)
     early = keras.layers.Conv2D(4, 3, name="early")(inputs)
@@ -302,6 +304,7 @@ def test_a_loaded_model_can_be_frozen(tmp_path):
 # === The picture ===
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("kind", ["pathways", "v2", "own"])
 @pytest.mark.parametrize("images", [(), (0, 3), (0, 1, 2, 3)], ids=len)
 def test_picture(kind, images, tmp_path):
@@ -330,6 +333,7 @@ def test_picture(kind, images, tmp_path):
     assert [t.get_text() for t in panels[0].get_xticklabels()] == list(weights.sources)
 
 
+@pytest.mark.any_backend
 def test_names_of_a_deep_network_do_not_run_together():
     names = tuple(f"stage1_block{i}" for i in range(90))
     values = np.full((1, 90, 1, 90), 1 / 90)
@@ -345,6 +349,7 @@ def test_names_of_a_deep_network_do_not_run_together():
 # === Refusals ===
 
 
+@pytest.mark.any_backend
 def test_what_is_refused():
     images, weights = random_images(2, *SIZE), read("pathways", 6)
     with pytest.raises(ValueError, match="needs a `GradAttnHead` or a `DepthMixing`"):

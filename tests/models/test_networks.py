@@ -21,6 +21,7 @@ def outputs_of(model, images, **arguments):
     return keras.ops.convert_to_numpy(model(images, **arguments))
 
 
+@pytest.mark.any_backend
 @NETWORK
 def test_config_returns_every_argument(network):
     arguments = {
@@ -71,6 +72,7 @@ def test_saved_cloned_and_rebuilt_models_give_equal_outputs(network, tmp_path):
     np.testing.assert_array_equal(outputs_of(clone, images), expected)
 
 
+@pytest.mark.any_backend
 @NETWORK
 @pytest.mark.parametrize("stem", ["imagenet", "cifar"])
 def test_stage_features_have_readable_names_and_halve(network, stem):
@@ -91,6 +93,7 @@ def test_stage_features_have_readable_names_and_halve(network, stem):
     assert set(tapped(random_images(1, 32, 32, 3))) == set(features)
 
 
+@pytest.mark.any_backend
 @NETWORK
 def test_depth_groups_cover_every_layer_with_weights(network):
     model = narrow(network)
@@ -109,6 +112,7 @@ def test_depth_groups_cover_every_layer_with_weights(network):
     assert grouped == {id(v) for v in model.trainable_variables}
 
 
+@pytest.mark.any_backend
 def test_deeper_trunk():
     shallow, deep = (
         narrow("resnet18", stage_blocks=blocks)

@@ -182,9 +182,12 @@ def test_pictures(make_model, data, tmp_path):
     assert_picture(result.flow.plot(tmp_path / "flow.png"), tmp_path / "flow.png")
 
 
-@pytest.mark.parametrize(("norm", "hatch"), [(1e-9, "///"), (1e3, "xxx"), (1, None)])
+@pytest.mark.parametrize(
+    ("norm", "hatch", "told"),
+    [(1e-9, "////", "vanishing"), (1e3, "xxxx", "exploding"), (1, None, None)],
+)
 def test_heat_map_hatches_groups_beyond_a_threshold(
-    make_model, data, monkeypatch, norm, hatch
+    make_model, data, monkeypatch, norm, hatch, told
 ):
     record = recorded(make_model, data, "run").record
     values = np.ones_like(record.norm)
@@ -193,7 +196,11 @@ def test_heat_map_hatches_groups_beyond_a_threshold(
     axes = record.plot().axes[0]
     hatches = [c.get_hatch() for c in axes.collections if c.get_hatch()]
     assert hatches == ([hatch] if hatch else [])
-    assert (hatch or "step") in axes.get_xlabel()
+    figure = axes.get_figure()
+    legends = [*figure.legends, *filter(None, [axes.get_legend()])]
+    marks = " ".join(text.get_text() for one in legends for text in one.get_texts())
+    for word in ("vanishing", "exploding"):
+        assert (word in marks) == (word == told)
 
 
 def test_compared_runs_share_a_colour_by_family(make_model, data):

@@ -13,6 +13,8 @@ from keras_gradattn.training.evaluation import (
     expected_calibration_error,
     fit_temperature,
     measure,
+    reliability,
+    worst_errors,
 )
 
 # Four images, three classes; the last image is wrong (class 2 predicted as 0).
@@ -179,3 +181,37 @@ def test_bad_input_is_named(batches, message):
 def test_wrong_number_of_names():
     with pytest.raises(ValueError, match="2 names"):
         measure(np.log(PROBABILITIES), LABELS, class_names=["a", "b"])
+
+
+def test_reliability_is_that_of_scikit_learn():
+    from sklearn.calibration import calibration_curve
+
+    random = np.random.default_rng(0)
+    confidence = random.uniform(0.3, 1, 500)
+    correct = random.random(500) < confidence**2
+    found = reliability(confidence, correct)
+    accuracy, mean = calibration_curve(correct, confidence, n_bins=10)
+    present = [index for index, count in enumerate(found["count"]) if count]
+    assert found["accuracy"][:2] == [None, None]
+    np.testing.assert_allclose([found["accuracy"][i] for i in present], accuracy)
+    np.testing.assert_allclose([found["confidence"][i] for i in present], mean)
+    # Guo et al. (2017), equation 3, from the same bins.
+    gaps = [
+        count / 500 * abs(a - c)
+        for count, c, a in zip(*found.values(), strict=True)
+        if count
+    ]
+    assert expected_calibration_error(confidence, correct) == pytest.approx(sum(gaps))
+
+
+def test_worst_errors_are_the_surest_first():
+    found = worst_errors(np.log(PROBABILITIES), np.array([1, 1, 0, 2]))
+    assert [entry["position"] for entry in found] == [0, 3, 2]
+    assert found[0] == {
+        "position": 0,
+        "label": 1,
+        "predicted": 0,
+        "probability": pytest.approx(0.7),
+    }
+    assert len(worst_errors(np.log(PROBABILITIES), np.array([1, 1, 0, 2]), 1)) == 1
+    assert worst_errors(np.log(PROBABILITIES), PROBABILITIES.argmax(1)) == []

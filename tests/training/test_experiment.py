@@ -106,6 +106,9 @@ def test_json_holds_gradients_by_depth_and_weight_norms(finished):
 
 def test_pictures_stand_beside_the_json(finished):
     assert sorted(path.name for path in finished.rglob("*.*")) == [
+        "seed1-calibration.png",
+        "seed1-confusion.png",
+        "seed1-errors.png",
         "seed1-gradients.png",
         "seed1-history.png",
         "seed1.json",
@@ -368,7 +371,7 @@ def test_what_another_process_has_finished_is_not_run_again(tmp_path, monkeypatc
     monkeypatch.setattr(experiment, "_run", lambda *a, **k: pytest.fail("trained"))
     path = tmp_path / "digits" / "resnet18" / "modern" / "seed42.json"
 
-    def choose(devices, told):
+    def choose(devices, told, together):
         content = {"format": 3, "configuration": told["configuration"]}
         path.parent.mkdir(parents=True)
         _files.write_json(path, content)

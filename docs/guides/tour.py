@@ -1,0 +1,138 @@
+# %% [markdown]
+# # A tour in ten minutes
+#
+# You train a small network on handwritten digits, watch its gradients, measure it and
+# save it. Nothing is downloaded. You need `pip install ".[jax,data,plots]"`, or `torch`
+# or `tensorflow` in place of `jax`; [Install](../install.md) has the details.
+#
+# `KERAS_BACKEND` in the environment chooses the backend. The code is the same on all
+# three.
+
+# %%
+import keras
+
+import keras_gradattn as kg
+
+kg.config.tune_jax_for_cpu()  # faster on a processor; does nothing on other backends
+keras.utils.set_random_seed(42)
+
+# %% [markdown]
+# ## Data
+#
+# `digits` is one of the data sets that the package knows by name: 1,797 pictures of 8 by
+# 8 pixels, from scikit-learn. `load` divides them, always in the same way. `batches`
+# shuffles, normalises and augments.
+
+# %%
+data = kg.datasets.load("digits")
+print(len(data.train), len(data.validation), len(data.test))
+train = kg.datasets.batches(data.train, data.spec, training=True, seed=42)
+validation = kg.datasets.batches(data.validation, data.spec, training=False)
+test = kg.datasets.batches(data.test, data.spec, training=False)
+
+# %% [markdown]
+# Look at what the network gets, before anything else.
+
+# %% Twelve augmented pictures of digits, with their labels
+kg.datasets.show(train, count=12)
+
+# %% [markdown]
+# ## Network
+#
+# `GradAttnV2` is a plain trunk of convolutions, and a small transformer that weighs the
+# features of five depths. Here it is narrow, so that it learns in a minute.
+
+# %%
+model = kg.GradAttnV2(
+    num_classes=data.spec.num_classes,
+    input_shape=data.spec.input_shape,
+    stem="cifar",  # 8 pixels are too few for the usual stem
+    stage_filters=(16, 32, 64, 128),
+    stage_blocks=(1, 1, 1, 1),
+    width=64,
+    num_heads=4,
+    feed_forward=128,
+)
+print(f"{model.count_params():,} numbers to learn")
+
+# %% [markdown]
+# ## Training
+#
+# It is a Keras model, so `compile` and `fit` do what they always do. `GradientNorms` is a
+# callback that records the gradient of every step. It changes nothing in the training.
+
+# %%
+model.compile(
+    keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"]
+)
+norms = kg.GradientNorms()
+history = model.fit(
+    train,
+    validation_data=validation,
+    epochs=8,
+    shuffle=False,  # the batches are shuffled already
+    callbacks=[norms],
+    verbose=0,
+)
+for epoch, accuracy in enumerate(history.history["val_accuracy"], start=1):
+    print(f"epoch {epoch}: {100 * accuracy:.1f} % of the validation images")
+
+# %% [markdown]
+# ## Gradients
+#
+# One line for each depth. *RMS* is the size of the gradient for one number of the network;
+# it can be compared between depths of different width.
+
+# %%
+print(norms.report())
+
+# %% A heat map: depths from stem to head, steps from left to right, size as colour
+norms.plot()
+
+# %% [markdown]
+# Each row is a depth, each column a step. [See your gradients](see_your_gradients.md)
+# explains how to read it, and does the same for a model that is not ours.
+#
+# ## How good is it?
+
+# %%
+evaluation = kg.training.evaluate(
+    model, test, validation=validation, class_names=data.spec.class_names
+)
+print(evaluation.summary())
+
+# %% [markdown]
+# ## Which depths does it use?
+#
+# `depth_weights` reads how much each depth takes from each, for any images.
+
+# %% A matrix for each encoder block: which depth takes how much from which
+kg.depth_weights(model, test).plot()
+
+# %% [markdown]
+# [Attention over depth](attention_over_depth.md) tells what these weights show, and what
+# they do not.
+#
+# ## Keep it
+#
+# `for_raw_images` puts the normalisation into the network, and the names of the classes.
+# The saved model then needs no data set and loads on any backend.
+
+# %%
+usable = model.for_raw_images(data.spec.mean, data.spec.std, data.spec.class_names)
+usable.save("digits.keras")
+
+loaded = keras.saving.load_model("digits.keras")
+pictures = data.test.images[:8]  # 0 to 255
+print(kg.predict_labels(loaded, pictures))
+print([data.spec.class_names[label] for label in data.test.labels[:8]])
+
+# %% [markdown]
+# ## Where to go from here
+#
+# * Your images are in folders or a table: [Your own data](your_own_data.md).
+# * Your network is another one: [See your gradients](see_your_gradients.md) and
+#   [Your own backbone](your_own_backbone.md).
+# * A training does not get better: [Diagnose a training](diagnose_a_training.md).
+# * You want a protocol that can be repeated and resumed:
+#   [Recipes and the paper](recipes_and_the_paper.md).

@@ -1,0 +1,188 @@
+# %% [markdown]
+# # Your own data
+#
+# From a folder of pictures to a trained network, a report and a model file that others
+# can use.
+
+# %%
+import keras
+import numpy as np
+
+import keras_gradattn as kg
+
+kg.config.tune_jax_for_cpu()
+keras.utils.set_random_seed(7)
+
+# %% [markdown]
+# ## A folder
+#
+# One folder for each class. You have such a folder already; this page writes one from
+# scikit-learn's digits, so that it can run anywhere.
+
+# %%
+from pathlib import Path
+
+from PIL import Image
+from sklearn.datasets import load_digits
+
+pictures, labels = load_digits(return_X_y=True)
+for number, (picture, label) in enumerate(zip(pictures, labels)):
+    if label < 4 and number < 900:
+        folder = Path("photos") / ["zero", "one", "two", "three"][label]
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = (picture.reshape(8, 8) * 15.9).astype("uint8")
+        Image.fromarray(pixels).resize((24, 24)).save(folder / f"{number}.png")
+
+sorted(path.name for path in Path("photos").iterdir())
+
+# %% [markdown]
+# ## Read it
+#
+# Every file is opened once: bad ones are found, and the mean and deviation of the
+# training part are measured. Later images are decoded when they are needed.
+
+# %%
+data = kg.datasets.from_folder("photos")
+spec = data.spec
+print(spec.class_names, f"{spec.image_size} pixels, {spec.channels} channel")
+print(
+    len(data.train),
+    "train,",
+    len(data.validation),
+    "validation,",
+    len(data.test),
+    "test",
+)
+
+# %% [markdown]
+# The division keeps the shares of the classes and depends on nothing but the files and
+# `seed`. Have you folders `train`, `val` and `test`? They are taken as they are.
+#
+# Look before you train.
+
+# %% Sixteen training pictures with the names of their classes
+kg.datasets.show(data, count=16)
+
+# %% [markdown]
+# ## Augmentation
+#
+# By default pictures are shifted by up to a tenth. You choose by a table; each entry is
+# data and can be written to JSON.
+
+# %% The same pictures, turned and of other brightness
+from keras_gradattn.datasets import Augmentation
+
+table = (
+    Augmentation("rotation", degrees=15),
+    Augmentation("translation", fraction=0.1),
+    Augmentation("brightness", amount=0.2),
+)
+kg.datasets.show(data, count=16, augmentation=table)
+
+# %% [markdown]
+# ## Train
+
+# %%
+train = kg.datasets.batches(data.train, spec, training=True, augmentation=table, seed=7)
+validation = kg.datasets.batches(data.validation, spec, training=False)
+test = kg.datasets.batches(data.test, spec, training=False)
+
+model = kg.ResNet18(
+    spec.num_classes,
+    spec.input_shape,
+    stem="cifar",
+    stage_filters=(8, 16, 32),
+    stage_blocks=(1, 1, 1),
+)
+model.compile(
+    keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy", metrics=["accuracy"]
+)
+norms = kg.GradientNorms()
+history = model.fit(
+    train,
+    validation_data=validation,
+    epochs=8,
+    shuffle=False,
+    verbose=0,
+    callbacks=[norms],
+)
+print(f"validation: {100 * history.history['val_accuracy'][-1]:.1f} %")
+
+# %% [markdown]
+# ## Report
+
+# %%
+evaluation = kg.training.evaluate(
+    model, test, validation=validation, class_names=spec.class_names
+)
+print(evaluation.summary())
+print("\nrows are the truth, columns the answer")
+for name, row in zip(spec.class_names, evaluation.confusion_matrix):
+    print(f"{name:>6}", row)
+
+# %% [markdown]
+# `evaluation.to_dict()` is ready for JSON. The gradients go into one page that opens in
+# any browser.
+
+# %%
+norms.to_html("gradients.html", title="Digits from a folder")
+
+# %% [markdown]
+# ## Hand it on
+#
+# The saved model takes pictures of 0 to 255 and answers with names.
+
+# %%
+model.for_raw_images(spec.mean, spec.std, spec.class_names).save("digits.keras")
+
+loaded = keras.saving.load_model("digits.keras")
+picture = np.asarray(Image.open("photos/two/2.png"))
+kg.predict_labels(loaded, picture[None, ..., None])
+
+# %% [markdown]
+# ## When files are bad
+#
+# One error names all of them. `on_bad="skip"` leaves them out and says so.
+
+# %%
+Path("photos/one/empty.png").write_bytes(b"")
+try:
+    kg.datasets.from_folder("photos")
+except kg.datasets.BadFilesError as error:
+    print(error)
+
+# %% [markdown]
+# ## A table
+#
+# A CSV file or a `pandas.DataFrame` names files and labels. `group` is what must not be in
+# two parts, such as a patient: else you test on patients that the network has seen.
+
+# %%
+paths = [path for path in sorted(Path("photos").rglob("*.png")) if path.stem != "empty"]
+lines = [
+    f"{p.relative_to('photos')},{p.parent.name},{int(p.stem) // 10}" for p in paths
+]
+Path("table.csv").write_text("\n".join(["file,answer,patient", *lines]))
+
+by_patient = kg.datasets.from_table(
+    "table.csv", images="file", label="answer", group="patient", folder="photos"
+)
+len(by_patient.train), len(by_patient.validation), len(by_patient.test)
+
+# %% [markdown]
+# ## Arrays, pipelines, TensorFlow Datasets
+#
+# * `from_arrays(images, labels)`: NumPy arrays or tensors of any framework.
+# * `from_source(source)`: a `tf.data.Dataset`, a PyTorch `DataLoader`, a
+#   `keras.utils.PyDataset`, Grain, or anything that gives images and labels.
+# * `from_tfds("oxford_flowers102")`, or `load` with that name: any image data set of
+#   TensorFlow Datasets.
+#
+# All give what `from_folder` gives. [The reference](../reference/datasets.md) has every
+# argument.
+
+# %%
+arrays = kg.datasets.from_arrays(
+    pictures.reshape(-1, 8, 8) / 16, labels, class_names=[str(n) for n in range(10)]
+)
+arrays.spec.input_shape, len(arrays.train)

@@ -1,0 +1,82 @@
+"""What the site needs beyond Markdown: texts of other folders, equations, drawings."""
+
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from latex2mathml.converter import convert
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parents[2]
+# Texts of the repository that are pages as well, and the pictures they show.
+ELSEWHERE = (
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "benchmarks/README.md",
+    "benchmarks/growth/growth.png",
+    "studies/README.md",
+    "studies/details.md",
+    "studies/figures/*.png",
+)
+_LINK = re.compile(r"(!?)\[([^\[\]]*)\]\(([^()\s]+)\)")
+_EQUATION = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
+_DRAWING = re.compile(r'<img alt="([^"]*)" src="([^"]*/)?images/([\w-]+\.svg)" ?/?>')
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Take the repository's other texts into the site, at their own addresses."""
+    for pattern in ELSEWHERE:
+        for path in sorted(ROOT.glob(pattern)):
+            address = path.relative_to(ROOT).as_posix()
+            files.append(File.generated(config, address, abs_src_path=str(path)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+    """Leave the words of a link whose target is a file that the site does not have."""
+    here = page.file.src_uri
+    if not any(Path(here).match(pattern) for pattern in ELSEWHERE):
+        return markdown
+
+    def kept(match: re.Match[str]) -> str:
+        target = urlsplit(match[3])
+        if target.scheme or not target.path:
+            return match[0]
+        address = posixpath.normpath(
+            posixpath.join(posixpath.dirname(here), target.path)
+        ).removeprefix("docs/")
+        if files.get_file_from_path(address) is None:
+            return match[2]
+        start = posixpath.dirname(here) or "."
+        link = posixpath.relpath(address, start)
+        anchor = f"#{target.fragment}" if target.fragment else ""
+        return f"{match[1]}[{match[2]}]({link}{anchor})"
+
+    return _LINK.sub(kept, markdown)
+
+
+def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
+    """Write equations as MathML and drawings into the page, where they take its ink."""
+    return _DRAWING.sub(_drawing, _EQUATION.sub(_equation, html))
+
+
+def _equation(match: re.Match[str]) -> str:
+    text = match[2].strip()
+    for name, sign in (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):
+        text = text.replace(name, sign)
+    block = text.startswith(r"\[")
+    return convert(text[2:-2].strip(), display="block" if block else "inline")
+
+
+def _drawing(match: re.Match[str]) -> str:
+    drawing = (ROOT / "docs" / "images" / match[3]).read_text("utf-8")
+    return drawing[drawing.index("<svg") :]
+
+
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    """Search with our own script where the theme would load one from elsewhere."""
+    up = posixpath.relpath(".", posixpath.dirname(page.file.dest_uri) or ".")
+    own = f"{up}/site/search_from_a_folder.js"
+    return output.replace("https://unpkg.com/iframe-worker/shim", own)

@@ -1,0 +1,101 @@
+"""`check`: what can be said before the first step."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+
+from keras_gradattn.diagnosis.checks import (
+    architecture,
+    data,
+    loss_and_output,
+    optimizer,
+    wiring,
+)
+from keras_gradattn.diagnosis.finding import Finding, Findings
+from keras_gradattn.diagnosis.subject import Subject, data_of
+
+Check = Callable[[Subject], Iterable[Finding]]
+
+CHECKS: tuple[Check, ...] = (
+    *data.CHECKS,
+    *loss_and_output.CHECKS,
+    *architecture.CHECKS,
+    *optimizer.CHECKS,
+    *wiring.CHECKS,
+)
+
+
+def check(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    validation_data: Any = None,
+    batch_size: int = 32,
+) -> Findings:
+    """Look at data, model, loss and optimizer, without training.
+
+    One batch is run through the network, forward, backward and slightly changed;
+    weights, optimizer, BatchNorm statistics and random seeds stay as they are. A model
+    that is not built is built.
+
+    Args:
+        model: A compiled Keras model.
+        x: What `fit` would take: arrays, or a `tf.data.Dataset`,
+            `keras.utils.PyDataset` or `DataLoader` of batches, whose first 50 are read.
+        y: Labels, where `x` are arrays.
+        validation_data: What `fit` would take.
+        batch_size: Samples a step. Defaults to 32.
+
+    Returns:
+        The findings, the one to look at first in front. `not_seen` says what could not
+        be judged.
+
+    Raises:
+        ValueError: If the model is not compiled, or the data cannot be read twice.
+
+    Example:
+
+    ```python
+    model.compile("adam", "sparse_categorical_crossentropy")
+    print(keras_gradattn.check(model, x, y).report())
+    ```
+    """
+    if not getattr(model, "compiled", False):
+        raise ValueError(
+            "`check` compares the loss with labels and outputs: compile the model "
+            f"first. Received: model={model.name!r}, which is not compiled"
+        )
+    validation = None
+    if isinstance(validation_data, (tuple, list)):
+        validation = data_of(*validation_data[:2])
+    elif validation_data is not None:
+        validation = data_of(validation_data)
+    subject = Subject(model, data_of(x, y), validation, batch_size)
+    return examined(subject)
+
+
+def examined(subject: Subject) -> Findings:
+    """Findings of every check; one that fails is told and keeps no other back."""
+    findings: list[Finding] = []
+    if not subject.model.built:
+        _build(subject)
+    failed: dict[str, list[str]] = {}
+    for one in CHECKS:
+        try:
+            findings += list(one(subject))
+        except Exception as error:
+            # A network that cannot be run is still worth the checks that need no run.
+            reason = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
+            failed.setdefault(reason, []).append(one.__name__)
+    not_seen = [
+        f"{', '.join(names)} could not be checked ({reason})."
+        for reason, names in failed.items()
+    ]
+    return Findings(findings, [*subject.not_seen, *not_seen])
+
+
+def _build(subject: Subject) -> None:
+    """As the first call of `fit` would."""
+    first = keras.tree.map_structure(lambda a: a[:2], subject.data.x)
+    subject.model(keras.tree.map_structure(keras.ops.convert_to_tensor, first))

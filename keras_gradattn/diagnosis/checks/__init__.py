@@ -1,0 +1,1 @@
+"""Checks before training: small functions from a `Subject` to findings."""

@@ -1,0 +1,390 @@
+"""Checks of inputs and labels."""
+
+import hashlib
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+
+from keras_gradattn.diagnosis.finding import Evidence, Finding, found
+from keras_gradattn.diagnosis.head import (
+    OF_NUMBERS,
+    ONE_OF_SEVERAL,
+    SPARSE,
+    TWO_CLASSES,
+)
+from keras_gradattn.diagnosis.subject import Subject
+from keras_gradattn.diagnosis.thresholds import threshold
+
+_SCALES_ITSELF = (
+    keras.layers.Normalization,
+    keras.layers.Rescaling,
+    keras.layers.BatchNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.GroupNormalization,
+)
+
+
+def non_finite_data(subject: Subject) -> Iterable[Finding]:
+    """NaN or infinity among inputs or labels."""
+    for what, arrays in (("inputs", subject.inputs), ("labels", subject.labels)):
+        bad = sum(int(np.sum(~np.isfinite(a))) for a in arrays if a.dtype.kind == "f")
+        if bad:
+            yield found(
+                "nan_in_data", "fault", 0.99,
+                f"{bad:,} values of the {what} are NaN or infinite.",
+                Evidence(f"values of the {what} that are not finite", bad, 0),
+            )  # fmt: skip
+
+
+def input_scale(subject: Subject) -> Iterable[Finding]:
+    """Inputs that are far too large or too small for the layer that takes them."""
+    for number, array in enumerate(subject.inputs):
+        if not _is_signal(subject, array):
+            continue
+        values = _finite(array)
+        if not values.size:
+            continue
+        spread, mean = float(values.std()), float(abs(values.mean()))
+        high, low = threshold("input_spread_high"), threshold("input_spread_low")
+        # A few large columns among many small ones hide in the whole's spread.
+        columns = _column_spreads(array)
+        uneven = len(columns) > 1 and columns.max() > threshold(
+            "column_ratio_high"
+        ) * max(float(np.median(columns)), low)
+        severity = "note" if _normalised_soon(subject) else "warning"
+        name = f"Input {number}" if len(subject.inputs) > 1 else "The input"
+        if spread > high or mean > threshold("input_mean_high"):
+            yield found(
+                "input_scale", severity, 0.9,
+                f"{name} has a spread of {spread:.3g} about a mean of "
+                f"{values.mean():.3g}; layers are initialised for values of about 1.",
+                Evidence("spread of the input", spread, high),
+                Evidence("absolute mean", mean, threshold("input_mean_high")),
+            )  # fmt: skip
+        elif 0 < spread < low:
+            yield found(
+                "input_scale", severity, 0.85,
+                f"{name} has a spread of only {spread:.3g}; layers are initialised for "
+                "values of about 1.",
+                Evidence("spread of the input", spread, low, "below"),
+                advice=(
+                    ("values were divided twice", "x = x * 255"),
+                    ("columns have units of their own",
+                     "layer = keras.layers.Normalization(); layer.adapt(x)"),
+                ),
+            )  # fmt: skip
+        elif uneven and columns.max() > high:
+            yield found(
+                "input_scale", severity, 0.8,
+                f"{name} has columns of very different scale: the widest has a spread "
+                f"of {columns.max():.3g}, the median one {np.median(columns):.3g}.",
+                Evidence("largest spread of a column", float(columns.max()), high),
+                advice=(
+                    ("columns have units of their own",
+                     "layer = keras.layers.Normalization(); layer.adapt(x)"),
+                ),
+            )  # fmt: skip
+
+
+def target_scale(subject: Subject) -> Iterable[Finding]:
+    """Targets of a regression that the output has a long way to."""
+    for head in subject.heads:
+        if head.loss not in OF_NUMBERS or not _numbers(head.labels):
+            continue
+        values = _finite(head.labels)
+        size = float(np.sqrt(np.mean(np.square(values)))) if values.size else 0.0
+        limit = threshold("target_size_high")
+        if size > limit:
+            yield found(
+                "target_scale", "warning", 0.8,
+                f"Targets have a root mean square of {size:.3g}; the output begins near "
+                "0 and moves by about the learning rate a step.",
+                Evidence("root mean square of the targets", size, limit),
+                layers=(head.name,),
+            )  # fmt: skip
+
+
+def constant_inputs(subject: Subject) -> Iterable[Finding]:
+    """Inputs that are the same in every row."""
+    for array in subject.inputs:
+        if array.dtype.kind not in "biuf" or len(array) < threshold("fewest_rows"):
+            continue
+        if not _is_signal(subject, array):
+            continue
+        flat = array.reshape(len(array), -1)
+        share = float(np.mean(np.all(flat == flat[:1], axis=0)))
+        limit = threshold("constant_share_high")
+        if share > limit or (share > 0 and flat.shape[1] <= 64 and array.ndim == 2):
+            yield found(
+                "constant_inputs",
+                "fault" if share == 1 else "warning" if share > limit else "note",
+                0.9 if share > limit else 0.6,
+                f"{share:.0%} of the input's columns never change.",
+                Evidence("share of columns that never change", share, limit),
+            )
+
+
+def duplicated_inputs(subject: Subject) -> Iterable[Finding]:
+    """Columns of a table that are equal to others."""
+    for array in subject.inputs:
+        if (
+            array.ndim != 2
+            or array.dtype.kind != "f"
+            or not 2 <= array.shape[1] <= 512
+            or len(array) < threshold("fewest_rows")
+        ):
+            continue
+        columns = array.T[~np.all(array == array[:1], axis=0)]
+        seen = {
+            hashlib.sha1(np.ascontiguousarray(c).tobytes()).digest() for c in columns
+        }
+        doubles = len(columns) - len(seen)
+        if doubles:
+            yield found(
+                "duplicated_inputs", "note", 0.9,
+                f"{doubles} of {array.shape[1]} columns are equal to another one.",
+                Evidence("columns equal to another", doubles, 0),
+            )  # fmt: skip
+
+
+def sorted_labels(subject: Subject) -> Iterable[Finding]:
+    """Classes that come one after the other, in data that are not shuffled."""
+    for head in subject.heads:
+        classes = head.classes
+        if classes is None or head.labels is None:
+            continue
+        if len(classes) != len(head.labels) or len(classes) < 4 * subject.batch_size:
+            continue
+        kinds = len(np.unique(classes))
+        if kinds < 2:
+            continue
+        runs = 1 + int(np.sum(classes[1:] != classes[:-1]))
+        # Drawn at random, neighbours differ with this probability.
+        shares = np.unique(classes, return_counts=True)[1] / len(classes)
+        expected = 1 + (len(classes) - 1) * float(1 - np.sum(np.square(shares)))
+        share, limit = runs / expected, threshold("label_runs_low")
+        if share < limit:
+            told = subject.data.in_order
+            yield found(
+                "sorted_labels", "warning" if told else "note", 0.95 if told else 0.5,
+                f"Labels come in {runs} runs of one class, where mixed ones would come "
+                f"in about {expected:.0f}"
+                + (
+                    ", and training takes them in this order." if told
+                    else ": harmless only if they are shuffled."
+                ),
+                Evidence("runs of equal labels, to mixed ones", share, limit, "below"),
+            )  # fmt: skip
+
+
+def class_missing(subject: Subject) -> Iterable[Finding]:
+    """Classes of the output, or of the validation data, without a training sample."""
+    for number, head in enumerate(subject.heads):
+        classes = head.classes
+        if classes is None or head.loss not in ONE_OF_SEVERAL:
+            continue
+        if classes.dtype.kind == "f" and not np.all(classes == np.round(classes)):
+            continue
+        seen = set(np.unique(classes).astype(int).tolist())
+        if len(classes) < threshold("rows_a_class") * head.units:
+            continue
+        missing = [c for c in range(head.units) if c not in seen]
+        if not missing:
+            continue
+        in_validation = sorted(set(missing) & _validation_classes(subject, number))
+        inner = [c for c in missing if 0 < c < max(seen)]
+        share = len(missing) / head.units
+        # Heads with room to spare are common; holes among the classes are not.
+        sure = bool(in_validation or inner) and share <= 0.5
+        yield found(
+            "class_missing", "warning" if sure else "note", 0.85 if sure else 0.5,
+            f"{len(missing)} of {head.units} classes have no sample: "
+            f"{', '.join(map(str, missing[:8]))}"
+            + (f"; validation data have {in_validation[:8]}." if in_validation else "."),
+            Evidence("classes without a sample", len(missing), 0),
+            layers=(head.name,),
+        )  # fmt: skip
+
+
+def labels_out_of_range(subject: Subject) -> Iterable[Finding]:
+    """Labels that the loss cannot take at this size of output."""
+    for head in subject.heads:
+        labels = head.labels
+        if labels is None or labels.dtype.kind not in "biuf" or not labels.size:
+            continue
+        values = _finite(labels)
+        if not values.size:
+            continue
+        low, high = float(values.min()), float(values.max())
+        if head.loss in SPARSE:
+            top = head.units - 1
+        elif head.loss in TWO_CLASSES or (
+            head.loss in ONE_OF_SEVERAL and labels.shape[-1:] == (head.units,)
+        ):
+            top = 1
+        else:
+            continue
+        if low >= 0 and high <= top:
+            continue
+        outside = float(np.mean((values < 0) | (values > top)))
+        yield found(
+            "labels_out_of_range", "fault", 0.97,
+            f"Labels go from {low:g} to {high:g}; {head.loss} with {head.units} "
+            f"outputs takes 0 to {top}.",
+            Evidence("largest label", high, top),
+            Evidence("smallest label", low, 0, "below"),
+            Evidence("share of labels outside", outside, 0),
+            layers=(head.name,),
+            advice=_range_advice(head.loss, low, high),
+        )  # fmt: skip
+
+
+def _range_advice(loss: str, low: float, high: float) -> tuple[tuple[str, str], ...]:
+    if loss in TWO_CLASSES and low == -1 and high == 1:
+        return (("classes are -1 and 1", "y = (y + 1) / 2"),)
+    if loss in TWO_CLASSES and high > 1 and low >= 0:
+        several = (
+            "there are several classes",
+            "model.compile(..., loss='sparse_categorical_crossentropy')",
+        )
+        return (several, ("labels are not scaled", "y = y / y.max()"))
+    unit = ("the output has too few units", f"keras.layers.Dense({int(high) + 1})")
+    return (unit, ("classes are counted from 1", "y = y - 1"))
+
+
+def label_type(subject: Subject) -> Iterable[Finding]:
+    """Words or objects as labels, or fractions as class numbers."""
+    for array in subject.labels:
+        if array.dtype.kind not in "biuf":
+            yield found(
+                "label_type", "fault", 0.97,
+                f"Labels are of type {array.dtype}, for example {array.flat[0]!r}.",
+                Evidence("labels that are no numbers", float(array.size), 0),
+            )  # fmt: skip
+    for head in subject.heads:
+        if head.loss in SPARSE and head.labels is not None:
+            values = _finite(head.labels)
+            parts = float(np.mean(values != np.round(values))) if values.size else 0.0
+            if parts:
+                yield found(
+                    "label_type", "fault", 0.95,
+                    f"{parts:.0%} of the class numbers are fractions.",
+                    Evidence("share of labels that are fractions", parts, 0),
+                    layers=(head.name,),
+                    advice=(
+                        ("targets are numbers, not classes",
+                         "model.compile(..., loss='mean_squared_error')"),
+                        ("labels were scaled with the inputs", "y = y.astype('int32')"),
+                    ),
+                )  # fmt: skip
+
+
+def validation_leakage(subject: Subject) -> Iterable[Finding]:
+    """Rows of the validation data that are training rows."""
+    if subject.validation is None:
+        return
+    train = _row_hashes(subject.inputs)
+    other = [np.asarray(a) for a in keras.tree.flatten(subject.validation.x)]
+    if not train or len(other) != len(subject.inputs):
+        return
+    held = _row_hashes(other)
+    known = set(train)
+    share = sum(h in known for h in held) / max(len(held), 1)
+    # Data of few distinct rows repeat themselves anyway.
+    own = 1 - len(known) / len(train)
+    limit = threshold("leak_share_high")
+    if share > limit and share > 2 * own:
+        yield found(
+            "validation_leakage", "warning", 0.95,
+            f"{share:.0%} of the validation rows are training rows, while {own:.0%} of "
+            "the training rows repeat another.",
+            Evidence("share of validation rows seen in training", share, limit),
+            Evidence("share of training rows that repeat", own),
+        )  # fmt: skip
+
+
+def _row_hashes(arrays: list[np.ndarray]) -> list[bytes]:
+    rows = [np.ascontiguousarray(a).reshape(len(a), -1) for a in arrays]
+    if any(r.dtype.kind not in "biuf" for r in rows):
+        return []
+    rows = [r.astype("float32") if r.dtype.kind == "f" else r for r in rows]
+    return [
+        hashlib.sha1(b"".join(r[i].tobytes() for r in rows)).digest()
+        for i in range(len(rows[0]))
+    ]
+
+
+def _validation_classes(subject: Subject, number: int) -> set[int]:
+    if subject.validation is None or subject.validation.y is None:
+        return set()
+    labels = [np.asarray(a) for a in keras.tree.flatten(subject.validation.y)]
+    if number >= len(labels) or labels[number].dtype.kind not in "biuf":
+        return set()
+    head, values = subject.heads[number], labels[number]
+    if head.loss not in SPARSE:
+        values = values.reshape(len(values), -1).argmax(-1)
+    return set(np.unique(_finite(values)).astype(int).tolist())
+
+
+def _is_signal(subject: Subject, array: np.ndarray) -> bool:
+    """Whether values are amounts, not tokens or category numbers."""
+    if array.dtype.kind == "f":
+        whole = bool(np.all(array == np.round(array)))
+    elif array.dtype.kind in "iu":
+        whole = True
+    else:
+        return False
+    looked_up = any(
+        isinstance(one.layer, keras.layers.Embedding)
+        or "embedding" in type(one.layer).__name__.lower()
+        for one in (subject.inference[1] if subject.inference else ())
+    )
+    return not (whole and looked_up)
+
+
+def _normalised_soon(subject: Subject) -> bool:
+    """Whether the network brings its inputs to scale within its first two layers."""
+    if subject.inference is None:
+        return False
+    first = [
+        one.layer
+        for one in subject.inference[1]
+        if one.layer.weights or isinstance(one.layer, _SCALES_ITSELF)
+    ][:2]
+    return any(isinstance(layer, _SCALES_ITSELF) for layer in first) or any(
+        "normaliz" in type(layer).__name__.lower() for layer in first
+    )
+
+
+def _finite(array: np.ndarray | None) -> np.ndarray:
+    if array is None or array.dtype.kind not in "biuf":
+        return np.zeros(0)
+    values = array.astype("float64").ravel()
+    return values[np.isfinite(values)]
+
+
+def _numbers(array: np.ndarray | None) -> bool:
+    return array is not None and array.dtype.kind in "iuf"
+
+
+def _column_spreads(array: np.ndarray) -> np.ndarray:
+    """Spread of each column that changes, of a table."""
+    if array.ndim != 2:
+        return np.zeros(0)
+    spreads = np.nanstd(np.where(np.isfinite(array), array, np.nan), axis=0)
+    return spreads[spreads > 0]
+
+
+CHECKS = (
+    non_finite_data,
+    input_scale,
+    target_scale,
+    constant_inputs,
+    duplicated_inputs,
+    sorted_labels,
+    class_missing,
+    labels_out_of_range,
+    label_type,
+    validation_leakage,
+)

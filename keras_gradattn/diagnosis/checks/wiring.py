@@ -1,0 +1,288 @@
+"""Checks of what depends on what, by running changed batches."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_gradattn._compat import keras as keras_compat
+from keras_gradattn.diagnosis.finding import Evidence, Finding, found
+from keras_gradattn.diagnosis.subject import Subject
+from keras_gradattn.diagnosis.thresholds import threshold
+from keras_gradattn.gradients.output_taps import STEPPING
+
+_DROPOUTS = (
+    keras.layers.Dropout,
+    keras.layers.SpatialDropout1D,
+    keras.layers.SpatialDropout2D,
+    keras.layers.SpatialDropout3D,
+)
+
+
+def samples_mixed(subject: Subject) -> Iterable[Finding]:
+    """Outputs that change with another sample of the batch."""
+    probe = subject.probe
+    if probe is None or subject.inference is None:
+        return
+    outputs = subject.inference[0]
+    inputs = [keras.ops.convert_to_numpy(a) for a in keras.tree.flatten(probe.x)]
+    samples = len(inputs[0])
+    if samples < 3 or not all(o.ndim and o.shape[0] == samples for o in outputs):
+        return
+    if not all(np.all(np.isfinite(o)) for o in outputs):
+        return
+    first, last = 0, samples - 1
+    after_first = probe.outputs(_with_sample(probe.x, first, samples // 2))
+    after_last = probe.outputs(_with_sample(probe.x, last, samples // 2))
+    later = _change(outputs, after_first, [i for i in range(samples) if i != first])
+    earlier = _change(outputs, after_last, [i for i in range(samples) if i != last])
+    limit = threshold("mixing_high")
+    if max(later, earlier) <= limit:
+        return
+    stepping = [
+        layer.name
+        for layer in keras_compat.flatten_layers(subject.model, include_self=False)
+        if isinstance(layer, keras.layers.RNN)
+    ]
+    if later > limit >= earlier and stepping:
+        yield found(
+            "time_and_batch_swapped", "fault", 0.9,
+            "Changing the first sample changes later ones, and changing the last one "
+            "changes no earlier one: a recurrent layer runs over the batch.",
+            Evidence("change of later samples, to the outputs' spread", later, limit),
+            layers=tuple(stepping),
+        )  # fmt: skip
+        return
+    yield found(
+        "samples_mixed", "fault", 0.95,
+        "Changing one sample of a batch changes outputs of others, in inference mode.",
+        Evidence("change of other samples, to the outputs' spread",
+                 max(later, earlier), limit),
+    )  # fmt: skip
+
+
+def _with_sample(x: Any, place: int, source: int) -> Any:
+    def exchanged(tensor: Any) -> np.ndarray:
+        array = np.array(keras.ops.convert_to_numpy(tensor))
+        if np.array_equal(array[place], array[source]):
+            source_row = array[(source + 1) % len(array)]
+        else:
+            source_row = array[source]
+        array[place] = source_row
+        return array
+
+    return keras.tree.map_structure(exchanged, x)
+
+
+def _change(
+    before: list[np.ndarray], after: list[np.ndarray], rows: list[int]
+) -> float:
+    """Largest change of these rows, to the spread of all."""
+    found = 0.0
+    for old, new in zip(before, after, strict=True):
+        old, new = old.astype("float64"), new.astype("float64")
+        size = max(float(old.std()), 1e-3 * float(np.abs(old).max()), 1e-12)
+        found = max(found, float(np.abs(new[rows] - old[rows]).max()) / size)
+    return found
+
+
+def unused_input(subject: Subject) -> Iterable[Finding]:
+    """Inputs among several that change nothing."""
+    probe = subject.probe
+    if probe is None or subject.inference is None:
+        return
+    flat = keras.tree.flatten(probe.x)
+    outputs = subject.inference[0]
+    if len(flat) < 2 or not all(np.all(np.isfinite(o)) for o in outputs):
+        return
+    unused, tried = [], 0
+    for place in range(len(flat)):
+        arrays = [np.array(keras.ops.convert_to_numpy(a)) for a in flat]
+        turned = np.roll(arrays[place], 1, axis=0)
+        if np.array_equal(turned, arrays[place]):
+            # Rows that are all the same, as a mask of ones, tell nothing.
+            continue
+        tried += 1
+        arrays[place] = turned
+        changed = probe.outputs(keras.tree.pack_sequence_as(probe.x, arrays))
+        if all(
+            np.array_equal(old, new) for old, new in zip(outputs, changed, strict=True)
+        ):
+            unused.append(_input_name(subject, place))
+    if unused and len(unused) < tried:
+        yield found(
+            "unused_input", "warning", 0.9,
+            f"Exchanging the samples of {', '.join(unused)} changes no output.",
+            Evidence("inputs without effect", len(unused), 0),
+            layers=tuple(unused),
+        )  # fmt: skip
+
+
+def _input_name(subject: Subject, place: int) -> str:
+    inputs = getattr(subject.model, "inputs", None) or []
+    return inputs[place].name if place < len(inputs) else f"input {place}"
+
+
+def ignored_mask(subject: Subject) -> Iterable[Finding]:
+    """Masked tokens whose embedding matters."""
+    probe = subject.probe
+    if probe is None or subject.inference is None:
+        return
+    masking = [
+        layer
+        for layer in keras_compat.flatten_layers(subject.model, include_self=False)
+        if isinstance(layer, keras.layers.Embedding) and layer.mask_zero
+    ]
+    tokens = [keras.ops.convert_to_numpy(a) for a in keras.tree.flatten(probe.x)]
+    padded = any(a.ndim == 2 and np.any(a == 0) for a in tokens)
+    if not masking or not padded:
+        return
+    values, places = probe.values(), subject.model.trainable_variables
+    changed, names = [], []
+    for variable, value in zip(places, values, strict=True):
+        owner = [one for one in masking if one.embeddings is variable]
+        if owner:
+            table = np.array(keras.ops.convert_to_numpy(value))
+            table[0] += 3 * max(float(table.std()), 0.05)
+            value = keras.ops.convert_to_tensor(table, dtype=variable.dtype)
+            names.append(owner[0].name)
+        changed.append(value)
+    if not names:
+        return
+    before, after = subject.inference[0], probe.outputs(values=changed)
+    rows = list(range(len(before[0])))
+    if len(before) == 1 and before[0].ndim == 3:
+        # One output a step: those of masked steps may well change.
+        kept = tokens[0] != 0
+        if before[0].shape[:2] != kept.shape:
+            return
+        before, after = [before[0][kept]], [after[0][kept]]
+        rows = list(range(len(before[0])))
+    size, limit = _change(before, after, rows), threshold("mixing_high")
+    if size > limit:
+        yield found(
+            "ignored_mask", "warning", 0.85,
+            "Another embedding of the padding token changes the outputs, although it "
+            "is masked: a layer after the embedding drops the mask.",
+            Evidence("change of the outputs, to their spread", size, limit),
+            layers=tuple(names),
+        )  # fmt: skip
+
+
+def unreached_variables(subject: Subject) -> Iterable[Finding]:
+    """Layers whose weights get no gradient, called or not."""
+    probe, gradients = subject.probe, subject.gradients
+    if probe is None or gradients is None or subject.inference is None:
+        return
+    variables = subject.model.trainable_variables
+    # Zeros are no proof: weights that begin at zero, and dead units, give them too.
+    silent = {
+        id(v) for v, g in zip(variables, gradients, strict=True) if g is None
+    }
+    if not silent:
+        return
+    called = {id(one.layer) for one in subject.inference[1]}
+    stepping = [
+        inner
+        for layer in keras_compat.flatten_layers(subject.model, include_self=False)
+        if isinstance(layer, STEPPING)
+        for inner in keras_compat.flatten_layers(layer, include_self=False)
+    ]
+    called |= {id(layer) for layer in stepping}
+    never, cut = [], []
+    for layer in keras_compat.flatten_layers(subject.model, include_self=False):
+        own = layer.trainable_variables
+        if not own or keras_compat.flatten_layers(layer, include_self=False):
+            continue
+        if all(id(v) in silent for v in own):
+            (cut if id(layer) in called else never).append(layer.name)
+    if never:
+        yield found(
+            "uncalled_layer", "warning", 0.9,
+            f"{', '.join(never[:5])} was made and is never called.",
+            Evidence("layers that are never called", len(never), 0),
+            layers=tuple(never),
+        )  # fmt: skip
+    if cut:
+        yield found(
+            "unreached_variables", "warning", 0.85,
+            f"The loss does not depend on the weights of {', '.join(cut[:5])}.",
+            Evidence("layers that no gradient reaches", len(cut), 0),
+            layers=tuple(cut),
+        )  # fmt: skip
+
+
+def training_flag_lost(subject: Subject) -> Iterable[Finding]:
+    """Dropout and BatchNorm that do in training what they do in inference."""
+    probe = subject.probe
+    if probe is None or subject.inference is None:
+        return
+    quiet = {id(one.layer): one for one in subject.inference[1]}
+    wanted = [one.layer for one in quiet.values() if _acts_in_training(one.layer)]
+    if not wanted:
+        return
+    state = {id(v): a for v, a in _state_arrays(subject)}
+    _, after, active, _ = probe.forward(training=True)
+    moved = {
+        id(v): not np.array_equal(state[id(v)], new)
+        for v, new in zip(subject.model.non_trainable_variables, after, strict=True)
+    }
+    loud = {id(one.layer): one for one in active}
+    lost = []
+    for layer in wanted:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            if not (
+                moved.get(id(layer.moving_mean), True)
+                or moved.get(id(layer.moving_variance), True)
+            ):
+                lost.append(layer.name)
+            continue
+        # Dropout turns about its rate of the elements to zero.
+        before = quiet[id(layer)].statistics["zero_share"]
+        now = loud[id(layer)].statistics["zero_share"] if id(layer) in loud else before
+        expected = (1 - before) * float(layer.rate)
+        if expected > 0.02 and now - before < 0.2 * expected:
+            lost.append(layer.name)
+    if lost:
+        # A backbone that is fine-tuned is run in inference mode on purpose.
+        nested = _inside_nested_models(subject.model)
+        outside = [name for name in lost if name not in nested]
+        yield found(
+            "training_flag_lost", "warning" if outside else "note",
+            0.85 if outside else 0.4,
+            f"{', '.join(lost[:5])} does the same in training as in inference.",
+            Evidence("layers that do the same in both", len(lost), 0),
+            layers=tuple(lost),
+        )  # fmt: skip
+
+
+def _acts_in_training(layer: Any) -> bool:
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return bool(layer.trainable)
+    return isinstance(layer, _DROPOUTS) and float(layer.rate) > 0
+
+
+def _state_arrays(subject: Subject) -> list[tuple[Any, np.ndarray]]:
+    return [
+        (v, keras.ops.convert_to_numpy(v.value))
+        for v in subject.model.non_trainable_variables
+    ]
+
+
+def _inside_nested_models(model: keras.Model) -> set[str]:
+    return {
+        layer.name
+        for inner in keras_compat.flatten_layers(model, include_self=False)
+        if isinstance(inner, keras.Model)
+        for layer in keras_compat.flatten_layers(inner, include_self=False)
+    }
+
+
+CHECKS = (
+    samples_mixed,
+    unused_input,
+    ignored_mask,
+    unreached_variables,
+    training_flag_lost,
+)

@@ -1,0 +1,273 @@
+"""One batch run through a model, with every state left as it was.
+
+Everything goes through a stateless scope: weights, BatchNorm statistics and random
+seeds are handed in and come out beside the outputs, and none is written back.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_gradattn._compat import jax as jax_compat
+from keras_gradattn._compat import keras as keras_compat
+from keras_gradattn.diagnosis.layer_outputs import (
+    STATISTICS,
+    LayerOutput,
+    positions_of,
+    statistics_of,
+    watched_layers,
+)
+from keras_gradattn.gradients._layer_order import outputs_seen_by
+
+
+class Probe:
+    """A model and one batch.
+
+    Args:
+        model: A built Keras model.
+        x: Inputs of one batch, NumPy arrays in the structure that the model takes.
+        y: Labels of the batch, or `None`.
+
+    Attributes:
+        x: The inputs as tensors.
+        layers: Layers whose outputs are looked at, those that hold no others.
+    """
+
+    def __init__(self, model: keras.Model, x: Any, y: Any = None) -> None:
+        self.model = model
+        self.x = keras.tree.map_structure(_as_fit_does, x)
+        self.y = None if y is None else keras.tree.map_structure(_as_fit_does, y)
+        self.layers = watched_layers(model)
+        self._calls: dict[bool, list[tuple[Any, int, int]]] = {}
+        self._compiled: dict[Any, Callable[..., Any]] = {}
+
+    def values(self) -> list[Any]:
+        """The trainable variables' values."""
+        return [v.value for v in self.model.trainable_variables]
+
+    def state(self) -> list[Any]:
+        """Values of all other variables: BatchNorm statistics, seeds."""
+        return [v.value for v in self.model.non_trainable_variables]
+
+    def outputs(
+        self, x: Any = None, *, training: bool = False, values: Any = None
+    ) -> list[np.ndarray]:
+        """Outputs of the model, flat, as NumPy arrays.
+
+        Args:
+            x: Other inputs of the same shapes.
+            training: Whether to run in training mode.
+            values: Other values of the trainable variables.
+        """
+        return self.forward(x, training=training, values=values)[0]
+
+    def forward(
+        self, x: Any = None, *, training: bool = False, values: Any = None
+    ) -> tuple[list[np.ndarray], list[np.ndarray], list[LayerOutput], float]:
+        """Outputs, state after them, statistics by layer call, penalties' sum."""
+        run = self._forward(training)
+        x = self.x if x is None else keras.tree.map_structure(_as_fit_does, x)
+        values = self.values() if values is None else values
+        outputs, state, seen, penalty = run(values, self.state(), x)
+        table = _numpy(seen)
+        layers = [
+            LayerOutput(
+                layer,
+                gives,
+                dict(zip(STATISTICS, map(float, row), strict=True)),
+                positions,
+            )
+            for (layer, gives, positions), row in zip(
+                self._calls[training], table, strict=True
+            )
+        ]
+        return (
+            [_numpy(one) for one in keras.tree.flatten(outputs)],
+            [_numpy(one) for one in state],
+            layers,
+            float(_numpy(penalty)),
+        )
+
+    def loss(self) -> float:
+        """The compiled loss in inference mode, without penalties of layers."""
+        run = self._compile("loss", self._loss_of)
+        return float(_numpy(run(self.values(), self.state(), self.x, self.y)))
+
+    def loss_of(self, y: Any, outputs: Any) -> float:
+        """The compiled loss of labels and outputs that are given.
+
+        Args:
+            y: Labels, in the structure of the batch's.
+            outputs: Outputs, in the structure of the model's.
+        """
+        y, outputs = (
+            keras.tree.map_structure(_as_fit_does, one) for one in (y, outputs)
+        )
+        with keras.StatelessScope():
+            return float(
+                _numpy(keras_compat.compiled_loss(self.model)(y, outputs, None))
+            )
+
+    def gradients(self, values: Any = None) -> list[np.ndarray | None]:
+        """Gradient of the loss, one per trainable variable; `None` where unreached.
+
+        Args:
+            values: Other values of the trainable variables.
+        """
+        values = self.values() if values is None else values
+        run = _GRADIENTS[keras.backend.backend()]
+        found = run(self, values, self.state(), self.x, self.y)
+        return [None if g is None else _numpy(g) for g in found]
+
+    def _run(self, values: Any, state: Any, x: Any, training: bool) -> Any:
+        model = self.model
+        mapping = [
+            *zip(model.trainable_variables, values, strict=True),
+            *zip(model.non_trainable_variables, state, strict=True),
+        ]
+        options: dict[str, Any] = {"training": training}
+        if keras.backend.backend() == "jax":
+            # There `fit` gives the mode only to a model that asks for it.
+            options = options if keras_compat.takes_training(model) else {}
+            outputs, after, losses = model.stateless_call(
+                values, state, x, return_losses=True, **options
+            )
+        else:
+            with keras.StatelessScope(
+                state_mapping=mapping, collect_losses=True
+            ) as scope:
+                outputs = model(x, **options)
+                losses = list(model.losses)
+            found = (scope.get_current_value(v) for v in model.non_trainable_variables)
+            after = [
+                old if new is None else new
+                for old, new in zip(state, found, strict=True)
+            ]
+        penalty = keras.ops.zeros((), "float32")
+        for one in losses:
+            penalty = penalty + keras.ops.cast(keras.ops.sum(one), "float32")
+        return outputs, after, penalty
+
+    def _forward(self, training: bool) -> Callable[..., Any]:
+        def run(values: Any, state: Any, x: Any) -> Any:
+            noted: list[tuple[Any, Any, Any]] = []
+
+            def note(layer: Any, call: int, outputs: Any) -> Any:
+                noted.append((layer, outputs, statistics_of(layer, outputs)))
+                return outputs
+
+            with outputs_seen_by(self.layers, note):
+                outputs, after, penalty = self._run(values, state, x, training)
+            ends = {id(one): i for i, one in enumerate(keras.tree.flatten(outputs))}
+            self._calls[training] = [
+                (
+                    layer,
+                    ends.get(id((keras.tree.flatten(output) or [None])[0]), -1),
+                    positions_of(layer, output),
+                )
+                for layer, output, _ in noted
+            ]
+            rows = [row for _, _, row in noted]
+            table = (
+                keras.ops.stack(rows) if rows else keras.ops.zeros((0, len(STATISTICS)))
+            )
+            return outputs, after, table, penalty
+
+        return self._compile(("forward", training), run)
+
+    def _loss_of(
+        self, values: Any, state: Any, x: Any, y: Any, training: bool = False
+    ) -> Any:
+        outputs, _, penalty = self._run(values, state, x, training)
+        # Losses of several outputs are kept in metrics, which must not move.
+        with keras.StatelessScope():
+            loss = keras_compat.compiled_loss(self.model)(y, outputs, None)
+        return keras.ops.cast(loss, "float32") + (penalty if training else 0.0)
+
+    def _compile(self, key: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Compiled on JAX, where single operations are slow; without gradients."""
+        if key not in self._compiled:
+            self._compiled[key] = _COMPILED[keras.backend.backend()](function)
+        return self._compiled[key]
+
+
+def _jax_compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    import jax
+
+    return jax.jit(function)
+
+
+def _torch_without_gradients(function: Callable[..., Any]) -> Callable[..., Any]:
+    import torch
+
+    def run(*arguments: Any) -> Any:
+        # Dropout without a seed of its own draws from the process's generator.
+        with torch.random.fork_rng(), torch.no_grad():
+            return function(*arguments)
+
+    return run
+
+
+_COMPILED: dict[str, Callable[..., Any]] = {
+    "jax": _jax_compiled,
+    "torch": _torch_without_gradients,
+    "tensorflow": lambda function: function,
+}
+
+
+def _jax_gradients(probe: Probe, values: Any, state: Any, x: Any, y: Any) -> Any:
+    import jax
+
+    gradient = jax.grad(functools.partial(probe._loss_of, training=True))
+    if "reached" not in probe._compiled:
+        reached = jax_compat.reached(gradient, values, state, x, y)
+        probe._compiled["reached"] = lambda: reached
+    found = probe._compile("gradients", gradient)(values, state, x, y)
+    reached = probe._compiled["reached"]()
+    return [g if is_reached else None for g, is_reached in zip(found, reached, strict=True)]
+
+
+def _tensorflow_gradients(probe: Probe, values: Any, state: Any, x: Any, y: Any) -> Any:
+    import tensorflow as tf
+
+    values = [tf.identity(value) for value in values]
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        loss = probe._loss_of(values, state, x, y, training=True)
+    found = tape.gradient(loss, values)
+    return [None if g is None else tf.convert_to_tensor(g) for g in found]
+
+
+def _torch_gradients(probe: Probe, values: Any, state: Any, x: Any, y: Any) -> Any:
+    import torch
+
+    values = [value.detach().clone().requires_grad_() for value in values]
+    with torch.random.fork_rng():
+        loss = probe._loss_of(values, state, x, y, training=True)
+    if not loss.requires_grad:
+        return [None] * len(values)
+    return torch.autograd.grad(loss, values, allow_unused=True)
+
+
+_GRADIENTS: dict[str, Callable[..., Any]] = {
+    "jax": _jax_gradients,
+    "tensorflow": _tensorflow_gradients,
+    "torch": _torch_gradients,
+}
+
+
+def _as_fit_does(array: Any) -> Any:
+    """A tensor; floats in the precision that `fit` gives them."""
+    array = np.asarray(array) if not hasattr(array, "dtype") else array
+    if isinstance(array, np.ndarray) and array.dtype.kind == "f":
+        array = array.astype(keras.config.floatx())
+    return keras.ops.convert_to_tensor(array)
+
+
+def _numpy(tensor: Any) -> np.ndarray:
+    array = keras.ops.convert_to_numpy(tensor)
+    # NumPy knows no bfloat16, and calls it a void type.
+    return array.astype("float32") if array.dtype.kind not in "biuf" else array

@@ -1,0 +1,1 @@
+"""Symptoms during training: pure functions from `Seen` to findings."""

@@ -1,0 +1,114 @@
+"""Every threshold of the diagnosis: its value, and what set it."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Threshold:
+    """One number that a rule compares with.
+
+    Attributes:
+        value: The number.
+        source: The publication, tool or experiment that it is from.
+    """
+
+    value: float
+    source: str
+
+
+_HEALTHY = "healthy programs of tests/diagnosis stay away from it"
+_SMALL = "the half of studies/diagnosis that sets thresholds"
+_CS231N = "Karpathy (2016), CS231n: about 1e-3 is healthy"
+_DEFAULTS = "Keras' defaults are 1e-3 (SGD 1e-2); ten to fifty times off is not usual"
+_HE = "He et al. (2015), equation 10: about 1.4; Glorot: about 1"
+
+THRESHOLDS = {
+    # Data.
+    "fewest_rows": Threshold(16, "fewer rows say little about columns"),
+    "input_spread_high": Threshold(20.0, "pixels of 0 to 255 have about 70"),
+    "input_mean_high": Threshold(50.0, "pixels of 0 to 255 have about 100"),
+    "input_spread_low": Threshold(2e-3, "pixels divided by 255 twice have about 1e-3"),
+    "column_ratio_high": Threshold(1e3, _HEALTHY),
+    "target_size_high": Threshold(100.0, "Adam's first thousand steps move it by 1"),
+    "constant_share_high": Threshold(0.95, "of MNIST's pixels about a tenth"),
+    "label_runs_low": Threshold(0.1, "mixed labels have 1, sorted ones 1/samples"),
+    "rows_a_class": Threshold(20, "all of them miss a class by chance 1e-9 of times"),
+    "leak_share_high": Threshold(0.05, _HEALTHY),
+    # Loss and output.
+    "unreachable_share_high": Threshold(0.02, "a few outliers are no wrong output"),
+    "label_kinds_high": Threshold(10, "more kinds than most codings of classes have"),
+    "initial_loss_high": Threshold(3.0, "Karpathy (2019): it begins at log(classes)"),
+    "initial_loss_far": Threshold(20.0, _HEALTHY),
+    # Architecture.
+    "fan_in_fewest": Threshold(8, "fewer weights spread by chance"),
+    "initial_spread_high": Threshold(5.0, _HE),
+    "initial_spread_low": Threshold(0.03, _HE),
+    "dropout_rate_high": Threshold(
+        0.8, "UMLAUT warns from 0.5, which healthy ones use"
+    ),
+    "penalty_ratio_high": Threshold(20.0, "L2(0.01) on a large Dense layer has 3 to 9"),
+    # Optimizer.
+    "adam_rate_low": Threshold(2e-6, _DEFAULTS),
+    "adam_rate_high": Threshold(0.05, _DEFAULTS),
+    "sgd_rate_low": Threshold(1e-6, _DEFAULTS),
+    "sgd_rate_high": Threshold(5.0, f"{_DEFAULTS}; with momentum ten times more"),
+    "adagrad_rate_low": Threshold(1e-5, _DEFAULTS),
+    "adagrad_rate_high": Threshold(1.0, _DEFAULTS),
+    "adadelta_rate_low": Threshold(1e-4, "its paper has 1, Keras' default is 1e-3"),
+    "adadelta_rate_high": Threshold(10.0, "its paper has 1"),
+    "lion_rate_low": Threshold(1e-7, "Chen et al. (2023): a tenth of Adam's"),
+    "lion_rate_high": Threshold(0.01, "Chen et al. (2023): a tenth of Adam's"),
+    "random_frozen_share_high": Threshold(0.5, _HEALTHY),
+    # Wiring.
+    "mixing_high": Threshold(1e-3, "rounding is about 1e-6 of the spread"),
+    # Loss during training.
+    "fewest_steps": Threshold(20, "fewer steps say nothing about a curve"),
+    "fewest_steps_of_a_stall": Threshold(100, "plateaus that resolve last shorter"),
+    "growth_before_nan": Threshold(10.0, _SMALL),
+    "loss_scale_low": Threshold(1.0, "dynamic scales begin at 2**15 in Keras"),
+    "divergence_high": Threshold(1.5, _SMALL),
+    "fall_high": Threshold(50.0, "losses of Keras have a floor at 0"),
+    "constant_gain_low": Threshold(0.02, _SMALL),
+    "constant_above": Threshold(1.1, "further above it is no constant answer"),
+    "still_falls": Threshold(0.03, _SMALL),
+    "majority_room": Threshold(0.015, _SMALL),
+    "majority_gain": Threshold(0.05, _SMALL),
+    "oscillation_high": Threshold(0.2, _SMALL),
+    "oscillation_gain": Threshold(0.3, _SMALL),
+    "plateau_low": Threshold(0.005, "SageMaker's plateau: a change below 1 %"),
+    "slow_gain": Threshold(0.5, _SMALL),
+    "slow_update": Threshold(1e-4, _CS231N),
+    "validation_rise": Threshold(1.2, "SageMaker's overfit: 10 % of the training loss"),
+    "validation_rise_far": Threshold(1.5, _SMALL),
+    "validation_useless": Threshold(0.97, _SMALL),
+    "underfit_gain": Threshold(0.35, _SMALL),
+    "underfit_gain_numbers": Threshold(0.2, _SMALL),
+    "underfit_still": Threshold(0.05, _SMALL),
+    # Gradients and weights during training.
+    "vanishing_share": Threshold(1e-3, "AUTOTRAINER: 1e-3 between first and last"),
+    "explosion_high": Threshold(1e3, _SMALL),
+    "steep_high": Threshold(1e4, _SMALL),
+    "clipped_share": Threshold(0.95, _SMALL),
+    "clipped_over": Threshold(10.0, "a tenth of a gradient is a tenth of the rate"),
+    "update_low": Threshold(3e-5, _CS231N),
+    "update_of_some": Threshold(1e-6, _CS231N),
+    "update_vanished": Threshold(1e-6, _CS231N),
+    "update_high": Threshold(0.3, _CS231N),
+    "weights_grow": Threshold(10.0, _SMALL),
+    "weights_left_low": Threshold(0.1, "the study of coupled decay: kernels fell to 0"),
+    "far_from_fit": Threshold(0.8, _SMALL),
+    # Layer outputs.
+    "dead_share_poor": Threshold(0.5, "SageMaker's dead ReLU: half of the neurons"),
+    "dead_share_high": Threshold(0.9, _SMALL),
+    "saturated_share_high": Threshold(0.8, _SMALL),
+    "drift_shift_high": Threshold(1.0, "one spread, which BatchNorm was to remove"),
+    "drift_spread_factor": Threshold(2.5, _SMALL),
+    "drift_loss_factor": Threshold(2.0, _SMALL),
+    # A healthy run.
+    "reference_factor": Threshold(10.0, "other seeds differ by less than 3"),
+}
+
+
+def threshold(name: str) -> float:
+    """The number of that name."""
+    return THRESHOLDS[name].value

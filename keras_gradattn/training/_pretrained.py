@@ -1,0 +1,166 @@
+"""Networks of Keras Applications and KerasHub, fitted to a data set's images."""
+
+import inspect
+import types
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_gradattn.datasets._names import suggestion
+from keras_gradattn.datasets.specs import DatasetSpec
+
+CLASSIFIER = "classifier"
+
+
+def application(
+    name: str, spec: DatasetSpec, weights: str | None = None, **options: Any
+) -> keras.Model:
+    """A network of `keras.applications` with a new classifier.
+
+    Args:
+        name: Such as `"ResNet50"`.
+        spec: The data set.
+        weights: `None`, `"imagenet"` (downloaded where Keras has not got them yet), or
+            a file of weights without the top.
+        **options: Further arguments of its constructor.
+
+    Returns:
+        A Functional model that takes normalised images and gives logits.
+
+    Raises:
+        ValueError: If there is no such network; the nearest is suggested.
+    """
+    constructors = _applications()
+    if name not in constructors:
+        raise ValueError(
+            f"There is no such network in keras.applications."
+            f"{suggestion(name, constructors)} Known: {', '.join(constructors)}. "
+            f"Received: {name!r}"
+        )
+    constructor, preprocess = constructors[name]
+    inputs = keras.Input(spec.input_shape, name="images")
+    backbone = constructor(
+        include_top=False,
+        weights=weights,
+        input_tensor=_as_preprocessed(inputs, spec, preprocess),
+        pooling="avg",
+        **options,
+    )
+    outputs = keras.layers.Dense(spec.num_classes, name=CLASSIFIER)(backbone.output)
+    return keras.Model(inputs, outputs, name=name.lower())
+
+
+def hub_preset(
+    name: str, spec: DatasetSpec, load_weights: bool = True, **options: Any
+) -> keras.Model:
+    """A backbone of KerasHub with a new classifier.
+
+    Args:
+        name: A preset, such as `"resnet_18_imagenet"`, or the folder of one.
+        spec: The data set.
+        load_weights: Whether to begin with the preset's weights.
+        **options: Further arguments of `from_preset`.
+
+    Returns:
+        A Functional model that takes normalised images and gives logits.
+
+    Raises:
+        ImportError: If KerasHub is not installed.
+        ValueError: If the backbone's outputs are no feature maps or tokens.
+    """
+    try:
+        import keras_hub
+    except ImportError:
+        raise ImportError(
+            "Networks of KerasHub need it: pip install keras-hub. "
+            f"Received: model='keras_hub:{name}'"
+        ) from None
+    backbone = keras_hub.models.Backbone.from_preset(
+        name, load_weights=load_weights, **options
+    )
+    try:
+        converter = keras_hub.layers.ImageConverter.from_preset(name)
+        scale, offset = converter.scale, converter.offset
+    except (ValueError, FileNotFoundError):
+        # The preset has no preprocessing of its own.
+        scale, offset = 1 / 255, 0.0
+    scale = 1.0 if scale is None else scale
+    offset = 0.0 if offset is None else offset
+    inputs = keras.Input(spec.input_shape, name="images")
+    features = backbone(
+        _as_preprocessed(inputs, spec, lambda x: x * np.array(scale) + np.array(offset))
+    )
+    if len(features.shape) == 4:
+        features = keras.layers.GlobalAveragePooling2D(name="pooling")(features)
+    elif len(features.shape) == 3:
+        features = keras.layers.GlobalAveragePooling1D(name="pooling")(features)
+    else:
+        raise ValueError(
+            f"A backbone should give feature maps or tokens. Received: {name}, whose "
+            f"outputs have shape {tuple(features.shape)}"
+        )
+    outputs = keras.layers.Dense(spec.num_classes, name=CLASSIFIER)(features)
+    return keras.Model(inputs, outputs, name=str(backbone.name))
+
+
+def _applications() -> dict[str, tuple[Any, Any]]:
+    """Name -> constructor, and what it is fed through."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for module in vars(keras.applications).values():
+        preprocess = getattr(module, "preprocess_input", None)
+        if not isinstance(module, types.ModuleType) or preprocess is None:
+            continue
+        for name, constructor in vars(module).items():
+            if hasattr(keras.applications, name) and callable(constructor):
+                found[name] = (constructor, preprocess)
+    return dict(sorted(found.items()))
+
+
+def _as_preprocessed(inputs: Any, spec: DatasetSpec, preprocess: Any) -> Any:
+    """From normalised images to what a pretrained network was fed with."""
+    images = inputs
+    if spec.channels == 1:
+        images = keras.layers.Concatenate(name="grey_to_colour")([images] * 3)
+    elif spec.channels != 3:
+        raise ValueError(
+            "Pretrained networks take grey or colour images. "
+            f"Received: {spec.title} with {spec.channels} channels"
+        )
+    mean, std = (
+        np.broadcast_to(255 * np.array(values, "float64"), 3)
+        for values in (spec.mean, spec.std)
+    )
+    order, scale, offset = _affine(preprocess)
+    if order != [0, 1, 2]:
+        images = keras.ops.flip(images, axis=-1)
+    # Both steps at once: pixels are std * input + mean.
+    return keras.layers.Rescaling(
+        (scale * std[order]).tolist(),
+        (scale * mean[order] + offset).tolist(),
+        name="preprocessing",
+    )(images)
+
+
+def _affine(preprocess: Any) -> tuple[list[int], np.ndarray, np.ndarray]:
+    """Order of the channels, factor and offset of a preprocessing, by trying it."""
+    black = np.zeros((1, 1, 1, 3), "float32")
+    offset = _tried(preprocess, black)
+    slopes = np.stack(
+        [
+            (_tried(preprocess, black + 255 * one) - offset) / 255
+            for one in np.eye(3, dtype="float32")
+        ]
+    )
+    order = slopes.argmax(axis=0).tolist()
+    return order, slopes[order, range(3)], offset
+
+
+def _tried(preprocess: Any, pixels: np.ndarray) -> np.ndarray:
+    # A copy: Keras works in place.
+    arguments: dict[str, Any] = {}
+    if "data_format" in inspect.signature(preprocess).parameters:
+        arguments["data_format"] = "channels_last"
+    values: Sequence[Any] = preprocess(pixels.copy(), **arguments)
+    return np.asarray(values, "float64").reshape(3)

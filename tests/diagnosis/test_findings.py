@@ -1,0 +1,109 @@
+"""Findings, their report and their page; the tables behind them."""
+
+import json
+import re
+
+import pytest
+
+from keras_gradattn.diagnosis import (
+    SYMPTOMS,
+    THRESHOLDS,
+    Curve,
+    Evidence,
+    Findings,
+)
+from keras_gradattn.diagnosis.finding import found
+
+pytestmark = pytest.mark.any_backend
+
+
+def _findings():
+    curve = Curve(
+        "Loss", {"loss": ([0.0, 1.0, 2.0], [1.0, 0.5, 2.0])}, 1.5, logarithmic=True
+    )
+    return Findings(
+        [
+            found("plateau", "note", 0.5, "It stands."),
+            found(
+                "vanishing_gradients", "warning", 0.8, "They shrink.",
+                Evidence("share", 1e-5, 1e-3, "below"),
+                layers=("a<b", "c"), first_step=3, last_step=9, picture=curve,
+            ),
+            found("constant_predictor", "warning", 0.9, "It guesses."),
+            found("symmetric_weights", "fault", 0.9, "They are equal."),
+        ],
+        ["Gradients: none."],
+    )  # fmt: skip
+
+
+def test_causes_stand_before_what_they_cause():
+    assert _findings().names == (
+        "symmetric_weights",
+        "vanishing_gradients",
+        "constant_predictor",
+        "plateau",
+    )
+    assert _findings().at_least("warning").names[-1] == "constant_predictor"
+    with pytest.raises(ValueError, match="severity='bad'"):
+        _findings().at_least("bad")
+
+
+def test_what_is_found_twice_is_one_finding():
+    one = found("target_scale", "note", 0.4, "Once.", Evidence("size", 2.0))
+    two = found("target_scale", "fault", 0.3, "Twice.", Evidence("size", 3.0), layers=("a",))
+
+    (both,) = Findings([one, two])
+
+    assert (both.severity, both.confidence, both.layers) == ("fault", 0.4, ("a",))
+    assert [e.value for e in both.evidence] == [3.0, 2.0]
+    assert both.message == "Twice. Once."
+
+
+def test_the_report_says_what_where_when_and_what_to_write():
+    text = _findings().report()
+    for part in (
+        "vanishing_gradients (confidence 80%)",
+        "where: a<b, c",
+        "steps 3 to 9",
+        "share: 1e-05 (below 0.001)",
+        "activation='relu'",
+        "Not judged",
+    ):
+        assert part in text
+    assert Findings().report() == "Nothing was found."
+
+
+def test_json_holds_everything_but_pictures(tmp_path):
+    path = tmp_path / "found.json"
+    text = _findings().to_json(path)
+
+    content = json.loads(path.read_text())
+
+    assert content == json.loads(text)
+    assert content["findings"][1]["evidence"][0]["threshold"] == 1e-3
+    assert content["not_seen"] == ["Gradients: none."]
+
+
+def test_the_page_is_whole_and_loads_nothing(tmp_path):
+    path = tmp_path / "page.html"
+    _findings().to_html(path, title="A & B")
+
+    page = path.read_text()
+
+    assert "A &amp; B" in page
+    assert "a&lt;b" in page
+    assert page.count("<svg") == 1
+    assert not re.search(r"(src|href)=|https?://|<script", page)
+
+
+def test_every_symptom_has_a_cause_and_a_line_of_code():
+    for symptom in SYMPTOMS.values():
+        assert symptom.when in ("before", "probe", "during")
+        assert symptom.meaning.endswith(".")
+        assert symptom.source
+        assert symptom.causes
+        assert all(change for _, change in symptom.causes)
+
+
+def test_every_threshold_has_a_source():
+    assert all(one.source for one in THRESHOLDS.values())

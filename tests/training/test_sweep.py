@@ -1,0 +1,139 @@
+"""Many runs: each once, and a crash ends itself only."""
+
+import json
+import sys
+
+import pytest
+
+from keras_gradattn import __main__, training
+from keras_gradattn.training import _sweep
+from keras_gradattn.training._sweep import run_command, sweep
+from tests.datasets.image_folders import write_classes
+
+pytestmark = pytest.mark.any_backend
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """Commands that would be run; each writes its result, but seed 2 crashes."""
+    commands = []
+
+    def run(arguments, environment):
+        commands.append(list(arguments))
+        options = __main__._parser().parse_args(arguments)
+        plan = _sweep.plan_run(
+            options.dataset,
+            options.model,
+            training.RECIPES["modern"].with_changes(
+                **__main__.assignments(options.set)
+            ),
+            options.seed[0],
+            max_epochs=options.epochs,
+            model_options=__main__.assignments(options.model_option),
+        )
+        if options.seed == [2]:
+            return -11, "one line\nand the last one\n"
+        path = _sweep.Path(options.results) / f"{plan.name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({}))
+        return 0, ""
+
+    monkeypatch.setattr(_sweep, "run_command", run)
+    return commands
+
+
+def sweep_digits(folder, **options):
+    return sweep(
+        "digits",
+        ["resnet18", "se_resnet18"],
+        seeds=[1, 2],
+        vary={"learning_rate": [1e-3, 3e-4]},
+        vary_model={"stage_filters": [[4, 4], [8, 8]]},
+        results=folder,
+        max_epochs=2,
+        pictures=False,
+        **options,
+    )
+
+
+def test_all_combinations_and_a_crash_in_the_middle(tmp_path, started):
+    trials = sweep_digits(tmp_path)
+    assert len(trials) == len(started) == 16
+    assert len({trial.name for trial in trials}) == 16
+    assert [trial.status for trial in trials] == ["finished", "failed"] * 8
+    assert "and the last one\n(exit code -11" in trials[1].message
+    assert trials[0].name == (
+        "digits/resnet18,stage_filters=4-4/modern,learning_rate=0.001,epochs=2/seed1"
+    )
+    (log,) = tmp_path.glob(f"{trials[1].name}.log")
+    assert log.read_text() == "one line\nand the last one\n"
+    assert started[0].count("--no-pictures") == 1
+
+
+def test_what_is_finished_is_not_run_again(tmp_path, started):
+    sweep_digits(tmp_path)
+    started.clear()
+    told = []
+    trials = sweep_digits(tmp_path, told=told.append, workers=2)
+    assert len(started) == 8
+    assert all("2" in words[words.index("--seed") + 1] for words in started)
+    assert [trial.status for trial in trials] == ["found", "failed"] * 8
+    assert {trial.name for trial in told} == {trial.name for trial in trials}
+
+
+def test_wrong_words_are_found_before_anything_is_run(tmp_path, started):
+    for options, message in (
+        ({"vary": {"learnin_rate": [1]}}, "Did you mean 'learning_rate'"),
+        ({"vary": {"learning_rate": 1}}, "a list of values"),
+        ({"vary_model": {"stage_filter": [1]}}, "Did you mean 'stage_filters'"),
+        ({"models": ["resnet_18"]}, "Did you mean 'resnet18'"),
+        ({"engine": "spark"}, "'local' or 'ray'"),
+        ({"max_epoch": 1}, "Did you mean 'max_epochs'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            sweep("digits", results=tmp_path, **options)
+    assert started == []
+
+
+def test_ray_says_what_to_install(tmp_path, monkeypatch, started):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ImportError, match=r"keras-gradattn\[sweep\]"):
+        sweep("digits", results=tmp_path, engine="ray")
+
+
+def test_command_line_counts_what_failed(tmp_path, started, capsys):
+    code = __main__.main(
+        [
+            *("sweep", "--dataset", "digits", "--model", "resnet18", "se_resnet18"),
+            *("--seed", "1", "2", "--epochs", "1", "--results", str(tmp_path)),
+            "--vary=learning_rate=[0.001]",
+        ]
+    )
+    assert code == 1
+    said = capsys.readouterr()
+    assert said.out.count("finished") == 2
+    assert "2 of 4 runs failed" in said.err
+
+
+def test_a_run_in_a_process_of_its_own(tmp_path, monkeypatch):
+    """For real: a network that crashes its process beside one that does not."""
+    photos = write_classes(tmp_path / "photos", count=20)
+    monkeypatch.setattr(
+        _sweep, "_environment", lambda own=_sweep._environment: own() | {"CRASH": "1"}
+    )
+    trials = sweep(
+        str(photos),
+        [f"tests.training.networks:{name}" for name in ("tiny", "crashing")],
+        results=tmp_path / "results",
+        max_epochs=1,
+        pictures=False,
+    )
+    assert [trial.status for trial in trials] == ["finished", "failed"]
+    assert "exit code -9" in trials[1].message
+    assert "networks:tiny" in training.compare(tmp_path / "results")
+
+
+def test_what_a_run_says_is_kept():
+    code, words = run_command(["run"], {**_sweep._environment()})
+    assert code == 2
+    assert "needs --dataset" in words
