@@ -27,7 +27,7 @@ def moved(start, gradients, weight_decay):
     return [keras.ops.convert_to_numpy(v) for v in [*variables, *moments]]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     seed=st.integers(0, 1000),
     scale=st.sampled_from([1e-6, 1e-2, 1.0]),

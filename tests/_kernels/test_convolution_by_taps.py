@@ -17,7 +17,7 @@ def convolved(form, maps, **arguments):
         return outputs_and_gradients(layer, maps)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     height=st.integers(1, 5),
     width=st.integers(1, 5),

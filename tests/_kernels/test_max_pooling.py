@@ -13,7 +13,7 @@ pytestmark = pytest.mark.backends("jax", "torch")
 KERNEL = {"jax": "max_pooling", "torch": "memory_layout"}.get(keras.backend.backend())
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     height=st.integers(2, 7),
     width=st.integers(2, 7),
