@@ -216,7 +216,8 @@ def batch_norm_of_one(subject: Subject) -> Iterable[Finding]:
     """BatchNorm over a single value."""
     if subject.inference is None or subject.batch_size != 1:
         return
-    alone, few = [], []
+    alone: list[str] = []
+    few: list[str] = []
     for one in subject.inference[1]:
         layer = one.layer
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:

@@ -186,7 +186,8 @@ def unreached_variables(subject: Subject) -> Iterable[Finding]:
         for inner in keras_compat.flatten_layers(layer, include_self=False)
     ]
     called |= {id(layer) for layer in stepping}
-    never, cut = [], []
+    never: list[str] = []
+    cut: list[str] = []
     for layer in keras_compat.flatten_layers(subject.model, include_self=False):
         own = layer.trainable_variables
         if keras_compat.flatten_layers(layer, include_self=False):
