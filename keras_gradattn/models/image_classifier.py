@@ -71,7 +71,7 @@ class ImageClassifier(keras.Model):
 
     @property
     def stage_features(self) -> dict[str, Any]:
-        """Symbolic feature maps by depth: `stem`, `stage1`, ..., for a model of yours."""
+        """Symbolic feature maps by depth: `stem`, `stage1`, ..., for your own model."""
         return {name: self.get_layer(name).output for name in self._stage_names}
 
     @property
