@@ -20,8 +20,6 @@ ROOT = Path(__file__).parents[1]
 
 # Workers that have run out of tests take over those that another has not begun.
 TWO_WORKERS = ("-n", "2", "--dist", "worksteal")
-# On every backend but the first.
-OF_THE_BACKEND = ("-m", "not any_backend and not outside")
 
 
 def run(

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from run import BACKENDS, OF_THE_BACKEND, OUTCOMES, ROOT, TWO_WORKERS, run
+from run import BACKENDS, OUTCOMES, ROOT, TWO_WORKERS, run, selection
 
 # What pip may choose from; without a file, the newest of everything.
 CONSTRAINTS = {
@@ -64,7 +64,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix=f"{chosen.name}-") as folder:
         python = install(chosen.python, folder, chosen.name, backends)
         for index, backend in enumerate(backends):
-            selected = OF_THE_BACKEND if index else ()
+            selected = selection(not index, fast=False, outside=False)
             counts = run(backend, [*TWO_WORKERS, *CORE, *selected, *arguments], python)
             for outcome, count in counts.items():
                 totals[outcome] += count

@@ -133,6 +133,8 @@ _WRONG_RATE_HIGH = (
     "exploding_gradients",
 )
 _STALLS = ("constant_predictor", "majority_class")
+# What a learning rate is compared with differs between them.
+_OPTIMIZERS = (("adaptive", _adaptive), ("SGD", _sgd))
 
 MUTATIONS: tuple[Mutation, ...] = (
     # Output and loss.
@@ -544,41 +546,29 @@ MUTATIONS: tuple[Mutation, ...] = (
         count=3,
     ),
     # Training.
-    Mutation(
-        "learning rate too high, adaptive",
-        _rate(300.0),
-        _all(_plain, _adaptive),
-        _WRONG_RATE_HIGH,
-        autotrainer=("exploding gradient", "oscillating loss", "dying ReLU"),
-        deepdiagnosis=("exploding tensor", "exploding gradient", "dead node"),
-        count=3,
+    *(
+        Mutation(
+            f"learning rate too high, {kind}",
+            _rate(300.0),
+            _all(_plain, of_kind),
+            _WRONG_RATE_HIGH,
+            autotrainer=("exploding gradient", "oscillating loss", "dying ReLU"),
+            deepdiagnosis=("exploding tensor", "exploding gradient", "dead node"),
+            count=3,
+        )
+        for kind, of_kind in _OPTIMIZERS
     ),
-    Mutation(
-        "learning rate too high, SGD",
-        _rate(300.0),
-        _all(_plain, _sgd),
-        _WRONG_RATE_HIGH,
-        autotrainer=("exploding gradient", "oscillating loss", "dying ReLU"),
-        deepdiagnosis=("exploding tensor", "exploding gradient", "dead node"),
-        count=3,
-    ),
-    Mutation(
-        "learning rate too low, adaptive",
-        _rate(1e-4),
-        _all(_plain, _adaptive),
-        ("learning_rate_too_low", "updates_too_small", "slow_convergence"),
-        autotrainer=("slow convergence",),
-        deepdiagnosis=("unchanged weight", "accuracy not increasing"),
-        count=3,
-    ),
-    Mutation(
-        "learning rate too low, SGD",
-        _rate(1e-4),
-        _all(_plain, _sgd),
-        ("learning_rate_too_low", "updates_too_small", "slow_convergence"),
-        autotrainer=("slow convergence",),
-        deepdiagnosis=("unchanged weight", "accuracy not increasing"),
-        count=3,
+    *(
+        Mutation(
+            f"learning rate too low, {kind}",
+            _rate(1e-4),
+            _all(_plain, of_kind),
+            ("learning_rate_too_low", "updates_too_small", "slow_convergence"),
+            autotrainer=("slow convergence",),
+            deepdiagnosis=("unchanged weight", "accuracy not increasing"),
+            count=3,
+        )
+        for kind, of_kind in _OPTIMIZERS
     ),
     Mutation(
         "learning rate falls away",

@@ -18,7 +18,6 @@ BACKEND = os.environ["KERAS_BACKEND"]
 # Devices are set up before a backend starts.
 if BACKEND == "jax":
     os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
-    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 elif BACKEND == "tensorflow":
     import tensorflow as tf
 

@@ -4,7 +4,6 @@ import os
 
 # Devices are set up before a backend starts.
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
-os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
 import json
 

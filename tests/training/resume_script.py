@@ -8,8 +8,6 @@ import signal
 import sys
 import unittest.mock
 
-import keras
-
 from keras_gradattn import training
 from keras_gradattn.training import _training_loop, experiment
 
@@ -33,14 +31,6 @@ NARROW = {
     "feed_forward": 8,
     "num_layers": 1,
 }
-
-
-def compile_quickly():
-    """The steps are few; which way they are compiled is the same for every run."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        jax.config.update("jax_disable_most_optimizations", True)
 
 
 def kill_at(step):
@@ -80,7 +70,6 @@ def run(results):
 
 
 if __name__ == "__main__":
-    compile_quickly()
     if len(sys.argv) > 2:
         kill_at(int(sys.argv[2]))
     run(sys.argv[1])

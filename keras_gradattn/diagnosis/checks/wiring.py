@@ -42,7 +42,7 @@ def samples_mixed(subject: Subject) -> Iterable[Finding]:
         return
     stepping = [
         layer.name
-        for layer in keras_compat.flatten_layers(subject.model, include_self=False)
+        for layer in _inside(subject.model)
         if isinstance(layer, keras.layers.RNN)
     ]
     if later > limit >= earlier and stepping:
@@ -60,6 +60,11 @@ def samples_mixed(subject: Subject) -> Iterable[Finding]:
         Evidence("change of other samples, to the outputs' spread",
                  max(later, earlier), limit),
     )  # fmt: skip
+
+
+def _inside(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """Every layer that it holds, at any depth."""
+    return keras_compat.flatten_layers(layer, include_self=False)
 
 
 def _with_sample(x: Any, place: int, source: int) -> Any:
@@ -131,7 +136,7 @@ def ignored_mask(subject: Subject) -> Iterable[Finding]:
         return
     masking = [
         layer
-        for layer in keras_compat.flatten_layers(subject.model, include_self=False)
+        for layer in _inside(subject.model)
         if isinstance(layer, keras.layers.Embedding) and layer.mask_zero
     ]
     tokens = [keras.ops.convert_to_numpy(a) for a in keras.tree.flatten(probe.x)]
@@ -181,16 +186,16 @@ def unreached_variables(subject: Subject) -> Iterable[Finding]:
     called = {id(one.layer) for one in subject.inference[1]}
     stepping = [
         inner
-        for layer in keras_compat.flatten_layers(subject.model, include_self=False)
+        for layer in _inside(subject.model)
         if isinstance(layer, STEPPING)
-        for inner in keras_compat.flatten_layers(layer, include_self=False)
+        for inner in _inside(layer)
     ]
     called |= {id(layer) for layer in stepping}
     never: list[str] = []
     cut: list[str] = []
-    for layer in keras_compat.flatten_layers(subject.model, include_self=False):
+    for layer in _inside(subject.model):
         own = layer.trainable_variables
-        if keras_compat.flatten_layers(layer, include_self=False):
+        if _inside(layer):
             continue
         if not layer.built and id(layer) not in called and layer in probe.layers:
             # Weights come with the first call, and none came.
