@@ -3,8 +3,6 @@
 import dataclasses
 import functools
 import inspect
-import itertools
-from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -13,6 +11,7 @@ import numpy as np
 from keras_gradattn.diagnosis.head import Head, heads_of
 from keras_gradattn.diagnosis.layer_outputs import LayerOutput
 from keras_gradattn.diagnosis.probe import Probe
+from keras_gradattn.gradients._batches import first_batches
 
 # Rows that are looked at, so that large data sets cost no more than a few steps.
 _MOST_ROWS = 20_000
@@ -180,18 +179,9 @@ def _array(one: Any) -> np.ndarray:
 
 
 def _data_of_batches(source: Any) -> Data:
-    batches: Iterable[Any]
-    if isinstance(source, keras.utils.PyDataset):
-        batches = (source[i] for i in range(source.num_batches or _MOST_BATCHES))
-    elif isinstance(source, Iterable):
-        batches = source
-    else:
-        raise ValueError(
-            "Training data must be arrays or an iterable of batches. "
-            f"Received: {type(source).__name__}"
-        )
+    wanted = "Training data must be arrays or an iterable of batches."
     with _torch_generator_kept():
-        found = [_pair(b) for b in itertools.islice(batches, _MOST_BATCHES)]
+        found = [_pair(b) for b in first_batches(source, _MOST_BATCHES, wanted)]
     if not found:
         raise ValueError("The data hold no batch. Received: empty data")
     x = keras.tree.map_structure(lambda *a: np.concatenate(a), *(b[0] for b in found))

@@ -1,7 +1,6 @@
 """Gradient flow of a trained model, measured after the fact."""
 
 import dataclasses
-import itertools
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ from keras_gradattn._compat import keras as keras_compat
 from keras_gradattn._extras import optional
 from keras_gradattn.gradients import plots
 from keras_gradattn.gradients import report as _report
+from keras_gradattn.gradients._batches import first_batches
 from keras_gradattn.gradients.output_taps import (
     ALL_STATISTICS,
     STEPPING,
@@ -406,7 +406,7 @@ def _unscaled(gradients: Any, scale: Any) -> Any:
 
 
 def _batches(data: Any, batch_size: int, batches: int) -> Iterable[Any]:
-    found: Iterable[Any]
+    found = data
     if isinstance(data, tuple) and len(data) in (2, 3):
         lengths = [len(array) for array in keras.tree.flatten(data)]
         if len(set(lengths)) != 1:
@@ -418,16 +418,8 @@ def _batches(data: Any, batch_size: int, batches: int) -> Iterable[Any]:
             keras.tree.map_structure(lambda a, s=start: a[s : s + batch_size], data)
             for start in range(0, lengths[0], batch_size)
         )
-    elif isinstance(data, keras.utils.PyDataset):
-        found = (data[i] for i in range(data.num_batches or batches))
-    elif isinstance(data, Iterable):
-        found = data
-    else:
-        raise ValueError(
-            "`data` must be a pair of arrays, a data set or an iterable of batches. "
-            f"Received: {type(data).__name__}"
-        )
-    for batch in itertools.islice(found, batches):
+    wanted = "`data` must be a pair of arrays, a data set or an iterable of batches."
+    for batch in first_batches(found, batches, wanted):
         if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
             raise ValueError(
                 "A batch must be `(x, y)` or `(x, y, sample_weight)`; arrays are "
