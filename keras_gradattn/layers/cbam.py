@@ -105,7 +105,7 @@ class CBAM(keras.layers.Layer):
 
     def _peak_of_channels(self, inputs: Any) -> Any:
         """Each channel's largest value, `(batch, channels)`."""
-        if keras.backend.backend() != "jax":
+        if keras.backend.backend() == "torch":
             axes = (1, 2) if self.data_format == "channels_last" else (2, 3)
             return ops.max(inputs, axis=axes)
         if self.data_format == "channels_last":
@@ -131,14 +131,16 @@ class CBAM(keras.layers.Layer):
 
 def _peak(values: Any, axis: int) -> Any:
     """Largest value along an axis, which is kept."""
-    if keras.backend.backend() != "jax":
+    if keras.backend.backend() == "torch":
         return ops.max(values, axis=axis, keepdims=True)
-    # The gradient of JAX's maximum looks for the elements that equal it, and divides by
-    # their number. Where XLA computes the elements once more and rounds them otherwise,
-    # it finds none, and the gradient is NaN. A mask made from a place always has one.
+    # The gradient of a maximum in JAX and TensorFlow looks for the elements that equal
+    # it, and divides by their number. Where XLA computes the elements once more and
+    # rounds them otherwise, it finds none, and the gradient is NaN. A mask made from a
+    # place always has one.
     along = [1] * len(values.shape)
     along[axis] = -1
-    places = ops.reshape(ops.arange(values.shape[axis], dtype="int32"), along)
+    size = ops.shape(values)[axis]
+    places = ops.reshape(ops.arange(size, dtype="int32"), along)
     index = ops.expand_dims(ops.argmax(values, axis=axis), axis)
     chosen = ops.equal(places, ops.cast(index, "int32"))
     kept = ops.where(chosen, values, ops.zeros_like(values))
