@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from docs import execute
 
@@ -98,7 +99,7 @@ def test_a_page_shows_what_was_printed_and_the_last_value(tmp_path):
 
 
 def test_a_picture_is_saved_for_light_and_dark_pages(tmp_path):
-    figure = pytest.importorskip("matplotlib.figure").Figure()
+    figure = Figure()
     figure.subplots().plot([1, 2], color="black")
     page = execute.Page("made_up", tmp_path)
     page._scope["figure"] = figure
@@ -110,7 +111,7 @@ def test_a_picture_is_saved_for_light_and_dark_pages(tmp_path):
 
 
 def test_a_picture_needs_words(tmp_path):
-    figure = pytest.importorskip("matplotlib.figure").Figure()
+    figure = Figure()
     page = execute.Page("made_up", tmp_path)
     page._scope["figure"] = figure
     with pytest.raises(ValueError, match="needs words"):
