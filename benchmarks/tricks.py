@@ -19,8 +19,8 @@ from benchmarks.works.task import Task, keras_contender
 
 # What `tune_jax_for_cpu` does is two things.
 SWITCHES = {
-    "jax": ("convolution", "xla_options", "memory_return", "max_pooling"),
-    "tensorflow": ("convolution", "batch_normalization", "adam"),
+    "jax": ("convolution", "xla_options", "memory_return"),
+    "tensorflow": ("convolution",),
     "torch": ("convolution", "memory_layout", "batch_normalization", "adam"),
 }
 COLUMNS = (
