@@ -47,7 +47,11 @@
 # with the weights
 #
 # \[ a_g = \mathrm{softmax}_i \left( b_{gi} + \frac{q_g \cdot k_{gi}}{\sqrt{c}} \right),
-#    \quad q = W d(h_n) + v, \quad k_i = d(\mathrm{align}(h_i)) \]
+#    \]
+#
+# where query and keys are
+#
+# \[ q = W d(h_n) + v, \qquad k_i = d(\mathrm{align}(h_i)). \]
 #
 # * \(\mathrm{align}\) brings a map to the size and channels of the newest one.
 # * \(d\) is the map's average over positions, divided by its RMS over channels; \(c\) is
