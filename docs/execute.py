@@ -10,7 +10,9 @@ text and `# %%` begins code; words after `# %%` describe the cell's pictures to 
 who cannot see them. What a cell prints and the value of its last line go into
 `docs/guides/NAME.md`, pictures into `docs/guides/images`. The outputs are those of the
 first backend; the others only have to run. `docs/guides/executed.json` tells which
-text was run where and how long it took, from starting Python to the written page.
+text was run where and how long it took, from starting Python to the written page:
+`processor_seconds` of all cores together, and `seconds` on the clock. Where other work
+kept the machine busy the clock says nothing, and `seconds` is the processor's time.
 """
 
 import argparse
@@ -61,7 +63,7 @@ def digest(name: str) -> str:
 
 
 def record() -> dict[str, Any]:
-    """By guide and backend: `source` (the digest), `seconds` and `keras`."""
+    """By guide and backend: `source` (the digest), the two times and `keras`."""
     if not RECORD.exists():
         return {}
     found: dict[str, Any] = json.loads(RECORD.read_text("utf-8"))
@@ -98,11 +100,12 @@ class Page:
         printed, value = self._run(body)
         if printed.strip():
             self._add_output(printed)
-        for item in value if isinstance(value, list) else [value]:
-            if hasattr(item, "savefig"):
-                self._add_picture(item, title)
-            elif item is not None:
-                self._add_output(repr(item))
+        figures = value if isinstance(value, list) else [value]
+        if all(hasattr(item, "savefig") for item in figures):
+            for figure in figures:
+                self._add_picture(figure, title)
+        elif value is not None:
+            self._add_output(repr(value))
 
     def text(self) -> str:
         """The page so far."""
@@ -178,8 +181,11 @@ def _before_text(rest: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """What stays on a terminal: no colours, and of overwritten lines the last."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    """What stays on a terminal: no colours, and of overwritten lines the last.
+
+    Paths begin in the folder of the run, whose own name says nothing.
+    """
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text).replace(f"{os.getcwd()}{os.sep}", "")
     return "\n".join(line.split("\r")[-1] for line in text.split("\n"))
 
 
@@ -207,11 +213,13 @@ def run_here(name: str, backend: str, started: float) -> None:
         os.chdir(Path(__file__).parents[1])
     if first:
         (GUIDES / f"{name}.md").write_text(page.text(), "utf-8")
+    processor = time.process_time()
     done = record()
     done.setdefault(name, {})[backend] = {
         "source": digest(name),
         # Either is an upper bound of the time where nothing else runs.
-        "seconds": round(min(time.time() - started, time.process_time()), 1),
+        "seconds": round(min(time.time() - started, processor), 1),
+        "processor_seconds": round(processor, 1),
         "keras": keras.__version__,
     }
     RECORD.write_text(json.dumps(done, indent=1, sort_keys=True) + "\n", "utf-8")

@@ -1,24 +1,26 @@
 # %% [markdown]
 # # Attention over depth
 #
-# What the networks compute, in drawings, equations and numbers.
+# This page shows what the networks compute, in drawings, equations and numbers. Then it
+# trains one and reads its weights.
 #
 # ## GradAttn: a head that looks at five depths
 #
-# A residual network adds a shortcut around every block, so that the gradient reaches the
-# early layers. GradAttn (Ghoshal and Buckchash, 2026) leaves the shortcuts out. The
-# features of five depths go to a small transformer instead, and the gradient comes back
-# through it to each of them.
+# A residual network has a shortcut around every block. Through the shortcuts the gradient
+# reaches the early layers. GradAttn (Ghoshal and Buckchash, 2026) has no shortcuts.
+# Instead, the features of five depths go to a small transformer. The gradient comes back
+# through it to each of the five.
 #
 # ![A trunk of stem and four stages. Each of the five gives a token; the tokens go through three encoder blocks, their mean to a classifier](../images/gradattn.svg)
 #
 # 1. The trunk has a stem and four stages. A stage has two blocks of two convolutions with
 #    batch normalisation and ReLU.
-# 2. The map of each depth \(h_i\) is averaged over its positions, and a linear layer makes
-#    a **token** of 256 numbers of it: \(t_i = W_i \,\mathrm{mean}(h_i) + b_i\).
-# 3. The tokens learn which depth they are (see below).
-# 4. Three encoder blocks let each token take from the others. The weights are scaled
-#    dot-product attention (Vaswani et al. 2017, equation 1):
+# 2. The features of depth \(i\) are a map \(h_i\). It is averaged over its positions. A
+#    linear layer turns the average into a **token** of 256 numbers:
+#    \(t_i = W_i \,\mathrm{mean}(h_i) + b_i\).
+# 3. In V2 and V3 the tokens are told which depth they come from (see below).
+# 4. In three encoder blocks each token takes something from each other. How much it takes
+#    is scaled dot-product attention (Vaswani et al. 2017, equation 1):
 #
 #     \[ a_{ij} = \frac{\exp(q_i \cdot k_j / \sqrt{d})}{\sum_m \exp(q_i \cdot k_m / \sqrt{d})} \]
 #
@@ -32,28 +34,36 @@
 #
 # ## Pathways: attention in place of every shortcut
 #
-# `GradAttnPathways` is ours, not published. Here every block draws from all depths before
-# it.
+# `GradAttnPathways` is our own variant; the paper does not have it. Here every block draws
+# from all depths before it.
 #
 # ![A residual block adds its input to its output. A pathways block weighs the outputs of all earlier depths and adds those](../images/pathways.svg)
 #
-# Channels are in groups. For group \(g\) of the maps \(h_1 \dots h_n\) that a block can
-# draw from:
+# A block can draw from the maps \(h_1 \dots h_n\). Their channels are divided into groups,
+# and each group \(g\) has weights \(a_{gi}\) of its own. The block gets
 #
 # \[ x_g = P \sum_i a_{gi} \; \mathrm{align}(h_i)_g \]
 #
+# with the weights
+#
 # \[ a_g = \mathrm{softmax}_i \left( b_{gi} + \frac{q_g \cdot k_{gi}}{\sqrt{c}} \right),
-#    \quad q = W d(h_n) + v, \quad k_i = d(\mathrm{align}(h_i)) \]
+#    \]
+#
+# where query and keys are
+#
+# \[ q = W d(h_n) + v, \qquad k_i = d(\mathrm{align}(h_i)). \]
 #
 # * \(\mathrm{align}\) brings a map to the size and channels of the newest one.
 # * \(d\) is the map's average over positions, divided by its RMS over channels; \(c\) is
 #   the number of channels in a group.
 # * \(b\), \(W\) and \(v\) are learned and start at zero. So training starts from the plain
 #   average, whatever the image.
-# * \(P\) is 1, or with `start="residual"` as large as makes the start a residual network.
+# * \(P\) is 1. With `start="residual"` it is chosen so that training starts from a residual
+#   network.
 #
-# `mixing="static"` drops the part that depends on the image. `mixing="equal"` drops the
-# learning as well. They are controls: what attention gains, it must gain over them.
+# There are two simpler kinds to compare with. `mixing="static"` learns weights that are the
+# same for every image. `mixing="equal"` learns none. If attention is worth its cost, it
+# must be better than these.
 #
 # ## Train one
 #
@@ -84,8 +94,9 @@ print(f"{100 * accuracy:.1f} % of {len(data.test)} test images")
 # %% [markdown]
 # ## Read the weights
 #
-# `depth_weights` gives an array of `(image, target, group, source)`. A target is a block;
-# its weights sum to one over the sources.
+# `depth_weights` gives an array with the axes image, target, group and source. A target is
+# a block that draws, a source is a depth that it draws from. The weights of a target sum
+# to one over its sources.
 
 # %%
 weights = kg.depth_weights(model, test)
@@ -97,21 +108,21 @@ print(weights.sources)
 weights.plot()
 
 # %% [markdown]
-# Read a row from left to right: from which depths does this block draw? An empty cell is a
-# depth that does not exist yet.
+# Each row is a block. Read it from left to right: from which depths does this block draw? An
+# empty cell is a depth that comes later.
 #
 # ## Do they follow the image?
 #
-# `movement` is the share of the weight that an image puts elsewhere than the mean does: 0
-# is the same weights for every image, 1 is entirely different ones.
+# `movement` tells how far the weights of an image are from the mean weights. At 0 every
+# image has the same weights. At 1 an image has none of its weight where the mean has it.
 
 # %%
 for target, moved in zip(weights.targets, weights.movement.mean(axis=1)):
     print(f"{target:15s}{100 * moved:5.1f} %")
 
 # %% [markdown]
-# That they move does not say that moving helps. Freeze them to their mean over the
-# training images and test again.
+# They move, but does that help? Freeze the weights to their mean over the training images,
+# and test again.
 
 # %%
 frozen = kg.freeze_depth_weights(model, kg.depth_weights(model, train))
@@ -124,8 +135,8 @@ print(f"{100 * accuracy:.1f} % with frozen weights")
 #
 # * They show where a block's input comes from, in this network, for these images.
 # * They do not show which depth is important. A depth with a small weight may have large
-#   maps, and what it adds may be indispensable.
-# * A network that is trained with attention leans on it and loses when it is frozen. A
-#   network that never had it does as well without: see
+#   maps, and the network may need them.
+# * A network that was trained with attention relies on it, and loses when it is frozen. A
+#   network that never had attention does as well without. See
 #   [what the experiments say](../studies/README.md).
-# * Two seeds give two patterns. Look at several before you tell a story.
+# * Another seed gives another pattern. Look at several before you conclude anything.

@@ -1,9 +1,12 @@
 # %% [markdown]
 # # Diagnose a training
 #
-# The loss does not fall, or falls and stays. Two tools name what is wrong: `check` looks
-# before the first step, `TrainingDiagnosis` looks while `fit` runs. Both give findings:
-# what was seen, where, since when, the number and its threshold, likely causes, and a
+# Your network does not learn, or it stops too early. Two tools tell you why. `check`
+# looks at the model and the data before the first step. `TrainingDiagnosis` looks while
+# `fit` runs.
+#
+# Both give findings. A finding says what was seen, where and since when. It gives the
+# number that was measured and its threshold. Then it names likely causes, each with a
 # line of code to try.
 
 # %%
@@ -49,8 +52,8 @@ model = network(keras.layers.Dense(10, name="classes"), rate=1.0)
 print(kg.check(model, x, y).report())
 
 # %% [markdown]
-# `check` runs one batch through the network. Weights, optimizer and random seeds stay as
-# they are.
+# `check` runs one batch through the network. It changes nothing: weights, optimizer and
+# random seeds stay as they are.
 #
 # ## Mend and check again
 
@@ -62,10 +65,12 @@ print(kg.check(model, scaled, y).report())
 # %% [markdown]
 # ## During training
 #
-# Some faults show only later. `TrainingDiagnosis` is a callback. It reads what
-# `GradientNorms` measures inside the step, the loss of each batch and the logs, and it
-# looks at the outputs of the layers from time to time. By default it warns; with
-# `on_finding="stop"` it ends a training that has a fault.
+# Some faults show only later. `TrainingDiagnosis` is a callback that looks for them. It
+# reads the gradient norms, the loss of each batch and the logs. From time to time it also
+# looks at the outputs of the layers.
+#
+# By default it warns. With `on_finding="stop"` it ends a training that has a fault. Here
+# it keeps quiet until the end, and the learning rate is far too high.
 
 # %%
 hasty = network(keras.layers.Dense(10, activation="softmax", name="classes"), rate=0.5)
@@ -75,8 +80,9 @@ print("loss by epoch:", np.round(history.history["loss"], 2))
 print(doctor.report())
 
 # %% [markdown]
-# The findings are data as well: `doctor.findings` is a list, each with `name`, `severity`,
-# `layers`, `evidence`, `causes` and `changes`. `to_json` and `to_html` write them.
+# The findings are data as well. `doctor.findings` is a list. Each has a `name`, a
+# `severity`, `layers`, `evidence`, `causes` and `changes`. `to_json` and `to_html` write
+# them to a file.
 
 # %%
 for finding in doctor.findings:
@@ -84,13 +90,20 @@ for finding in doctor.findings:
 doctor.to_html("diagnosis.html")
 
 # %% [markdown]
-# Gradients of the same training:
+# `to_html` writes one page that needs no network. It begins like this:
+#
+# ![The report in a browser: the first finding with its numbers, a curve and what to try](../images/diagnosis_report_light.png#only-light)
+# ![The report in a browser: the first finding with its numbers, a curve and what to try](../images/diagnosis_report_dark.png#only-dark)
+#
+# The callback has recorded the gradients too:
 
 # %% Gradient norms of the hasty training: large at first, then gone in the hidden layers
 doctor.record.plot(kind="lines")
 
 # %% [markdown]
 # ## A healthy training
+#
+# The mended network, with the same callback:
 
 # %%
 doctor = kg.TrainingDiagnosis()
@@ -101,10 +114,14 @@ print(doctor.report())
 # %% [markdown]
 # ## How to read it
 #
-# * A **fault** is certainly not meant. A **warning** probably makes results worse. A
-#   **note** is good to know; healthy trainings have notes too.
-# * The first finding is the one to look at first: causes stand before what they cause.
-# * *Not judged* says what could not be seen, and why. `fit` on batches from a data set
-#   needs `TrainingDiagnosis(data=(x, y))` for the checks of data and layers.
-# * Compare with a run that went well: `TrainingDiagnosis(reference="good.npz")`, where
-#   `GradientNorms.save` wrote the file.
+# * A **fault** is a mistake that nobody makes on purpose. A **warning** probably makes
+#   results worse. A **note** is good to know; healthy trainings have notes too.
+# * Begin with the first finding. Causes stand before what they cause.
+# * *Not judged* says what could not be seen, and why. If you call `fit` with batches
+#   instead of arrays, give the callback some data to look at:
+#   `TrainingDiagnosis(data=(x, y))`.
+# * You have a run that went well? Save its gradients with `GradientNorms.save`. Then
+#   `TrainingDiagnosis(reference="good.npz")` says where this run departs from it.
+#
+# [Rules of other tools](../diagnosis_rules.md) lists what is looked for, and where each
+# rule comes from. [The reference](../reference/diagnosis.md) has every argument.

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Recipes and the paper
 #
-# A recipe is a training protocol as data. `training.run` takes a data set, a network, a
-# recipe and a seed, and writes one JSON. This page shows how, and how to repeat a row of
-# the paper.
+# A recipe says how to train: which optimizer, which learning rate, how many epochs.
+# `training.run` takes a data set, a network, a recipe and a seed. It trains, tests, and
+# writes one JSON file. This page shows how, and how to repeat a row of the paper.
 
 # %%
 import keras_gradattn as kg
@@ -21,10 +21,9 @@ print("data sets:", *kg.datasets.SPECS)
 print("recipes:", *training.RECIPES, *paper.RECIPES)
 
 # %% [markdown]
-# `modern` is ours. The others are the paper's: `as_described` is what its text says,
-# `as_released` what its code does, and each `..._repaired` is the released code with one
-# defect mended. [What the experiments say](../studies/README.md) tells which of them gives
-# the published figures.
+# `modern` is ours. The others are about the paper. `as_described` does what its text says,
+# `as_released` what its code does. Each `..._repaired` is the released code with a defect
+# mended. `fixed_steps_...` compares ways of weight decay.
 #
 # ## One run
 #
@@ -32,7 +31,8 @@ print("recipes:", *training.RECIPES, *paper.RECIPES)
 #
 #     python -m keras_gradattn run --dataset digits --model gradattn_v2 --epochs 2
 #
-# In Python, with a narrow network and few images, so that this page is quick:
+# In Python, with a narrow network and few epochs, so that this page is quick. Three epochs
+# are too few to learn much; the recipe has a hundred.
 
 # %%
 narrow = {"stage_filters": (8, 16, 32), "stage_blocks": (1, 1, 1), "width": 32}
@@ -43,9 +43,9 @@ print(f"{result['epochs_run']} epochs, short: {result['short']}")
 
 # %% [markdown]
 # * The name of the file says what was run.
-# * Run it again and nothing happens: a finished run is read, not repeated.
-# * Interrupt it and run it again: it goes on from its last epoch.
-# * `short` is true where a run is shorter than its recipe. Such a figure is not the
+# * Run the same again, and nothing is trained: the finished run is read.
+# * If you interrupt a run, start it again. It goes on after its last finished epoch.
+# * `short` is true where a run is shorter than its recipe. Do not quote its accuracy as the
 #   recipe's.
 
 # %%
@@ -65,6 +65,8 @@ slower.learning_rate, slower.changes
 
 # %% [markdown]
 # ## Compare
+#
+# `compare` reads all results of a folder. Where the paper has a figure, it stands beside.
 
 # %%
 print(training.compare("results", published=paper.published))
@@ -72,26 +74,37 @@ print(training.compare("results", published=paper.published))
 # %% [markdown]
 # ## A row of the paper
 #
-# Fashion-MNIST, GradAttn V2. The authors published:
+# Let us take Fashion-MNIST and GradAttn V2. The authors published this accuracy in percent:
 
 # %%
 paper.published("fashion_mnist", "gradattn_v2")["test_top1"]
 
 # %% [markdown]
-# This is the run that the text of the paper describes. It downloads 30 MB and takes hours
-# on two cores; `--epochs 1 --limit 2000` tries the same in minutes.
+# You need the data, so install what reads it. TensorFlow only prepares the download; the
+# training runs on JAX.
 #
 #     pip install -c constraints.txt ".[jax,tensorflow,data]"
+#     export KERAS_BACKEND=jax
+#
+# Try it first with one epoch and few images, which takes minutes:
+#
 #     python -m keras_gradattn run --download --dataset fashion_mnist \
-#         --model gradattn_v2 --recipe as_described --seed 42
+#         --model gradattn_v2 --recipe as_released --seed 42 --epochs 1 --limit 2000
+#
+# It downloads 30 MB. Without the last two options it is the whole run, which takes hours on
+# two cores. Then compare:
+#
 #     python -m keras_gradattn compare
 #
-# TensorFlow is there only to prepare the download; training runs on JAX. Have you the data
-# elsewhere? `--data-dir FOLDER`, and `python -m keras_gradattn datasets` lists how to get
-# each data set.
+# * `as_released` repeats what the released code does. It trains on damaged pixels.
+# * `as_described` repeats what the text of the paper describes. It gives a much higher
+#   accuracy than the paper has, for ResNet-18 as well.
+#   [What the experiments say](../studies/README.md) has both and tells why.
+# * The data may lie elsewhere already: `--data-dir FOLDER`.
+#   `python -m keras_gradattn datasets` lists how to get each data set.
 #
-# With `--recipe as_released` you repeat what the released code does, damaged pixels
-# included. Here is `as_described` at tiny length, on the digits, which need no download.
+# Here is `as_described` on the digits, which need no download. One epoch with few images
+# teaches the network nothing; it only shows what you get.
 
 # %%
 result = training.run(
@@ -108,7 +121,7 @@ print(sorted(result))
 
 # %% [markdown]
 # A result holds the whole configuration, the versions, every epoch, the test measures and
-# the gradients. The recipes of the paper add its own gradient analysis:
+# the gradients. With a recipe of the paper it also holds the paper's gradient analysis:
 
 # %%
 sorted(result["published_analysis"])
@@ -116,7 +129,8 @@ sorted(result["published_analysis"])
 # %% [markdown]
 # ## A recipe of your own
 #
-# A recipe is a dataclass. Give it a name; the name is part of the file's.
+# A recipe is a dataclass, so you can replace any field. Give it a name of its own: results
+# are filed under it.
 
 # %%
 import dataclasses
@@ -129,8 +143,9 @@ own.optimizer, own.schedule, own.max_epochs
 # %% [markdown]
 # ## Your data, your model
 #
-# `run` takes a folder of images, a table or a `DatasetSplits` in place of a name, and any
-# Keras model or a function that makes one:
+# In place of a name `run` takes your data: a folder of images, a table, or the
+# `DatasetSplits` that `from_folder` returns. In place of the network it takes any Keras
+# model, or a function that makes one:
 #
 #     python -m keras_gradattn run --dataset photos/ --model keras.applications:MobileNetV2
 #

@@ -1,9 +1,10 @@
 # %% [markdown]
 # # See your gradients
 #
-# You have a Keras model. You want to know what gradient each depth gets while it trains.
-# One callback records that; this page shows how to read it. The model here is
-# MobileNetV2 from `keras.applications`, which knows nothing of this package.
+# You have a Keras model. You want to know which gradient each depth gets while it trains.
+# One callback records that, and this page shows how to read it. The model here is
+# MobileNetV2 from `keras.applications`. It knows nothing of this package; yours need not
+# either.
 
 # %%
 import keras
@@ -17,8 +18,8 @@ keras.utils.set_random_seed(1)
 # %% [markdown]
 # ## A model and some images
 #
-# Any compiled Keras model will do: Functional, Sequential or your own class, with nested
-# models, several outputs or an optimizer of your choice.
+# Any compiled Keras model will do: Functional, Sequential, your own class, or a task of
+# KerasHub. It may hold other models, have several outputs, and use any optimizer.
 
 # %%
 data = kg.datasets.load("digits", limit=512)
@@ -37,8 +38,10 @@ model.compile(
 # ## Which depth is which?
 #
 # `kg.GradientNorms()` alone makes a group of each layer, in the order in which they
-# compute. MobileNetV2 has more than a hundred, so we name coarser ones: a function from a
-# variable to its group. A mapping from layer names works as well.
+# compute. A model inside the model is one group; `kg.GradientNorms(level=2)` looks into
+# it. MobileNetV2 has more than a hundred layers, which is too many to read. So we choose
+# coarser groups, by a function that gives the group of a variable. A mapping from layer
+# names to groups works as well.
 
 
 # %%
@@ -56,8 +59,8 @@ def part(variable):
 # ## Record
 #
 # The norms are taken inside the compiled step, from the very gradients that the optimizer
-# gets. There is no second backward pass, and the weights end up as they would without
-# the callback.
+# gets. There is no second backward pass. The weights end up as they would without the
+# callback.
 
 # %%
 norms = kg.GradientNorms(groups=part, name="MobileNetV2")
@@ -70,16 +73,17 @@ history = model.fit(train, epochs=3, shuffle=False, verbose=0, callbacks=[norms]
 print(norms.report())
 
 # %% [markdown]
-# * **median norm**: the length of the gradient of all variables of a group, `|g|`. Wide
-#   groups have longer ones.
+# * **median norm**: the length of a group's gradient, `|g|`, in a typical step. Groups
+#   with more variables have longer gradients.
 # * **RMS**: `|g|` divided by the square root of the number of elements. Compare depths
 #   by this.
+# * **first epoch**, **last epoch**: the mean norm in each.
 # * **to weights**: `|g|` over the length of the weights.
 # * **update/weight**: how far one step moved the weights, relative to their length. About
-#   0.001 is common for Adam; far more is a learning rate that is too high, far less a
-#   depth that stands still.
-# * **exact zeros**: share of gradient elements that are exactly zero. Near 100 % is a
-#   dead depth.
+#   0.001 is common for Adam. Far more: the learning rate is too high. Far less: the depth
+#   stands still.
+# * **exact zeros**: share of gradient elements that are exactly zero. Near 100 % the depth
+#   is dead.
 # * **not finite**: steps with NaN or infinity in this group.
 #
 # ## The picture
@@ -88,10 +92,12 @@ print(norms.report())
 norms.plot()
 
 # %% [markdown]
-# Depth from top to bottom, time from left to right, colour on a logarithmic scale. That
-# depths differ is common, as here with batch normalisation. Look for change: a row that
-# fades while the others stay learns no more, and a bright column is a step that shook
-# the whole network. `kind="lines"` draws the same as lines.
+# Depth goes from top to bottom, time from left to right. The colour is the size, on a
+# logarithmic scale. Depths often differ, as they do here, and that is no fault. Look for
+# change. A row that fades while the others stay has stopped learning. A bright column is a
+# step that shook the whole network.
+#
+# `kind="lines"` draws the same as lines.
 
 # %% The same norms as lines over the training steps, one line for each group
 norms.plot(kind="lines")
@@ -99,9 +105,9 @@ norms.plot(kind="lines")
 # %% [markdown]
 # ## The numbers
 #
-# The epoch's logs have three more entries, so that `CSVLogger`, `TensorBoard` or
-# `EarlyStopping` can use them. The record gives everything as arrays, as a dictionary, or
-# as a `pandas` table.
+# The record gives everything as arrays, as a dictionary, or as a `pandas` table. The most
+# important numbers are in the logs of each epoch too, where `CSVLogger`, `TensorBoard` and
+# `EarlyStopping` find them.
 
 # %%
 record = norms.record
@@ -115,7 +121,7 @@ norms.to_dataframe("epochs")[["epoch", "group", "mean"]].head(4)
 # ## Keep it, compare it
 #
 # A saved record has the same `report`, `plot` and tables. `to_html` writes one page that
-# needs no network.
+# needs no network. Two trainings are compared like this:
 
 # %%
 norms.save("adam.npz")
@@ -136,9 +142,9 @@ comparison.plot()
 # %% [markdown]
 # ## Gradients of layer outputs
 #
-# So far: gradients of *weights*. The gradient that flows back through a layer's *output*
-# is another number. `with_output_taps` measures it in training, `analyze_gradient_flow`
-# in any model without changing it.
+# So far we saw gradients of *weights*. The gradient that flows back through a layer's
+# *output* is another number. `analyze_gradient_flow` measures it on some batches and leaves
+# the model as it is. `with_output_taps` measures it during training.
 
 # %%
 batch = next(iter(train))
@@ -153,10 +159,12 @@ print("\n".join(flow.report().splitlines()[:12]))
 # %% [markdown]
 # ## More
 #
-# * A loop of your own, several optimizers, `train_on_batch`: `GradientNorms.watching`.
-# * Only some variables: `include="block_1*"`, `exclude="*bias"`.
-# * Long trainings: `every=10` keeps every tenth step. Epoch means still see all.
-# * TensorBoard, Weights & Biases, MLflow, CSV: `writers="tensorboard"` and so on.
-# * NaN: `on_nonfinite="stop"` ends the training and names the first group.
+# | you want | use |
+# |---|---|
+# | a loop of your own, several optimizers, `train_on_batch` | `GradientNorms.watching` |
+# | only some variables | `include="block_1*"`, `exclude="*bias"` |
+# | a record that stays small in a long training | `every=10`: epoch means still see every step |
+# | TensorBoard, Weights & Biases, MLflow, CSV | `writers="tensorboard"`, and so on |
+# | to stop at the first NaN, and know its group | `on_nonfinite="stop"` |
 #
 # [The reference](../reference/gradients.md) has every argument.

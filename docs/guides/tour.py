@@ -2,11 +2,15 @@
 # # A tour in ten minutes
 #
 # You train a small network on handwritten digits, watch its gradients, measure it and
-# save it. Nothing is downloaded. You need `pip install ".[jax,data,plots]"`, or `torch`
-# or `tensorflow` in place of `jax`; [Install](../install.md) has the details.
+# save it. Nothing is downloaded.
 #
-# `KERAS_BACKEND` in the environment chooses the backend. The code is the same on all
-# three.
+# Install the package first, in the repository's folder:
+#
+#     pip install -c constraints.txt ".[jax,data,plots]"
+#     export KERAS_BACKEND=jax
+#
+# `torch` or `tensorflow` in place of `jax` does as well. The code is the same on all
+# three. [Install](../install.md) has the details.
 
 # %%
 import keras
@@ -20,13 +24,18 @@ keras.utils.set_random_seed(42)
 # ## Data
 #
 # `digits` is one of the data sets that the package knows by name: 1,797 pictures of 8 by
-# 8 pixels, from scikit-learn. `load` divides them, always in the same way. `batches`
-# shuffles, normalises and augments.
+# 8 pixels, from scikit-learn. `load` divides them into three parts, always in the same
+# way. `batches` shuffles, normalises and augments.
+#
+# JAX compiles the training step anew for each size of a batch. `drop_remainder` leaves
+# out the last, smaller batch and saves that.
 
 # %%
 data = kg.datasets.load("digits")
 print(len(data.train), len(data.validation), len(data.test))
-train = kg.datasets.batches(data.train, data.spec, training=True, seed=42)
+train = kg.datasets.batches(
+    data.train, data.spec, training=True, drop_remainder=True, seed=42
+)
 validation = kg.datasets.batches(data.validation, data.spec, training=False)
 test = kg.datasets.batches(data.test, data.spec, training=False)
 
@@ -39,8 +48,8 @@ kg.datasets.show(train, count=12)
 # %% [markdown]
 # ## Network
 #
-# `GradAttnV2` is a plain trunk of convolutions, and a small transformer that weighs the
-# features of five depths. Here it is narrow, so that it learns in a minute.
+# `GradAttnV2` has two parts. A plain trunk of convolutions makes features at five depths.
+# A small transformer weighs them. Here both are narrow, so that they learn in a minute.
 
 # %%
 model = kg.GradAttnV2(
@@ -52,6 +61,7 @@ model = kg.GradAttnV2(
     width=64,
     num_heads=4,
     feed_forward=128,
+    num_layers=2,
 )
 print(f"{model.count_params():,} numbers to learn")
 
@@ -59,7 +69,7 @@ print(f"{model.count_params():,} numbers to learn")
 # ## Training
 #
 # It is a Keras model, so `compile` and `fit` do what they always do. `GradientNorms` is a
-# callback that records the gradient of every step. It changes nothing in the training.
+# callback. It records the gradient of every step and changes nothing in the training.
 
 # %%
 model.compile(
@@ -69,7 +79,7 @@ norms = kg.GradientNorms()
 history = model.fit(
     train,
     validation_data=validation,
-    epochs=8,
+    epochs=6,
     shuffle=False,  # the batches are shuffled already
     callbacks=[norms],
     verbose=0,
@@ -80,8 +90,8 @@ for epoch, accuracy in enumerate(history.history["val_accuracy"], start=1):
 # %% [markdown]
 # ## Gradients
 #
-# One line for each depth. *RMS* is the size of the gradient for one number of the network;
-# it can be compared between depths of different width.
+# The report has one line for each depth. *RMS* is the size of the gradient per number of
+# the network. Compare depths by it: it does not depend on their width.
 
 # %%
 print(norms.report())
@@ -90,7 +100,7 @@ print(norms.report())
 norms.plot()
 
 # %% [markdown]
-# Each row is a depth, each column a step. [See your gradients](see_your_gradients.md)
+# Each row is a depth, each column a step, and the colour is the size. [See your gradients](see_your_gradients.md)
 # explains how to read it, and does the same for a model that is not ours.
 #
 # ## How good is it?
@@ -104,7 +114,8 @@ print(evaluation.summary())
 # %% [markdown]
 # ## Which depths does it use?
 #
-# `depth_weights` reads how much each depth takes from each, for any images.
+# In the transformer each depth takes something from each other. `depth_weights` reads how
+# much, for any images.
 
 # %% A matrix for each encoder block: which depth takes how much from which
 kg.depth_weights(model, test).plot()
@@ -115,8 +126,8 @@ kg.depth_weights(model, test).plot()
 #
 # ## Keep it
 #
-# `for_raw_images` puts the normalisation into the network, and the names of the classes.
-# The saved model then needs no data set and loads on any backend.
+# `for_raw_images` puts the normalisation and the names of the classes into the network.
+# The saved model then needs no data set. It loads on any backend.
 
 # %%
 usable = model.for_raw_images(data.spec.mean, data.spec.std, data.spec.class_names)

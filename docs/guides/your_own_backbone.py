@@ -1,9 +1,11 @@
 # %% [markdown]
 # # Your own backbone
 #
-# `attach` puts the GradAttn head on a network of somebody else: `keras.applications`,
-# KerasHub, KerasCV, or your own Functional model. The head makes a token of the features
-# of several depths and weighs them by attention.
+# `attach` puts the GradAttn head on another network: from `keras.applications`, KerasHub
+# or KerasCV, or your own Functional model. The head takes the features of several depths.
+# It makes a token of each and weighs them by attention.
+#
+# For KerasHub and KerasCV install `".[peers]"` as well.
 
 # %%
 import keras
@@ -42,9 +44,9 @@ model = kg.attach(
 [backbone.get_layer(name).output.shape for name in names]
 
 # %% [markdown]
-# With `weights="imagenet"` you begin from trained weights. Two phases are usual then: the
-# head alone, and everything at a small rate. Freeze the backbone with
-# `backbone.trainable = False` before you compile. One `GradientNorms` records both phases.
+# With `weights="imagenet"` you begin from trained weights. Then one trains in two phases:
+# first the head alone, then everything at a small learning rate. For the first phase set
+# `backbone.trainable = False` before you compile. One `GradientNorms` records both.
 #
 # ## Train it
 
@@ -74,7 +76,8 @@ weights.plot()
 # %% [markdown]
 # ## A KerasHub backbone
 #
-# KerasHub's backbones have a pyramid. Without names `attach` takes all of its levels.
+# KerasHub's backbones name some depths themselves; together they are called a pyramid.
+# Without names `attach` takes all of its levels.
 
 # %%
 from keras_hub.models import ResNetBackbone
@@ -92,7 +95,10 @@ print(sorted(hub.pyramid_outputs))
 model = kg.attach(hub, num_classes=10, width=32, num_heads=4, num_layers=1)
 
 # %% [markdown]
-# Gradients of a KerasHub model need nothing more than the callback.
+# To see its gradients you need nothing but the callback. The backbone is a model inside
+# the model. `level=2` looks into it; without that all of it is one group.
+#
+# Your KerasHub classifier works the same way: give `norms` to its `fit`.
 
 # %%
 model.compile("adam", "sparse_categorical_crossentropy")
@@ -103,8 +109,8 @@ print("\n".join(norms.report().splitlines()[:12]))
 # %% [markdown]
 # ## Inside your own network
 #
-# `layers.DepthMixing` sums feature maps of several depths with weights that depend on the
-# image. It takes the place of a shortcut anywhere in a Functional model.
+# `layers.DepthMixing` adds up feature maps of several depths. Their weights depend on the
+# image. Put it in the place of a shortcut, anywhere in a Functional model.
 
 # %%
 inputs = keras.Input((16, 16, 3))
@@ -118,7 +124,7 @@ own = keras.Model(inputs, outputs)
 kg.depth_weights(own, np.zeros((1, 16, 16, 3))).mean.round(2)
 
 # %% [markdown]
-# At the start every depth weighs the same, whatever the image. Training moves that.
+# At the start every depth weighs the same, whatever the image. Training changes that.
 # [Attention over depth](attention_over_depth.md) has the formula.
 #
 # ## When it does not fit

@@ -38,8 +38,8 @@ sorted(path.name for path in Path("photos").iterdir())
 # %% [markdown]
 # ## Read it
 #
-# Every file is opened once: bad ones are found, and the mean and deviation of the
-# training part are measured. Later images are decoded when they are needed.
+# `from_folder` opens every file once. It finds bad ones, and measures the mean and the
+# deviation of the training part. Later an image is decoded when it is needed.
 
 # %%
 data = kg.datasets.from_folder("photos")
@@ -55,10 +55,11 @@ print(
 )
 
 # %% [markdown]
-# The division keeps the shares of the classes and depends on nothing but the files and
-# `seed`. Have you folders `train`, `val` and `test`? They are taken as they are.
+# The images are divided into three parts, with the same share of each class. The same
+# files and the same `seed` give the same parts. If you have folders `train`, `val` and
+# `test` already, they are taken as they are.
 #
-# Look before you train.
+# Look at the pictures before you train.
 
 # %% Sixteen training pictures with the names of their classes
 kg.datasets.show(data, count=16)
@@ -66,18 +67,19 @@ kg.datasets.show(data, count=16)
 # %% [markdown]
 # ## In one command
 #
-# You need no code at all. This trains, tests and writes a JSON, pictures and the model:
+# You need no code at all. The first line trains and tests a network. It writes a JSON,
+# pictures and the model. The second line names what is on new pictures, in `labels.csv`:
 #
 #     python -m keras_gradattn run --dataset photos/ --save-model
 #     python -m keras_gradattn predict results/photos/.../seed42.keras new_photos/
 #
-# The second line writes `labels.csv`. [Recipes](recipes_and_the_paper.md) tells what you
-# can choose. The rest of this page does the same step by step.
+# [Recipes](recipes_and_the_paper.md) tells what you can choose. The rest of this page does
+# the same step by step.
 #
 # ## Augmentation
 #
-# By default pictures are shifted by up to a tenth. You choose by a table; each entry is
-# data and can be written to JSON.
+# In training, each picture is changed a little every time. By default it is shifted by up
+# to a tenth. You can choose other changes:
 
 # %% The same pictures, turned and of other brightness
 from keras_gradattn.datasets import Augmentation
@@ -131,8 +133,8 @@ for name, row in zip(spec.class_names, evaluation.confusion_matrix):
     print(f"{name:>6}", row)
 
 # %% [markdown]
-# `evaluation.to_dict()` is ready for JSON. The gradients go into one page that opens in
-# any browser.
+# `evaluation.to_dict()` gives all of this for a JSON. The gradients of the training go
+# into one page that opens in any browser:
 
 # %%
 norms.to_html("gradients.html", title="Digits from a folder")
@@ -140,7 +142,8 @@ norms.to_html("gradients.html", title="Digits from a folder")
 # %% [markdown]
 # ## Hand it on
 #
-# The saved model takes pictures of 0 to 255 and answers with names.
+# `for_raw_images` puts the normalisation and the names into the model. The saved model
+# then takes pictures with values from 0 to 255, and `predict_labels` gives names.
 
 # %%
 model.for_raw_images(spec.mean, spec.std, spec.class_names).save("digits.keras")
@@ -152,7 +155,7 @@ kg.predict_labels(loaded, picture[None, ..., None])
 # %% [markdown]
 # ## When files are bad
 #
-# One error names all of them. `on_bad="skip"` leaves them out and says so.
+# One error names all bad files. `on_bad="skip"` leaves them out and says so.
 
 # %%
 Path("photos/one/empty.png").write_bytes(b"")
@@ -164,8 +167,9 @@ except kg.datasets.BadFilesError as error:
 # %% [markdown]
 # ## A table
 #
-# A CSV file or a `pandas.DataFrame` names files and labels. `group` is what must not be in
-# two parts, such as a patient: else you test on patients that the network has seen.
+# Your labels may stand in a CSV file or in a `pandas.DataFrame`. `group` names a column,
+# such as the patient. All pictures of one patient then go into the same part. Otherwise
+# you would test on patients that the network has seen.
 
 # %%
 paths = [path for path in sorted(Path("photos").rglob("*.png")) if path.stem != "empty"]
@@ -182,13 +186,13 @@ len(by_patient.train), len(by_patient.validation), len(by_patient.test)
 # %% [markdown]
 # ## Arrays, pipelines, TensorFlow Datasets
 #
-# * `from_arrays(images, labels)`: NumPy arrays or tensors of any framework.
-# * `from_source(source)`: a `tf.data.Dataset`, a PyTorch `DataLoader`, a
-#   `keras.utils.PyDataset`, Grain, or anything that gives images and labels.
-# * `from_tfds("oxford_flowers102")`, or `load` with that name: any image data set of
-#   TensorFlow Datasets.
+# * `from_arrays(images, labels)` takes NumPy arrays, or tensors of any framework.
+# * `from_source(source)` takes a `tf.data.Dataset`, a PyTorch `DataLoader`, a
+#   `keras.utils.PyDataset`, Grain, or anything else that gives images and labels.
+# * `from_tfds("oxford_flowers102")` takes any image data set of TensorFlow Datasets.
+#   `load` with such a name does the same.
 #
-# All give what `from_folder` gives. [The reference](../reference/datasets.md) has every
+# All of them return the same kind of object as `from_folder`. [The reference](../reference/datasets.md) has every
 # argument.
 
 # %%

@@ -4,6 +4,7 @@ if (location.protocol === "file:") {
   window.Worker = class extends EventTarget {
     constructor(script) {
       super();
+      const here = new URL(script, location);
       const frame = document.createElement("iframe");
       frame.hidden = true;
       document.body.appendChild(frame);
@@ -17,12 +18,12 @@ if (location.protocol === "file:") {
       const load = (source) =>
         new Promise((resolve, reject) => {
           const element = frame.contentDocument.createElement("script");
-          element.src = new URL(source, script);
+          element.src = new URL(source, here);
           element.onload = resolve;
           element.onerror = reject;
           frame.contentDocument.body.appendChild(element);
         });
-      this.started = load(script);
+      this.started = load(here);
     }
 
     postMessage(data) {

@@ -1,11 +1,18 @@
 """Docstrings as the site shows them."""
 
 import importlib
+import importlib.util
 import inspect
+import os
 import re
 from typing import Any
 
 import griffe
+
+# Docstrings are the same on every backend, so any that is installed will do.
+for backend in ("jax", "torch", "tensorflow"):
+    if importlib.util.find_spec(backend):
+        os.environ.setdefault("KERAS_BACKEND", backend)
 
 # An example for doctest, up to the next empty line.
 _PROMPTS = re.compile(r"^>>> .*(?:\n(?!\s*$|```).*)*", re.MULTILINE)

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from keras_gradattn.diagnosis.finding import Curve, Finding, Findings
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 640, 220, 64, 28, 12
-_COLORS = ("#1f5fa8", "#b3541e", "#3d7a3a", "#6b4c9a")
+# Okabe and Ito (2008): told apart by colour-blind readers, on white and on black.
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;
 color:#1c1c1c;background:#fff}
@@ -21,6 +22,9 @@ h2{margin:2rem 0 .3rem;font-size:1.1rem}
 code{background:#f3f3f0;padding:.1rem .3rem}
 dt{font-weight:600}dd{margin:0 0 .3rem 1rem}
 svg{max-width:100%;height:auto}text{font-size:11px;fill:#444}
+@media(prefers-color-scheme:dark){body{color:#dfe2e7;background:#16181d}
+.fault{color:#ff8a80}.warning{color:#e8b45c}.note{color:#aab}
+code{background:#2b2f37}text{fill:#b8bcc4}}
 """
 
 
@@ -134,7 +138,7 @@ def curve_svg(curve: "Curve") -> str:
     if curve.threshold is not None and low <= curve.threshold <= high:
         height = up(curve.threshold)
         parts.append(
-            f"<path d='M{_LEFT} {height:.1f}H{_WIDTH - 8}' stroke='#a11' "
+            f"<path d='M{_LEFT} {height:.1f}H{_WIDTH - 8}' stroke='currentColor' "
             "stroke-dasharray='4 3'/>"
         )
     return "".join(parts) + "</svg>"

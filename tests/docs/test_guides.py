@@ -98,6 +98,15 @@ def test_a_page_shows_what_was_printed_and_the_last_value(tmp_path):
     assert "```text\n3\n```" in text
 
 
+def test_a_list_is_one_output_and_paths_begin_in_the_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = execute.Page("made_up", tmp_path)
+    page.add("code", "", "['one', 'two']")
+    page.add("code", "", "import os; print(os.path.abspath('photos'))")
+    assert "```text\n['one', 'two']\n```" in page.text()
+    assert "```text\nphotos\n```" in page.text()
+
+
 def test_a_picture_is_saved_for_light_and_dark_pages(tmp_path):
     figure = Figure()
     figure.subplots().plot([1, 2], color="black")
