@@ -220,6 +220,12 @@ _ALL = (
         (("the activation was left out", "keras.layers.Dense(n, activation='relu')"),),
     ),
     Symptom(
+        "bottleneck", "before",
+        "A hidden layer of one unit is the only path through the network.",
+        _OWN, 25,
+        (("a hidden layer has one unit", "keras.layers.Dense(32, activation='relu')"),),
+    ),
+    Symptom(
         "symmetric_weights", "before",
         "A layer's units begin with equal weights, and stay equal.",
         f"{_TAXONOMY}, weights initialisation; {_SAGEMAKER}, poor initialization", 16,

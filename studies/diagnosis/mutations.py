@@ -541,7 +541,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "a neck of one unit",
         _set("network", width=1, depth=1),
         _all(_dense, _curved),
-        ("underfitting",),
+        ("bottleneck", "underfitting"),
         autotrainer=("slow convergence",),
         count=3,
     ),

@@ -280,6 +280,31 @@ CASES = {
             ),
         ),
     ),
+    "one unit for everything": (
+        "bottleneck",
+        lambda: severe([L.Dense(1, "relu"), L.Dense(3, "softmax")]),
+        lambda: severe([L.Dense(2, "relu"), L.Dense(3, "softmax")]),
+    ),
+    "one unit a time step": (
+        "bottleneck",
+        lambda: severe(
+            [L.Flatten(), L.Dense(1, "tanh"), L.Dense(1, "sigmoid")],
+            "binary_crossentropy",
+            x=SEQUENCES,
+            y=BINARY,
+        ),
+        lambda: severe(
+            [L.Dense(1, "tanh"), L.Flatten(), L.Dense(1, "sigmoid")],
+            "binary_crossentropy",
+            x=SEQUENCES,
+            y=BINARY,
+        ),
+    ),
+    "a squared error of class numbers": (
+        "loss_unfit_for_labels",
+        lambda: severe(dense(None, 1), "mse", compiled={"metrics": ["accuracy"]}),
+        lambda: severe(dense(None, 1), "mse"),
+    ),
     "nothing trainable": (
         "nothing_trainable",
         lambda: severe([L.Dense(3, "softmax", trainable=False)]),

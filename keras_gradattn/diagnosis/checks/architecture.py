@@ -122,6 +122,37 @@ def _chains_of_graph(model: Any) -> Iterator[list[Any]]:
         yield chain
 
 
+def bottleneck(subject: Subject) -> Iterable[Finding]:
+    """A hidden layer of one unit, which the network's only path goes through."""
+    model: Any = subject.model
+    if len(getattr(model, "outputs", None) or ()) != 1 or subject.inference is None:
+        return
+    # One unit a time step or pixel is another matter.
+    single = {id(one.layer) for one in subject.inference[1] if one.positions == 1}
+    chains = [list(model.layers)]
+    if not isinstance(model, keras.Sequential):
+        if not keras_compat.is_functional(model):
+            return
+        # A chain that ends in the output has no other path beside it.
+        last = model.outputs[0]
+        chains = [c for c in _chains_of_graph(model) if c[-1].output is last]
+    for chain in chains:
+        dense = [layer for layer in chain if isinstance(layer, keras.layers.Dense)]
+        narrow = [
+            layer.name
+            for layer in dense[:-1]
+            if layer.units == 1 and id(layer) in single and layer.kernel.shape[0] > 1
+        ]
+        if narrow:
+            yield found(
+                "bottleneck", "warning", 0.8,
+                f"Everything that the network knows of a sample passes through the one "
+                f"unit of {narrow[0]!r}.",
+                Evidence("units of a hidden layer", 1, 2, "below"),
+                layers=tuple(narrow),
+            )  # fmt: skip
+
+
 def symmetric_weights(subject: Subject) -> Iterable[Finding]:
     """Units with equal weights and equal gradients, which stay equal."""
     gradients = subject.gradients
@@ -334,6 +365,7 @@ def _gives_output(subject: Subject, layer: Any) -> bool:
 
 CHECKS = (
     no_activation,
+    bottleneck,
     symmetric_weights,
     initial_spread,
     batch_norm_of_one,

@@ -20,6 +20,7 @@ from keras_gradattn.diagnosis.thresholds import threshold
 
 _CLASSES = (*ONE_OF_SEVERAL, *TWO_CLASSES)
 _PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid")
+_ACCURACIES = {"accuracy", "acc"}
 # Lowest and highest value of an activation.
 _REACH = {
     "softmax": (0.0, 1.0),
@@ -161,6 +162,7 @@ def bounded_output(subject: Subject) -> Iterable[Finding]:
 def loss_unfit_for_labels(subject: Subject) -> Iterable[Finding]:
     """A loss for classes on numbers, for numbers on classes, for two on several."""
     for head in subject.heads:
+        yield from _numbers_for_classes(subject, head)
         labels = head.labels
         if labels is None or labels.dtype.kind not in "biuf" or head.units == 1:
             continue
@@ -203,6 +205,31 @@ def loss_unfit_for_labels(subject: Subject) -> Iterable[Finding]:
                 "a loss for numbers is used for classes",
                 "model.compile(..., loss='categorical_crossentropy')",
             )  # fmt: skip
+
+
+def _numbers_for_classes(subject: Subject, head: Head) -> Iterable[Finding]:
+    """One output that is to hit the number of one of several classes."""
+    labels = head.labels
+    if head.loss not in OF_NUMBERS or head.units != 1 or labels is None:
+        return
+    if labels.dtype.kind not in "iu" or not _metric_names(subject.model) & _ACCURACIES:
+        return
+    kinds = len(np.unique(labels))
+    # Of two classes, one number says which.
+    if 2 < kinds <= threshold("label_kinds_high"):
+        yield found(
+            "loss_unfit_for_labels", "warning", 0.85,
+            f"{head.loss} puts {kinds} classes in a row, as if the last one were "
+            "farthest from the first; accuracy says that they are classes.",
+            Evidence("different labels", kinds, 2),
+            layers=(head.name,),
+            advice=(
+                ("a loss for numbers is used for classes",
+                 "model.compile(..., loss='sparse_categorical_crossentropy')"),
+                ("the output has too few units",
+                 f"keras.layers.Dense({kinds}, activation='softmax')"),
+            ),
+        )  # fmt: skip
 
 
 def _unfit(
@@ -344,7 +371,7 @@ def metric_unfit_for_labels(subject: Subject) -> Iterable[Finding]:
         if head.loss not in OF_NUMBERS or labels is None or labels.dtype.kind != "f":
             continue
         kinds = len(np.unique(labels))
-        if names & {"accuracy", "acc"} and kinds > threshold("label_kinds_high"):
+        if names & _ACCURACIES and kinds > threshold("label_kinds_high"):
             yield found(
                 "metric_unfit_for_labels", "warning", 0.9,
                 f"Accuracy counts exact hits, and the targets are {kinds} different "
