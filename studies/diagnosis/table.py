@@ -282,8 +282,21 @@ def ran(entries: list[Entry], half: str) -> str:
     return f"{seen} of the half's {len(names)} programs have run, on PyTorch."
 
 
+def calibration(entries: list[Entry], others: Metrics) -> str:
+    """What findings say of themselves, beside what they are worth.
+
+    Args:
+        entries: All of a half.
+        others: Metrics with further seeds.
+    """
+    from studies.diagnosis.calibration import reliability
+
+    return reliability(entries, others)
+
+
 _TABLES = {
     "totals": totals,
+    "calibration": calibration,
     "kinds": by_kind,
     "families": by_family,
     "misses": misses,

@@ -51,7 +51,7 @@ def no_activation(subject: Subject) -> Iterable[Finding]:
     if pairs:
         first, then = pairs[0]
         yield found(
-            "no_activation", "warning", 0.85,
+            "no_activation", "warning",
             f"{first!r} has no activation before {then!r}: the two are one linear "
             f"layer" + (f", and so are {len(pairs) - 1} more pairs." if pairs[1:]
                         else "."),
@@ -145,7 +145,7 @@ def bottleneck(subject: Subject) -> Iterable[Finding]:
         ]
         if narrow:
             yield found(
-                "bottleneck", "warning", 0.8,
+                "bottleneck", "warning",
                 f"Everything that the network knows of a sample passes through the one "
                 f"unit of {narrow[0]!r}.",
                 Evidence("units of a hidden layer", 1, 2, "below"),
@@ -185,7 +185,7 @@ def symmetric_weights(subject: Subject) -> Iterable[Finding]:
             equal.append(layer.name)
     if stuck:
         yield found(
-            "symmetric_weights", "fault", 0.9,
+            "symmetric_weights", "fault",
             f"All units of {len(stuck)} layers begin with equal weights and receive "
             "equal gradients, so that they never differ.",
             Evidence("layers with equal units", len(stuck), 0),
@@ -193,7 +193,7 @@ def symmetric_weights(subject: Subject) -> Iterable[Finding]:
         )  # fmt: skip
     elif equal:
         yield found(
-            "symmetric_weights", "warning", 0.8,
+            "symmetric_weights", "warning",
             f"All units of {len(equal)} layers begin with equal weights, as one unit "
             "would.",
             Evidence("layers with equal units", len(equal), 0),
@@ -235,7 +235,7 @@ def initial_spread(subject: Subject) -> Iterable[Finding]:
             worst = max(group, key=lambda n: abs(np.log(group[n])))
             what = "grows" if rule == "above" else "shrinks"
             yield found(
-                name, "warning", 0.85,
+                name, "warning",
                 f"In {worst!r} the signal {what} by a factor of {group[worst]:.3g}, "
                 "the initial weights' spread times the root of the inputs.",
                 Evidence("factor of the signal", group[worst], threshold(key), rule),
@@ -255,14 +255,14 @@ def batch_norm_of_one(subject: Subject) -> Iterable[Finding]:
             (alone if one.positions == 1 else few).append(layer.name)
     if alone:
         yield found(
-            "batch_norm_of_one", "fault", 0.95,
+            "batch_norm_of_one", "fault",
             "BatchNorm sees one value per channel in each step, and makes it zero.",
             Evidence("samples a step", 1, 2, "below"),
             layers=tuple(alone),
         )  # fmt: skip
     elif few:
         yield found(
-            "batch_norm_of_one", "warning", 0.7,
+            "batch_norm_of_one", "warning",
             "BatchNorm normalises each sample by itself in training, and by all in "
             "inference.",
             Evidence("samples a step", 1, 2, "below"),
@@ -287,7 +287,7 @@ def dropout_before_output(subject: Subject) -> Iterable[Finding]:
         ]
     if names:
         yield found(
-            "dropout_before_output", "warning", 0.9,
+            "dropout_before_output", "warning",
             f"{names[0]!r} drops what the last layer with weights has computed: "
             "answers of the network themselves.",
             Evidence("dropout layers behind the last weights", len(names), 0),
@@ -322,7 +322,7 @@ def strong_dropout(subject: Subject) -> Iterable[Finding]:
     if strong:
         worst = max(strong, key=lambda name: strong[name])
         yield found(
-            "strong_dropout", "warning", 0.8,
+            "strong_dropout", "warning",
             f"{worst!r} removes {strong[worst]:.0%} of what it is given.",
             Evidence("dropout rate", strong[worst], limit),
             layers=tuple(strong),
@@ -341,7 +341,7 @@ def strong_regularization(subject: Subject) -> Iterable[Finding]:
     limit = threshold("penalty_ratio_high")
     if loss > 0 and penalty > limit * loss:
         yield found(
-            "strong_regularization", "warning", 0.8,
+            "strong_regularization", "warning",
             f"Before training, penalties on weights are {penalty:.3g} and the loss is "
             f"{loss:.3g}.",
             Evidence("penalties to loss", penalty / loss, limit),

@@ -31,7 +31,7 @@ def non_finite_data(subject: Subject) -> Iterable[Finding]:
         bad = sum(int(np.sum(~np.isfinite(a))) for a in arrays if a.dtype.kind == "f")
         if bad:
             yield found(
-                "nan_in_data", "fault", 0.99,
+                "nan_in_data", "fault",
                 f"{bad:,} values of the {what} are NaN or infinite.",
                 Evidence(f"values of the {what} that are not finite", bad, 0),
             )  # fmt: skip
@@ -56,7 +56,7 @@ def input_scale(subject: Subject) -> Iterable[Finding]:
         name = f"Input {number}" if len(subject.inputs) > 1 else "The input"
         if spread > high or mean > threshold("input_mean_high"):
             yield found(
-                "input_scale", severity, 0.9,
+                "input_scale", severity,
                 f"{name} has a spread of {spread:.3g} about a mean of "
                 f"{values.mean():.3g}; layers are initialised for values of about 1.",
                 Evidence("spread of the input", spread, high),
@@ -64,7 +64,7 @@ def input_scale(subject: Subject) -> Iterable[Finding]:
             )  # fmt: skip
         elif 0 < spread < low:
             yield found(
-                "input_scale", severity, 0.85,
+                "input_scale", severity,
                 f"{name} has a spread of only {spread:.3g}; layers are initialised for "
                 "values of about 1.",
                 Evidence("spread of the input", spread, low, "below"),
@@ -76,7 +76,7 @@ def input_scale(subject: Subject) -> Iterable[Finding]:
             )  # fmt: skip
         elif uneven and columns.max() > high:
             yield found(
-                "input_scale", severity, 0.8,
+                "input_scale", severity,
                 f"{name} has columns of very different scale: the widest has a spread "
                 f"of {columns.max():.3g}, the median one {np.median(columns):.3g}.",
                 Evidence("largest spread of a column", float(columns.max()), high),
@@ -97,7 +97,7 @@ def target_scale(subject: Subject) -> Iterable[Finding]:
         limit = threshold("target_size_high")
         if size > limit:
             yield found(
-                "target_scale", "warning", 0.8,
+                "target_scale", "warning",
                 f"Targets have a root mean square of {size:.3g}; the output begins "
                 "near 0 and moves by about the learning rate a step.",
                 Evidence("root mean square of the targets", size, limit),
@@ -119,7 +119,6 @@ def constant_inputs(subject: Subject) -> Iterable[Finding]:
             yield found(
                 "constant_inputs",
                 "fault" if share == 1 else "warning" if share > limit else "note",
-                0.9 if share > limit else 0.6,
                 f"{share:.0%} of the input's columns never change.",
                 Evidence("share of columns that never change", share, limit),
             )
@@ -142,7 +141,7 @@ def duplicated_inputs(subject: Subject) -> Iterable[Finding]:
         doubles = len(columns) - len(seen)
         if doubles:
             yield found(
-                "duplicated_inputs", "note", 0.9,
+                "duplicated_inputs", "note",
                 f"{doubles} of {array.shape[1]} columns are equal to another one.",
                 Evidence("columns equal to another", doubles, 0),
             )  # fmt: skip
@@ -167,7 +166,7 @@ def sorted_labels(subject: Subject) -> Iterable[Finding]:
         if share < limit:
             told = subject.data.in_order
             yield found(
-                "sorted_labels", "warning" if told else "note", 0.95 if told else 0.5,
+                "sorted_labels", "warning" if told else "note",
                 f"Labels come in {runs} runs of one class, where mixed ones would come "
                 f"in about {expected:.0f}"
                 + (
@@ -198,7 +197,7 @@ def class_missing(subject: Subject) -> Iterable[Finding]:
         # Heads with room to spare are common; holes among the classes are not.
         sure = bool(in_validation or inner) and share <= 0.5
         yield found(
-            "class_missing", "warning" if sure else "note", 0.85 if sure else 0.5,
+            "class_missing", "warning" if sure else "note",
             f"{len(missing)} of {head.units} classes have no sample: "
             f"{', '.join(map(str, missing[:8]))}"
             + (f"; validation has {in_validation[:8]}." if in_validation else "."),
@@ -229,7 +228,7 @@ def labels_out_of_range(subject: Subject) -> Iterable[Finding]:
             continue
         outside = float(np.mean((values < 0) | (values > top)))
         yield found(
-            "labels_out_of_range", "fault", 0.97,
+            "labels_out_of_range", "fault",
             f"Labels go from {low:g} to {high:g}; {head.loss} with {head.units} "
             f"outputs takes 0 to {top}.",
             Evidence("largest label", high, top),
@@ -258,7 +257,7 @@ def label_type(subject: Subject) -> Iterable[Finding]:
     for array in subject.labels:
         if array.dtype.kind not in "biuf":
             yield found(
-                "label_type", "fault", 0.97,
+                "label_type", "fault",
                 f"Labels are of type {array.dtype}, for example {array.flat[0]!r}.",
                 Evidence("labels that are no numbers", float(array.size), 0),
             )  # fmt: skip
@@ -268,7 +267,7 @@ def label_type(subject: Subject) -> Iterable[Finding]:
             parts = float(np.mean(values != np.round(values))) if values.size else 0.0
             if parts:
                 yield found(
-                    "label_type", "fault", 0.95,
+                    "label_type", "fault",
                     f"{parts:.0%} of the class numbers are fractions.",
                     Evidence("share of labels that are fractions", parts, 0),
                     layers=(head.name,),
@@ -296,7 +295,7 @@ def validation_leakage(subject: Subject) -> Iterable[Finding]:
     limit = threshold("leak_share_high")
     if share > limit and share > 2 * own:
         yield found(
-            "validation_leakage", "warning", 0.95,
+            "validation_leakage", "warning",
             f"{share:.0%} of the validation rows are training rows, while {own:.0%} of "
             "the training rows repeat another.",
             Evidence("share of validation rows seen in training", share, limit),

@@ -54,7 +54,7 @@ def overfitting(seen: Seen) -> Iterable[Finding]:
             ("data are few for this network", "keras.layers.Dropout(0.3)"),
         )  # fmt: skip
     yield found(
-        "overfitting", "warning" if bad else "note", 0.75 if bad else 0.6,
+        "overfitting", "warning" if bad else "note",
         f"The validation loss is {last:.3g}, at best {lowest:.3g} after epoch "
         f"{best + 1}; the training loss went on to {train:.3g}.",
         Evidence("validation loss, to its best", rose, limit),
@@ -89,7 +89,7 @@ def underfitting(seen: Seen) -> Iterable[Finding]:
     useless = held is not None and held < 1 - threshold("validation_useless")
     bad = useless or (stands and held is not None)
     yield found(
-        "underfitting", "warning" if bad else "note", 0.6 if bad else 0.4,
+        "underfitting", "warning" if bad else "note",
         f"Training removed {gain:.0%} of guessing's loss"
         + (", and stands still" if stands else ", and goes on")
         + (f"; on validation data it removed {max(held or 0.0, 0.0):.0%}." if useless
