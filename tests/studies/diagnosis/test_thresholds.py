@@ -21,7 +21,7 @@ def kept():
 
 
 @pytest.mark.parametrize(
-    "value, factor, expected",
+    ("value", "factor", "expected"),
     [(3.0, 2.0, 6.0), (0.2, 0.5, 0.1), (0.9, 2.0, 0.95), (0.9, 0.5, 0.8)],
 )
 def test_shares_above_a_half_stay_shares(value, factor, expected):
