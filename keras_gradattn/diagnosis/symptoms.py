@@ -102,6 +102,16 @@ _ALL = (
         ),
     ),
     Symptom(
+        "class_imbalance", "before",
+        "Some classes have far more rows than others.",
+        f"{_SAGEMAKER}, class imbalance; {_TAXONOMY}, unbalanced data", 28,
+        (
+            ("training rows were not drawn as the others were",
+             "y_train, y_test = train_test_split(y, stratify=y)"),
+            ("some classes are rare", "model.fit(x, y, class_weight=weights)"),
+        ),
+    ),
+    Symptom(
         "input_scale", "before",
         "Inputs are far from zero mean and unit spread.",
         f"{_UMLAUT}; {_TAXONOMY}, missing normalisation", 20,

@@ -41,6 +41,10 @@ THRESHOLDS = {
     "constant_share_high": Threshold(0.6, "of MNIST's pixels a tenth, of 100 a third"),
     "label_runs_low": Threshold(0.1, "mixed labels have 1, sorted ones 1/samples"),
     "rows_a_class": Threshold(20, "all of them miss a class by chance 1e-9 of times"),
+    "imbalance_high": Threshold(10.0, "SageMaker's class imbalance: 10"),
+    "shares_apart_high": Threshold(
+        0.3, "total variation: by chance 1 in 100 halves of 75 rows, 10 classes"
+    ),
     "leak_share_high": Threshold(0.05, _HEALTHY),
     # Loss and output.
     "unreachable_share_high": Threshold(0.02, "a few outliers are no wrong output"),

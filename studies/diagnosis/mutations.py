@@ -251,7 +251,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "one class nearly alone",
         _fault("data", "imbalanced"),
         _of("binary", "dense"),
-        ("majority_class",),
+        ("class_imbalance", "majority_class"),
         deepdiagnosis=("accuracy not increasing",),
         count=3,
     ),

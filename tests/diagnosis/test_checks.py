@@ -99,6 +99,9 @@ Constant = keras.initializers.Constant
 Optimizers = keras.optimizers
 L2 = keras.regularizers.L2
 _sorted = np.argsort(Y)
+# Of the classes 1 and 2 two rows each, in no order.
+_rows = [np.flatnonzero(kind == Y) for kind in range(3)]
+_unequal = _random.permutation(np.concatenate([_rows[0], _rows[1][:2], _rows[2][:2]]))
 
 # Per fault: its name, what makes it, and what its healthy sibling has instead.
 CASES = {
@@ -304,6 +307,18 @@ CASES = {
         "loss_unfit_for_labels",
         lambda: severe(dense(None, 1), "mse", compiled={"metrics": ["accuracy"]}),
         lambda: severe(dense(None, 1), "mse"),
+    ),
+    "a rare class that validation has": (
+        "class_imbalance",
+        lambda: severe(
+            dense(), x=X[_unequal], y=Y[_unequal], validation_data=(X + 1, Y)
+        ),
+        lambda: severe(
+            dense(),
+            x=X[_unequal],
+            y=Y[_unequal],
+            validation_data=(X[_unequal] + 1, Y[_unequal]),
+        ),
     ),
     "nothing trainable": (
         "nothing_trainable",

@@ -191,7 +191,8 @@ def class_missing(subject: Subject) -> Iterable[Finding]:
         missing = [c for c in range(head.units) if c not in seen]
         if not missing:
             continue
-        in_validation = sorted(set(missing) & _validation_classes(subject, number))
+        held = _validation_classes(subject, number).tolist()
+        in_validation = sorted(set(missing) & set(held))
         inner = [c for c in missing if 0 < c < max(seen)]
         share = len(missing) / head.units
         # Heads with room to spare are common; holes among the classes are not.
@@ -202,6 +203,40 @@ def class_missing(subject: Subject) -> Iterable[Finding]:
             f"{', '.join(map(str, missing[:8]))}"
             + (f"; validation has {in_validation[:8]}." if in_validation else "."),
             Evidence("classes without a sample", len(missing), 0),
+            layers=(head.name,),
+        )  # fmt: skip
+
+
+def class_imbalance(subject: Subject) -> Iterable[Finding]:
+    """A class far more frequent than another, in training and not in validation."""
+    for number, head in enumerate(subject.heads):
+        classes = head.classes
+        if classes is None or len(classes) < threshold("rows_a_class"):
+            continue
+        kinds, counts = np.unique(_finite(classes).astype(int), return_counts=True)
+        if len(kinds) < 2:
+            continue
+        ratio = float(counts.max() / counts.min())
+        if ratio < threshold("imbalance_high"):
+            continue
+        held = _validation_classes(subject, number)
+        apart = 0.0
+        if len(held) >= threshold("rows_a_class"):
+            every = np.union1d(kinds, held)
+            own, other = (
+                np.array([np.mean(labels == kind) for kind in every])
+                for labels in (classes, held)
+            )
+            apart = float(np.abs(own - other).sum() / 2)
+        limit = threshold("shares_apart_high")
+        yield found(
+            "class_imbalance", "warning" if apart > limit else "note",
+            f"Class {kinds[counts.argmax()]} has {counts.max()} rows, class "
+            f"{kinds[counts.argmin()]} has {counts.min()}"
+            + ("; validation data have other shares." if apart > limit else "."),
+            Evidence("most frequent class to the rarest", ratio,
+                     threshold("imbalance_high")),
+            Evidence("distance of shares from validation's", apart, limit),
             layers=(head.name,),
         )  # fmt: skip
 
@@ -314,16 +349,17 @@ def _row_hashes(arrays: list[np.ndarray]) -> list[bytes]:
     ]
 
 
-def _validation_classes(subject: Subject, number: int) -> set[int]:
+def _validation_classes(subject: Subject, number: int) -> np.ndarray:
+    """Class numbers of the validation labels, empty where there are none."""
     if subject.validation is None or subject.validation.y is None:
-        return set()
+        return np.zeros(0, int)
     labels = [np.asarray(a) for a in keras.tree.flatten(subject.validation.y)]
     if number >= len(labels) or labels[number].dtype.kind not in "biuf":
-        return set()
+        return np.zeros(0, int)
     head, values = subject.heads[number], labels[number]
-    if head.loss not in SPARSE:
+    if head.loss in ONE_OF_SEVERAL and head.loss not in SPARSE:
         values = values.reshape(len(values), -1).argmax(-1)
-    return set(np.unique(_finite(values)).astype(int).tolist())
+    return _finite(values).astype(int)
 
 
 def _is_signal(subject: Subject, array: np.ndarray) -> bool:
@@ -383,6 +419,7 @@ CHECKS = (
     duplicated_inputs,
     sorted_labels,
     class_missing,
+    class_imbalance,
     labels_out_of_range,
     label_type,
     validation_leakage,

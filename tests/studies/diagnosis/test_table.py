@@ -156,14 +156,19 @@ def test_two_programs_run_and_are_kept(tmp_path):
     assert len(kept.programs) == 1
 
 
-def test_findings_are_counted_by_whether_they_name_the_fault(entries):
+def test_findings_are_counted_by_whether_they_name_the_fault(entries, monkeypatch):
     above, notes = calibration.counts(entries, {})
     # Of "a" and "b": what does no damage, or is not of a healthy program, is left out.
     assert above["dead_units"] == (2, 2)
     # Once on a healthy program, twice on faults of another name.
     assert above["plateau"] == (0, 3)
     assert notes == {"overfitting": (0, 1)}
-    assert "| 0.00 to 0.25 |" in calibration.reliability(entries, {})
+    monkeypatch.setattr(calibration, "confidence", lambda name, severity: 0.1)
+    least, most = calibration.wilson(2, 6)
+    assert (
+        f"| 0.00 to 0.25 | 6 | 0.10 | 0.33 ({least:.2f} to {most:.2f}) |"
+        in calibration.reliability(entries, {})
+    )
 
 
 def test_intervals_are_wilsons():
