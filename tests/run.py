@@ -35,7 +35,7 @@ class Coverage:
     """
 
     arguments = (
-        *(f"--cov=keras_gradattn.{room}" for room in COVERED),
+        *(f"--cov=keras_gradattn/{room}" for room in COVERED),
         "--cov-append",
         "--cov-report=",
     )

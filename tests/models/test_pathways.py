@@ -396,7 +396,13 @@ def test_a_part_of_the_network_keeps_its_start(tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [{"jit_compile": True}, {"run_eagerly": True}],
+    [
+        # PyTorch's compiler takes a minute, and test_networks has one network for it.
+        pytest.param(
+            {"jit_compile": True}, marks=pytest.mark.backends("jax", "tensorflow")
+        ),
+        {"run_eagerly": True},
+    ],
     ids=lambda options: next(iter(options)),
 )
 def test_ways_of_compiling_train_alike(options):
