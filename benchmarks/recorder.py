@@ -1,10 +1,12 @@
-"""What recording gradients adds: to a step, and to the wait for the first one.
+"""What recording gradients and a diagnosis add: to a step, and to the first one.
 
     python -m benchmarks.recorder jax --output benchmarks/recorder/jax.json
 
 Steps with and without recording share a process; on PyTorch the usual way, a hook for
-each parameter, is measured beside them. The wait is that of `fit` on a deep network of
-dense layers. It starts in a new process each time, so that nothing is compiled already.
+each parameter, is measured beside them. A diagnosis is measured by epochs of `fit`: all
+that it does while training goes on, its looks at layers too. The wait for the first
+step starts in a new process each time, so that nothing is compiled already; what is
+checked before training is in it.
 """
 
 import argparse
@@ -13,8 +15,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.harness import command
-from benchmarks.harness.comparison import Comparison, Contender
+from benchmarks.harness.comparison import Comparison
 from benchmarks.works.task import Task, keras_contender
+
+_FIRST = ("first s", "times the first (95 %)", "times the first's CPU time (95 %)")
+_TIMES = ("step ms", "times the time (95 %)", "times the CPU time (95 %)")
 
 
 def add_options(add: Callable[..., Any]) -> None:
@@ -23,65 +28,50 @@ def add_options(add: Callable[..., Any]) -> None:
     command.add_network(add, size=32)
     add("backend", choices=command.BACKENDS)
     add("--network", default="GradAttnV2")
+    add("--epochs", type=int, default=8, help="with a diagnosis and without")
+    add("--batches", type=int, default=50, help="of an epoch")
     add("--starts", type=int, default=3, help="of the processes that wait")
-    add("--layers", type=int, default=200, help="of the dense network")
 
 
 def comparisons(options: argparse.Namespace) -> Iterator[Comparison]:
-    """The step, then the wait."""
+    """The step, the epochs, then the wait."""
+    backend = options.backend
     task = Task(
         network=options.network,
         size=options.size,
         batch=options.batch,
         arguments=options.arguments,
     )
-    work = "recorded:RecordedSteps"
-    parts = ["plain", "recorded"] + ["hooks"] * (options.backend == "torch")
-    yield Comparison(
-        title=f"{task.title}, {options.backend}",
-        label=f"step, {options.backend}",
-        contenders=[
-            keras_contender(
-                part,
-                options.backend,
-                task,
-                work=work,
-                part=part,
-                is_reference=part == "plain",
-            )
-            for part in parts
-        ],
-        columns=("step ms", "times the time (95 %)", "times the CPU time (95 %)"),
-        rounds=options.rounds,
-        steps=options.steps,
-        # They share the weights and the caches.
-        warm_up=0,
-    )
-    yield Comparison(
-        title=f"fit, {options.layers} dense layers, {options.backend}",
-        label=f"fit, {options.backend}",
-        contenders=[
-            Contender(
-                name,
-                "benchmarks.works.recorded:Fits",
-                options.backend,
-                {"layers": options.layers, "recorded": name == "recorded"},
-                is_reference=name == "plain",
-            )
-            for name in ("plain", "recorded")
-        ],
-        columns=(
-            "first s",
-            "times the first (95 %)",
-            "times the first's CPU time (95 %)",
-            "step ms",
-            "times the time (95 %)",
-        ),
-        rounds=1,
-        steps=1,
-        warm_up=0,
-        starts=options.starts,
-    )
+    hooks = ["hooks"] * (backend == "torch")
+    for label, parts, work, settings in (
+        ("step", ["plain", "recorded", *hooks], "RecordedSteps", {}),
+        ("epoch", ["plain", "diagnosed"], "Epochs", {"parts": ["plain", "diagnosed"]}),
+        ("start", ["plain", "recorded", "diagnosed"], "Epochs", None),
+    ):
+        starts = settings is None
+        yield Comparison(
+            title=f"{label}, {task.title}, {backend}",
+            label=f"{label}, {backend}",
+            contenders=[
+                keras_contender(
+                    part,
+                    backend,
+                    task,
+                    work=f"recorded:{work}",
+                    part=part,
+                    is_reference=part == "plain",
+                    # Processes of their own, where the start is measured.
+                    **({"parts": [part]} if starts else settings),
+                )
+                for part in parts
+            ],
+            columns=_FIRST if starts else _TIMES,
+            rounds={"step": options.rounds, "epoch": options.epochs}.get(label, 1),
+            steps={"step": options.steps, "epoch": options.batches}.get(label, 1),
+            # They share the weights and the caches.
+            warm_up=0,
+            starts=options.starts if starts else 1,
+        )
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from benchmarks.works.task import Task, keras_contender
 
 # What `tune_jax_for_cpu` does is two things.
 SWITCHES = {
-    "jax": ("convolution", "xla_options", "memory_return", "max_pooling"),
-    "tensorflow": ("convolution", "batch_normalization", "adam"),
+    "jax": ("convolution", "xla_options", "memory_return"),
+    "tensorflow": ("convolution",),
     "torch": ("convolution", "memory_layout", "batch_normalization", "adam"),
 }
 COLUMNS = (
@@ -48,9 +48,12 @@ def comparisons(options: argparse.Namespace) -> Iterator[Comparison]:
         keras_contender(f"without {name}", backend, task, without=[name])
         for name in SWITCHES[backend]
     ]
-    settings = {"columns": COLUMNS, "rounds": options.rounds, "label": backend}
+    label = f"{options.size} px, {backend}"
+    settings = {"columns": COLUMNS, "rounds": options.rounds}
     title = f"{task.title}, {backend}"
-    yield Comparison(title, contenders=contenders, steps=options.steps, **settings)
+    yield Comparison(
+        title, contenders=contenders, steps=options.steps, label=label, **settings
+    )
     if backend == "torch":
         task = replace(task, mode="inference")
         contenders = [
@@ -60,7 +63,13 @@ def comparisons(options: argparse.Namespace) -> Iterator[Comparison]:
         title = f"{task.title}, {backend}"
         # A network is captured after sixteen passes.
         steps = options.steps + 16
-        yield Comparison(title, contenders=contenders, steps=steps, **settings)
+        yield Comparison(
+            title,
+            contenders=contenders,
+            steps=steps,
+            label=f"{label}, inference",
+            **settings,
+        )
 
 
 if __name__ == "__main__":

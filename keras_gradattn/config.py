@@ -18,9 +18,8 @@ CONVOLUTIONS = ("auto", "taps", "backend")
 
 # Kernel, and what it computes faster. All are in use until they are switched off.
 KERNELS = {
-    "adam": "PyTorch's fused Adam and TensorFlow's own, for `CoupledAdam`",
-    "batch_normalization": "PyTorch's and TensorFlow's own kernel, in float32",
-    "max_pooling": "on JAX and CPUs the largest of slices, by columns, then rows",
+    "adam": "on PyTorch its fused Adam, for `CoupledAdam`",
+    "batch_normalization": "on PyTorch its own kernel, in float32",
     "memory_layout": "on PyTorch convolution and pooling without copying maps",
 }
 

@@ -1,6 +1,7 @@
 """One process has one backend: ``KERAS_BACKEND`` chooses it, JAX by default."""
 
 import atexit
+import functools
 import gc
 import os
 import shutil
@@ -44,10 +45,38 @@ import pytest
 
 from benchmarks.harness.usage import resident_bytes
 from keras_gradattn import config
+from keras_gradattn._compat import keras as keras_compat
+from keras_gradattn._compat import tensorflow as tensorflow_compat
 from keras_gradattn._compat.system import memory_return
 
 # Before JAX starts: tests compile in less time and memory so.
 config.tune_jax_for_cpu()
+
+if keras.backend.backend() == "tensorflow":
+    make_plain_function = keras.Model.make_train_function
+
+    @functools.wraps(make_plain_function)
+    def make_train_function(model, force=False):
+        """Have the first step traced once: Keras' own trace makes variables and goes.
+
+        Tracing takes most of the time on this backend. The step stays the same.
+        """
+        before = model.train_function
+        make_plain_function(model, force)
+        step = model.train_function
+        if step is before or model.run_eagerly:
+            return
+
+        @functools.wraps(step)
+        def prepared(iterator):
+            batch = tensorflow_compat.described_batch(iterator)
+            if model.built and not model.optimizer.built and batch is not None:
+                keras_compat.make_training_state(model, batch)
+            return step(iterator)
+
+        model.train_function = prepared
+
+    keras.Model.make_train_function = make_train_function
 
 # In bytes: two workers shall do with 6 GB.
 MUCH_MEMORY = 2e9

@@ -7,6 +7,8 @@ from tests.reference_numbers import NETWORKS
 TRUNK = {"stage_filters": (8, 8, 16, 16)}
 # One block a stage, for what a second one would only repeat.
 ONE_BLOCK = {"stage_blocks": (1, 1, 1, 1)}
+# What a step of training needs: to trace and compile more of the same takes minutes.
+SHORT = {"stage_filters": (8, 16), "stage_blocks": (1, 1)}
 HEAD = {"width": 16, "num_heads": 2, "feed_forward": 24, "num_layers": 2}
 
 

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -18,8 +19,40 @@ OUTCOMES = ("passed", "failed", "skipped", "xfailed", "xpassed", "errors")
 ROOT = Path(__file__).parents[1]
 
 
+# Rooms whose lines the tests must run, nearly all of them, on one backend or another.
+COVERED = ("layers", "models", "gradients")
+SHARE = 90  # per cent
+
 # Workers that have run out of tests take over those that another has not begun.
 TWO_WORKERS = ("-n", "2", "--dist", "worksteal")
+
+
+class Coverage:
+    """Which lines the tests of all backends ran, together.
+
+    Args:
+        folder: Where what was seen is kept between backends.
+    """
+
+    arguments = (
+        *(f"--cov=keras_gradattn.{room}" for room in COVERED),
+        "--cov-append",
+        "--cov-report=",
+    )
+
+    def __init__(self, folder: str):
+        self.environment = {"COVERAGE_FILE": str(Path(folder, "coverage"))}
+
+    def report(self) -> bool:
+        """Print the share of each file that misses lines; whether it is enough."""
+        command = [sys.executable, "-m", "coverage", "report", "--skip-covered"]
+        finished = subprocess.run(
+            [*command, f"--fail-under={SHARE}"],
+            cwd=ROOT,
+            env=os.environ | self.environment,
+            check=False,
+        )
+        return not finished.returncode
 
 
 def run(
@@ -63,6 +96,12 @@ def selection(first: bool, fast: bool, outside: bool) -> tuple[str, ...]:
 
 
 def main() -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        return run_all(Coverage(folder))
+
+
+def run_all(coverage: Coverage) -> int:
+    """Run what the command line asks for; 1 if anything failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backends", default=",".join(BACKENDS))
     parser.add_argument(
@@ -79,6 +118,11 @@ def main() -> int:
         parser.error(f"--backends takes some of {BACKENDS}. Received: {unknown}")
     if chosen.fast and chosen.backends == ",".join(BACKENDS):
         backends = [BACKENDS[0]]
+    # A part of the tests says nothing about the whole.
+    covers = not (chosen.fast or arguments) and backends == list(BACKENDS)
+    if covers:
+        os.environ.update(coverage.environment)
+        arguments = list(coverage.arguments)
     totals = dict.fromkeys(OUTCOMES, 0)
     for index, backend in enumerate(backends):
         selected = selection(not index, chosen.fast, chosen.outside)
@@ -90,7 +134,8 @@ def main() -> int:
     failed = totals["failed"] + totals["errors"] + totals["xpassed"]
     skipped = totals["skipped"] + totals["xfailed"]
     print(f"{totals['passed']} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed or not totals["passed"] else 0
+    enough = not covers or coverage.report()
+    return 0 if enough and totals["passed"] and not failed else 1
 
 
 if __name__ == "__main__":

@@ -1,15 +1,13 @@
-"""Training with and without a recorder of gradients."""
+"""Training with and without a recorder of gradients, or a diagnosis."""
 
 from typing import Any
 
 import keras
 import numpy as np
 
-from benchmarks.harness.session import Work
 from benchmarks.works.keras_steps import KerasSteps
+from keras_gradattn import TrainingDiagnosis
 from keras_gradattn.gradients import GradientNorms
-
-WIDTH = 64
 
 
 class RecordedSteps(KerasSteps):
@@ -61,29 +59,27 @@ class RecordedSteps(KerasSteps):
         self.last_norm = gradient.norm().item()
 
 
-class Fits(Work):
-    """Whole calls of `fit`, ten batches of 32, on a network of dense layers.
+class Epochs(KerasSteps):
+    """Epochs of `fit`: plain, with a recorder, or with a diagnosis of the training.
 
     Args:
-        layers: How many.
-        recorded: Whether gradients are recorded.
+        task: As of steps.
+        parts: Which of these, on one model with one optimizer.
     """
 
-    def __init__(self, layers: int, recorded: bool):
-        self.layers, self.recorded = layers, recorded
+    learning_rate = RecordedSteps.learning_rate
 
-    def build(self) -> None:
-        inputs = x = keras.Input((WIDTH,))
-        for _ in range(self.layers):
-            x = keras.layers.Dense(WIDTH, activation="relu")(x)
-        self.model = keras.Model(inputs, keras.layers.Dense(1)(x))
-        self.model.compile("adam", "mse")
-        random = np.random.default_rng(0)
-        x = random.normal(size=(320, WIDTH)).astype("float32")
-        self.data = x, np.ones((320, 1), "float32")
-        self.callbacks = [GradientNorms()] if self.recorded else []
+    def __init__(self, task: dict[str, Any], parts: tuple[str, ...]):
+        super().__init__(task)
+        self.parts = parts
+        self.callbacks = {
+            "plain": [],
+            "recorded": [GradientNorms()],
+            "diagnosed": [TrainingDiagnosis("ignore")],
+        }
 
     def run(self, count: int, part: str) -> float:
-        for _ in range(count):
-            self.model.fit(*self.data, 32, verbose=0, callbacks=self.callbacks)
+        x, y = (np.concatenate([array] * count) for array in self.arrays)
+        callbacks = self.callbacks[part]
+        self.model.fit(x, y, self.task.batch, verbose=0, callbacks=callbacks)
         return count

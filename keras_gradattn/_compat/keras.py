@@ -347,6 +347,24 @@ def rate_schedule(optimizer: Any) -> Any:
     return rate if isinstance(rate, schedules.LearningRateSchedule) else None
 
 
+def make_training_state(model: Any, batch: Any) -> None:
+    """Make what the first training step would make: slots of the optimizer, metrics.
+
+    `Trainer._symbolic_build` does so without computing anything, and on JAX and PyTorch
+    `fit` begins with it. On TensorFlow a step that makes variables is traced twice.
+    Absent, or where it fails: nothing is made, and the step is traced twice.
+
+    Args:
+        model: A compiled model.
+        batch: What the step gets, as `keras.KerasTensor`s and `None`.
+    """
+    try:
+        model._symbolic_build(data_batch=batch)
+    except Exception:
+        # What is wrong with the batch is told by the step itself.
+        return
+
+
 def compiled_loss(model: Any) -> Callable[[Any, Any, Any], Any]:
     """From labels, outputs and sample weights to the loss a model is compiled with.
 

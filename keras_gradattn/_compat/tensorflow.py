@@ -36,6 +36,34 @@ def optimization_barrier(tensors: Sequence[Any]) -> list[Any]:
     return list(barrier(tensors))
 
 
+def described_batch(iterator: Any) -> Any:
+    """What a data set's iterator gives, as Keras' symbolic tensors; all public.
+
+    Args:
+        iterator: Of a `tf.data.Dataset`.
+
+    Returns:
+        The batch's structure, `None` for what is left out of it; `None` altogether
+        where the iterator does not say, or where a part is no plain tensor.
+    """
+    import keras
+    import tensorflow as tf
+
+    def described(spec: Any) -> Any:
+        if isinstance(spec, tf.OptionalSpec):
+            return None
+        return keras.KerasTensor(tuple(spec.shape), spec.dtype.name)
+
+    specs = getattr(iterator, "element_spec", None)
+    kinds = (tf.TensorSpec, tf.OptionalSpec)
+    if specs is None or not all(
+        type(spec) in kinds and (type(spec) is tf.OptionalSpec or spec.shape.rank)
+        for spec in tf.nest.flatten(specs)
+    ):
+        return None
+    return tf.nest.map_structure(described, specs)
+
+
 def hide_accelerators() -> bool:
     """Hide every accelerator from TensorFlow in this process; all public.
 

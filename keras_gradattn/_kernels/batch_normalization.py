@@ -1,8 +1,6 @@
-"""Batch normalisation in the backend's own kernel.
+"""Batch normalisation in PyTorch's own kernel.
 
-One pass over the memory where Keras' separate operations take six. Each function
-normalises a map and returns the batch's mean and biased variance beside it, which are
-`None` at inference.
+One pass over the memory where Keras' separate operations take six.
 """
 
 from typing import Any, NamedTuple
@@ -18,21 +16,17 @@ class Normalized(NamedTuple):
     variance: Any = None
 
 
-def has_kernel(inputs: Any, axis: int) -> bool:
-    """Whether the backend has one kernel for this map, which Keras does not call."""
-    match keras.backend.backend():
-        case "torch":
-            import torch
+def has_kernel(inputs: Any) -> bool:
+    """Whether PyTorch is the backend and has a kernel for this map."""
+    if keras.backend.backend() != "torch":
+        return False
+    import torch
 
-            return bool(inputs.dtype == torch.float32)
-        case "tensorflow":
-            last = axis in (-1, len(inputs.shape) - 1)
-            return len(inputs.shape) == 4 and last and inputs.dtype == "float32"
-    return False
+    return bool(inputs.dtype == torch.float32)
 
 
-def normalize(layer: Any, inputs: Any, training: bool) -> Normalized:
-    """Normalise with the backend's kernel, where `has_kernel` says that there is one.
+def normalize_on_torch(layer: Any, inputs: Any, training: bool) -> Normalized:
+    """Normalise with PyTorch's kernel, where `has_kernel` says that there is one.
 
     Args:
         layer: A built `BatchNormalization` with scale and centre.
@@ -40,13 +34,8 @@ def normalize(layer: Any, inputs: Any, training: bool) -> Normalized:
         training: Whether by the batch's statistics, or by the layer's.
 
     Returns:
-        The map and the batch's statistics.
+        The map, and the batch's mean and biased variance, `None` at inference.
     """
-    on = {"torch": _normalize_on_torch, "tensorflow": _normalize_on_tensorflow}
-    return on[keras.backend.backend()](layer, inputs, training)
-
-
-def _normalize_on_torch(layer: Any, inputs: Any, training: bool) -> Normalized:
     import torch
 
     channels_first = torch.movedim(inputs, layer.axis, 1)
@@ -68,22 +57,3 @@ def _normalize_on_torch(layer: Any, inputs: Any, training: bool) -> Normalized:
     # A constant channel's variance would otherwise be rounded below zero.
     variance = torch.clamp(variance, min=0.0)
     return Normalized(torch.movedim(outputs, 1, layer.axis), mean.detach(), variance)
-
-
-def _normalize_on_tensorflow(layer: Any, inputs: Any, training: bool) -> Normalized:
-    import tensorflow as tf
-
-    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-        x=inputs,
-        scale=layer.gamma,
-        offset=layer.beta,
-        mean=[] if training else layer.moving_mean,
-        variance=[] if training else layer.moving_variance,
-        epsilon=layer.epsilon,
-        is_training=bool(training),
-    )
-    if not training:
-        return Normalized(outputs)
-    # The kernel hands over the unbiased variance, and Keras keeps the biased.
-    values = tf.cast(tf.size(inputs) // inputs.shape[-1], "float32")
-    return Normalized(outputs, mean, variance * (values - 1) / values)

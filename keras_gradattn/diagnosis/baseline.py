@@ -1,8 +1,22 @@
 """What a constant answer would reach: its loss, its accuracy."""
 
+from typing import TYPE_CHECKING
+
+import keras
 import numpy as np
 
-from keras_gradattn.diagnosis.head import ONE_OF_SEVERAL, TWO_CLASSES, Head
+from keras_gradattn.diagnosis.head import (
+    OF_NUMBERS,
+    ONE_OF_SEVERAL,
+    TWO_CLASSES,
+    Head,
+)
+
+if TYPE_CHECKING:
+    from keras_gradattn.diagnosis.probe import Probe
+
+# Where the best constant lies: at the mean, the median, or between them.
+_QUANTILES = (0.3, 0.4, 0.5, 0.6, 0.7)
 
 
 def guessing_loss(head: Head) -> float | None:
@@ -34,6 +48,31 @@ def guessing_loss(head: Head) -> float | None:
         flat = values.reshape(len(values), -1)
         return float(np.mean(np.abs(flat - np.median(flat, axis=0))))
     return None
+
+
+def constant_loss(probe: "Probe", head: Head) -> float | None:
+    """The same for losses of numbers without a formula, on the probed batch.
+
+    The compiled loss is asked for the mean of the labels and for values about their
+    median; the lowest answer counts.
+
+    Args:
+        probe: The model with a batch.
+        head: Its only output.
+    """
+    if head.loss not in OF_NUMBERS or probe.y is None:
+        return None
+    labels = keras.ops.convert_to_numpy(probe.y).astype("float64")
+    rows, shape = len(labels), head.output.shape
+    flat = labels.reshape(rows, -1)
+    if not flat.size or flat.size != np.prod(shape) or not np.all(np.isfinite(flat)):
+        return None
+    constants = [flat.mean(0), *np.quantile(flat, _QUANTILES, axis=0)]
+    losses = [
+        probe.loss_of(probe.y, np.tile(constant, (rows, 1)).reshape(shape))
+        for constant in constants
+    ]
+    return float(np.min(losses))
 
 
 def majority_share(head: Head) -> float | None:

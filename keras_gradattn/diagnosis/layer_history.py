@@ -1,4 +1,12 @@
-"""Layer outputs of one batch, looked at from time to time during a training."""
+"""Layer outputs of one batch, looked at from time to time during a training.
+
+Why by a pass of its own, and not inside of the compiled step: on JAX what a forward
+pass has computed leaves the step in variables of the model or as gradients of them, and
+a model that is handed to `fit` has no variable to spare. `with_output_taps` adds some
+to a model around it, which a callback cannot put in the model's place. A pass of its
+own also takes the same batch each time, in inference mode: whether BatchNorm's
+statistics have drifted shows in no training step.
+"""
 
 from typing import Any
 

@@ -102,6 +102,16 @@ _ALL = (
         ),
     ),
     Symptom(
+        "class_imbalance", "before",
+        "Some classes have far more rows than others.",
+        f"{_SAGEMAKER}, class imbalance; {_TAXONOMY}, unbalanced data", 28,
+        (
+            ("training rows were not drawn as the others were",
+             "y_train, y_test = train_test_split(y, stratify=y)"),
+            ("some classes are rare", "model.fit(x, y, class_weight=weights)"),
+        ),
+    ),
+    Symptom(
         "input_scale", "before",
         "Inputs are far from zero mean and unit spread.",
         f"{_UMLAUT}; {_TAXONOMY}, missing normalisation", 20,
@@ -218,6 +228,12 @@ _ALL = (
         "Layers follow each other without an activation: together they are one.",
         f"{_UMLAUT}, missing activation functions", 22,
         (("the activation was left out", "keras.layers.Dense(n, activation='relu')"),),
+    ),
+    Symptom(
+        "bottleneck", "before",
+        "A hidden layer of one unit is the only path through the network.",
+        _OWN, 25,
+        (("a hidden layer has one unit", "keras.layers.Dense(32, activation='relu')"),),
     ),
     Symptom(
         "symmetric_weights", "before",

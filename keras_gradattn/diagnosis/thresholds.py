@@ -23,7 +23,9 @@ class Threshold:
 
 
 _HEALTHY = "healthy programs of tests/diagnosis stay away from it"
-_SMALL = "the half of studies/diagnosis that sets thresholds"
+# `python -m studies.diagnosis.thresholds` halves and doubles each of them; its README
+# has what that half of the programs says then.
+TUNED = "set on the tuning half of studies/diagnosis, whose README says what it changes"
 _CS231N = "Karpathy (2016), CS231n: about 1e-3 is healthy"
 _DEFAULTS = "Keras' defaults are 1e-3 (SGD 1e-2); ten to fifty times off is not usual"
 _HE = "He et al. (2015), equation 10: about 1.4; Glorot: about 1"
@@ -39,6 +41,10 @@ THRESHOLDS = {
     "constant_share_high": Threshold(0.6, "of MNIST's pixels a tenth, of 100 a third"),
     "label_runs_low": Threshold(0.1, "mixed labels have 1, sorted ones 1/samples"),
     "rows_a_class": Threshold(20, "all of them miss a class by chance 1e-9 of times"),
+    "imbalance_high": Threshold(10.0, "SageMaker's class imbalance: 10"),
+    "shares_apart_high": Threshold(
+        0.3, "total variation: by chance 1 in 100 halves of 75 rows, 10 classes"
+    ),
     "leak_share_high": Threshold(0.05, _HEALTHY),
     # Loss and output.
     "unreachable_share_high": Threshold(0.02, "a few outliers are no wrong output"),
@@ -70,48 +76,48 @@ THRESHOLDS = {
     # Loss during training.
     "fewest_steps": Threshold(20, "fewer steps say nothing about a curve"),
     "fewest_steps_of_a_stall": Threshold(100, "plateaus that resolve last shorter"),
-    "growth_before_nan": Threshold(10.0, _SMALL),
+    "growth_before_nan": Threshold(10.0, TUNED),
     "loss_scale_low": Threshold(1.0, "dynamic scales begin at 2**15 in Keras"),
-    "divergence_high": Threshold(1.5, _SMALL),
+    "divergence_high": Threshold(1.5, TUNED),
     "fall_high": Threshold(50.0, "losses of Keras have a floor at 0"),
-    "constant_gain_low": Threshold(0.02, _SMALL),
+    "constant_gain_low": Threshold(0.02, TUNED),
     "constant_above": Threshold(1.1, "further above it is no constant answer"),
-    "still_falls": Threshold(0.03, _SMALL),
-    "majority_room": Threshold(0.015, _SMALL),
-    "majority_gain": Threshold(0.05, _SMALL),
-    "oscillation_high": Threshold(0.2, _SMALL),
-    "oscillation_gain": Threshold(0.3, _SMALL),
-    "plateau_low": Threshold(0.005, "SageMaker's plateau: a change below 1 %"),
-    "slow_gain": Threshold(0.5, _SMALL),
-    "slow_update": Threshold(1e-4, _CS231N),
-    "validation_rise": Threshold(1.2, "SageMaker's overfit: 10 % of the training loss"),
-    "validation_rise_far": Threshold(1.5, _SMALL),
-    "validation_useless": Threshold(0.97, _SMALL),
-    "underfit_gain": Threshold(0.35, _SMALL),
-    "underfit_gain_numbers": Threshold(0.2, _SMALL),
-    "underfit_still": Threshold(0.05, _SMALL),
+    "still_falls": Threshold(0.03, TUNED),
+    "majority_room": Threshold(0.015, TUNED),
+    "majority_gain": Threshold(0.05, TUNED),
+    "oscillation_high": Threshold(0.2, TUNED),
+    "oscillation_gain": Threshold(0.3, TUNED),
+    "plateau_low": Threshold(0.005, TUNED),
+    "slow_gain": Threshold(0.5, TUNED),
+    "slow_update": Threshold(1e-4, TUNED),
+    "validation_rise": Threshold(1.2, TUNED),
+    "validation_rise_far": Threshold(1.5, TUNED),
+    "validation_useless": Threshold(0.97, TUNED),
+    "underfit_gain": Threshold(0.35, TUNED),
+    "underfit_gain_numbers": Threshold(0.2, TUNED),
+    "underfit_still": Threshold(0.05, TUNED),
     # Gradients and weights during training.
     "vanishing_share": Threshold(1e-3, "AUTOTRAINER: 1e-3 between first and last"),
-    "explosion_high": Threshold(1e3, _SMALL),
-    "steep_high": Threshold(1e4, _SMALL),
-    "clipped_share": Threshold(0.95, _SMALL),
+    "explosion_high": Threshold(1e3, TUNED),
+    "steep_high": Threshold(1e4, TUNED),
+    "clipped_share": Threshold(0.95, TUNED),
     "clipped_over": Threshold(10.0, "a tenth of a gradient is a tenth of the rate"),
-    "update_low": Threshold(3e-5, _CS231N),
+    "update_low": Threshold(3e-5, TUNED),
     "update_of_some": Threshold(1e-6, _CS231N),
     "update_vanished": Threshold(1e-6, _CS231N),
-    "update_high": Threshold(0.3, _CS231N),
-    "weights_grow": Threshold(10.0, _SMALL),
+    "update_high": Threshold(0.3, TUNED),
+    "weights_grow": Threshold(10.0, TUNED),
     "weights_left_low": Threshold(0.1, "the study of coupled decay: kernels fell to 0"),
-    "far_from_fit": Threshold(0.8, _SMALL),
+    "far_from_fit": Threshold(0.8, TUNED),
     # Layer outputs.
     "dead_share_poor": Threshold(0.5, "SageMaker's dead ReLU: half of the neurons"),
-    "dead_share_high": Threshold(0.9, _SMALL),
-    "saturated_share_high": Threshold(0.8, _SMALL),
+    "dead_share_high": Threshold(0.9, TUNED),
+    "saturated_share_high": Threshold(0.8, TUNED),
     "drift_shift_alone": Threshold(1.0, "one spread, which BatchNorm was to remove"),
-    "drift_spread_alone": Threshold(2.5, _SMALL),
-    "drift_shift_harmful": Threshold(0.2, _SMALL),
-    "drift_spread_harmful": Threshold(1.2, _SMALL),
-    "drift_loss_factor": Threshold(2.0, _SMALL),
+    "drift_spread_alone": Threshold(2.5, TUNED),
+    "drift_shift_harmful": Threshold(0.2, TUNED),
+    "drift_spread_harmful": Threshold(1.2, TUNED),
+    "drift_loss_factor": Threshold(2.0, TUNED),
     # A healthy run.
     "reference_factor": Threshold(10.0, "other seeds differ by less than 3"),
 }

@@ -8,7 +8,11 @@ import keras
 import numpy as np
 
 from keras_gradattn._compat import keras as keras_compat
-from keras_gradattn.diagnosis.baseline import guessing_loss, majority_share
+from keras_gradattn.diagnosis.baseline import (
+    constant_loss,
+    guessing_loss,
+    majority_share,
+)
 from keras_gradattn.diagnosis.check import examined
 from keras_gradattn.diagnosis.finding import Finding, Findings
 from keras_gradattn.diagnosis.head import OF_NUMBERS
@@ -229,6 +233,8 @@ class TrainingDiagnosis(keras.callbacks.Callback):
             return
         if len(heads) == 1:
             self._guess = guessing_loss(heads[0])
+            if self._guess is None and subject.probe is not None:
+                self._guess = constant_loss(subject.probe, heads[0])
             self._majority = majority_share(heads[0])
             self._numbers = heads[0].loss in OF_NUMBERS
 

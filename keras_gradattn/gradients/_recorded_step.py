@@ -17,6 +17,7 @@ import keras
 import numpy as np
 
 from keras_gradattn._compat import keras as keras_compat
+from keras_gradattn._compat import tensorflow as tensorflow_compat
 from keras_gradattn.gradients._ring import Ring, Rows
 from keras_gradattn.gradients._weight_updates import WeightUpdates, jax_copy
 
@@ -106,7 +107,12 @@ class Channel:
         self.updates = WeightUpdates(accumulated or 1)
         jax = keras.backend.backend() == "jax"
         if jax or replicated_strategy(model) is not None:
-            self._make_ring(gradient_variables(model, settings.chooses))
+            self.prepare()
+
+    def prepare(self) -> None:
+        """Make the ring of a model that is built to its end."""
+        if self.ring is None:
+            self._make_ring(gradient_variables(self.model, self.settings.chooses))
 
     def _make_ring(self, variables: Any) -> None:
         more = self.settings.more
@@ -337,6 +343,29 @@ class Channel:
         return dataclasses.replace(rows, weight_norms=weights, update_norms=updates)
 
 
+def _prepare(
+    model: keras.Model, channels: list[Channel], arguments: tuple[Any, ...]
+) -> None:
+    """Make every variable of a usual step before TensorFlow traces it.
+
+    A step that makes variables is traced twice, and tracing is most of the wait.
+    """
+    if (
+        keras.backend.backend() != "tensorflow"
+        or not model.built
+        or model.run_eagerly
+        or not _traces_train_step(model)
+        or not type(model).train_step.__module__.startswith("keras.")
+    ):
+        return
+    batch = tensorflow_compat.described_batch(arguments[0])
+    if batch is not None:
+        keras_compat.make_training_state(model, batch)
+        for channel in channels:
+            if channel.outer is model.optimizer:
+                channel.prepare()
+
+
 class RecordedStep:
     """The train function that writes norms; called in place of the plain one.
 
@@ -360,6 +389,7 @@ class RecordedStep:
             model.make_train_function(force=True)
         self._inner, model.train_function = model.train_function, self.plain
         self._where: tuple[int, list[int]] = (-1, [])
+        self._called = False
 
     def _opened(self, train_step: Any) -> Any:
         @functools.wraps(train_step)
@@ -377,6 +407,9 @@ class RecordedStep:
             yield
 
     def __call__(self, *arguments: Any) -> Any:
+        if not self._called:
+            self._called = True
+            _prepare(self.model, self.channels, arguments)
         for channel in self.channels:
             channel.begin(arguments)
         try:

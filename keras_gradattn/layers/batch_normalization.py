@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_gradattn import config
-from keras_gradattn._kernels.batch_normalization import has_kernel, normalize
+from keras_gradattn._kernels.batch_normalization import has_kernel, normalize_on_torch
 
 _KERNEL = "batch_normalization"
 
@@ -48,8 +48,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         renorm = getattr(self, "renorm", False)
         plain = self.scale and self.center and not renorm and mask is None
         by_batch = bool(training and self.trainable)
-        if plain and has_kernel(inputs, self.axis) and config.uses_kernel(_KERNEL):
-            outputs, mean, variance = normalize(self, inputs, by_batch)
+        if plain and has_kernel(inputs) and config.uses_kernel(_KERNEL):
+            outputs, mean, variance = normalize_on_torch(self, inputs, by_batch)
             if by_batch:
                 self._remember(mean, variance)
             return outputs

@@ -141,7 +141,16 @@ def _peak(values: Any, axis: int) -> Any:
     along[axis] = -1
     size = ops.shape(values)[axis]
     places = ops.reshape(ops.arange(size, dtype="int32"), along)
-    index = ops.expand_dims(ops.argmax(values, axis=axis), axis)
+    index = ops.expand_dims(_place_of_largest(values, axis), axis)
     chosen = ops.equal(places, ops.cast(index, "int32"))
     kept = ops.where(chosen, values, ops.zeros_like(values))
     return ops.sum(kept, axis=axis, keepdims=True)
+
+
+def _place_of_largest(values: Any, axis: int) -> Any:
+    if keras.backend.backend() != "tensorflow":
+        return ops.argmax(values, axis=axis)
+    import tensorflow as tf
+
+    # Keras tells -0 from 0 bit by bit here, which cannot be exported to ONNX.
+    return tf.argmax(values, axis=axis)

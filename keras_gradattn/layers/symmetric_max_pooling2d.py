@@ -6,22 +6,11 @@ import keras
 from keras import ops
 
 from keras_gradattn import config
-from keras_gradattn._compat.devices import runs_on_cpu
-from keras_gradattn._kernels.max_pooling import max_pool_on_torch, maximum_of_slices
+from keras_gradattn._kernels.max_pooling import max_pool_on_torch
 from keras_gradattn.layers._arguments import (
     check_positive_integers,
     checked_data_format,
 )
-
-
-def _gradient_is_slow(inputs: Any) -> bool:
-    """Whether max-pooling is compiled by XLA for a CPU, on maps of known size.
-
-    XLA computes its gradient there from four index arrays of the map's size.
-    TensorFlow and PyTorch have kernels of their own.
-    """
-    static = all(isinstance(size, int) for size in inputs.shape[1:])
-    return static and keras.backend.backend() == "jax" and runs_on_cpu(inputs)
 
 
 @keras.saving.register_keras_serializable(package="keras_gradattn")
@@ -83,9 +72,6 @@ class SymmetricMaxPooling2D(keras.layers.Layer):
         pads = [(0, 0), *around, (0, 0)] if last else [(0, 0), (0, 0), *around]
         if self.padding:
             inputs = ops.pad(inputs, pads, constant_values=float("-inf"))
-        if config.uses_kernel("max_pooling") and _gradient_is_slow(inputs):
-            rows = 1 if last else 2
-            return maximum_of_slices(inputs, self.pool_size, self.strides, rows)
         pooled = self._pool(inputs)
         if keras.backend.backend() == "tensorflow":
             # Its pooling makes the lowest number of what is not a number, and training

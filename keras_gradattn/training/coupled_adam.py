@@ -90,7 +90,7 @@ class CoupledAdam(OpenAdam):
         """Move all variables, on PyTorch in one kernel."""
         # After clipping and accumulation, before the moments: where PyTorch has it,
         # and behind anything that reads the raw gradients from `apply`.
-        if not _has_kernel("torch"):
+        if keras.backend.backend() != "torch" or not config.uses_kernel("adam"):
             super().update_all(gradients, variables, learning_rate)
             return
         # The kernel takes one decay for all that it is given.
@@ -123,19 +123,6 @@ class CoupledAdam(OpenAdam):
                 gradient = gradient + decay * ops.cast(variable, dtype)
         momentum, velocity = self.moments(variable)
         rate = ops.cast(learning_rate, dtype)
-        if _has_kernel("tensorflow"):
-            adam.step_on_tensorflow(
-                variable,
-                momentum,
-                velocity,
-                gradient,
-                learning_rate=rate,
-                beta_1=self.beta_1,
-                beta_2=self.beta_2,
-                epsilon=self.epsilon,
-                correction=lambda beta: self._correction(beta, gradient.dtype),
-            )
-            return
         correction_1, correction_2 = (
             self._correction(beta, gradient.dtype)
             for beta in (self.beta_1, self.beta_2)
@@ -155,10 +142,6 @@ class CoupledAdam(OpenAdam):
         # Adam's own switch; this optimizer does not offer it.
         del config["amsgrad"]
         return config
-
-
-def _has_kernel(backend: str) -> bool:
-    return keras.backend.backend() == backend and config.uses_kernel("adam")
 
 
 def _after(gradient: Any) -> contextlib.AbstractContextManager[Any]:

@@ -1,17 +1,19 @@
 """Runs programs and keeps what the diagnoses said.
 
     python -m studies.diagnosis [--half tuning|release|real] [--backend torch]
-        [--only WORD] [--again] [--killed]
+        [--only WORD] [--again] [--killed] [--keep FOLDER]
 
 A run goes on where an earlier one was broken off. `--killed` trains the mutants and
 their healthy programs with further seeds and without a diagnosis, for the check that a
-mutation does damage.
+mutation does damage. `--keep` writes what our diagnosis saw of each training, for
+`python -m studies.diagnosis.thresholds`.
 """
 
 import argparse
 import os
 import sys
 import time
+from pathlib import Path
 
 HALVES = ("tuning", "release", "real")
 
@@ -24,6 +26,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="a part of names or kinds")
     parser.add_argument("--again", action="store_true", help="forget earlier results")
     parser.add_argument("--killed", action="store_true")
+    parser.add_argument("--keep", type=Path, help="folder for what was seen")
     arguments = parser.parse_args()
     os.environ["KERAS_BACKEND"] = arguments.backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -49,7 +52,7 @@ def main() -> None:
         for number, program in enumerate(wanted, 1):
             if program.name in kept:
                 continue
-            kept.add(program, run(program))
+            kept.add(program, run(program, keep=arguments.keep))
             said = [f[0] for f in kept.programs[program.name]["findings"]][:3]
             spent = time.perf_counter() - start
             _say(f"{number}/{len(wanted)} {spent:.0f} s {program.name}: {said}")

@@ -1,14 +1,22 @@
 """AUTOTRAINER's and DeepDiagnosis' checks, beside ours on the same programs.
 
-Written anew for Keras 3 from the papers; each threshold names its source. Both look
-after epochs at gradients, weights and layer outputs on the first batch, in inference,
-so they change nothing in the training.
+Written anew for Keras 3 from what their authors released: of the papers themselves only
+the abstracts could be read, so no section is cited. Both look after epochs at
+gradients, weights and layer outputs on the first batch, in inference, so they change
+nothing in the training.
 
 * AUTOTRAINER: Zhang, Zhai, Ma & Shen (2021), "AUTOTRAINER: An Automatic DNN Training
-  Problem Detection and Repair System", ICSE. Five problems.
+  Problem Detection and Repair System", ICSE. Five problems; values of
+  `AutoTrainer/utils/monitor.py` and of `default_param` in `utils.py` beside it.
 * DeepDiagnosis: Wardat, Cruz, Le & Rajan (2022), "DeepDiagnosis: Automatically
   Diagnosing Faults and Recommending Actionable Fixes in Deep Learning Programs", ICSE.
-  Eight symptoms, and the check of the output's range that its callback makes too.
+  Eight symptoms, and the check of the output's range; values of `mapFaluireToFix` in
+  `callback/callbacks.py`.
+
+What differs from the released code: both go on to the end where the originals stop at
+their first finding, kernels of all layers are compared where DeepDiagnosis looks at
+those of layers named "dense", and it sees gradients as often as AUTOTRAINER does,
+not after each epoch, so that it cannot say that they stay the same.
 """
 
 from typing import Any
@@ -16,7 +24,7 @@ from typing import Any
 import keras
 import numpy as np
 
-# AUTOTRAINER, section IV; the values are the defaults of its released monitor.
+# AUTOTRAINER: `default_param`.
 NORM_RATIO_VANISHING = 1e-3  # beta 1: first kernel's gradient over the last one's.
 NORM_VANISHING = 1e-4  # beta 2: the first kernel's gradient itself.
 NORM_RATIO_EXPLODING = 70.0  # beta 3.
@@ -25,11 +33,11 @@ OSCILLATION = 0.03  # zeta: between neighbouring maxima and minima of accuracy.
 OSCILLATING_SHARE = 0.2  # eta: of all epochs.
 SLOW_GAIN = 0.01  # delta: largest gain of accuracy from epoch to epoch.
 WANTED_ACCURACY = 0.7  # Theta.
-LARGE_LOSS = 1e5  # Of the released monitor alone.
-JUDGED_FROM = 0.3  # Share of epochs after which losses are judged.
-CHECKED_EVERY = 3  # Epochs, "epoch_3".
+LARGE_LOSS = 1e5  # Of validation; `loss_issue`.
+JUDGED_FROM = 0.3  # Share of epochs after which losses are judged; `loss_issue`.
+CHECKED_EVERY = 3  # Epochs, from the first on: "epoch_3" of `model_train`.
 
-# DeepDiagnosis, section 3; the values are those of its released callback.
+# DeepDiagnosis: constants of the released callback.
 DEAD_SHARE = 0.7  # Outputs of a ReLU that are 0.
 SATURATED_SHARE = 0.5  # Outputs of a sigmoid or tanh,
 SATURATED_INPUT = 5.0  # whose input is beyond this.
@@ -37,7 +45,14 @@ VANISHING_MEAN = 1e-7  # Mean absolute gradient of a kernel.
 WINDOW = 5  # Epochs over which losses, weights and outputs are compared.
 ACCURACY_WINDOW = 20  # The same for accuracies.
 OUTPUT_SPREAD = 10.0  # Times the targets' spread.
-_RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, np.inf)}
+_RANGES = {
+    "sigmoid": (0.0, 1.0),
+    "tanh": (-1.0, 1.0),
+    "relu": (0.0, np.inf),
+    "elu": (-1.0, np.inf),
+}
+# Losses that its callback wants softmax for; it knows no logits.
+_OF_SOFTMAX = ("categorical_crossentropy", "sparse_categorical_crossentropy")
 
 
 class Baselines(keras.callbacks.Callback):
@@ -80,7 +95,7 @@ class Baselines(keras.callbacks.Callback):
         last = seen >= self._epochs
         # A gradient costs most, so both look at it as often as AUTOTRAINER does.
         gradients = None
-        if seen % CHECKED_EVERY == 0 or last:
+        if (seen - 1) % CHECKED_EVERY == 0 or last:
             gradients = gradients_of(self.model, self._x, self._y)
         weights = [np.asarray(w, "float32") for w in self.model.get_weights()]
         if gradients is not None:
@@ -146,7 +161,8 @@ class Baselines(keras.callbacks.Callback):
         self._output_means.append([float(value.mean()) for _, value in outputs[:-1]])
         self._weight_means.append([float(w.mean()) for w in weights if w.ndim > 1])
         means = [float(value.mean()) for _, value in outputs] + self._weight_means[-1]
-        if not np.isfinite(means).all():
+        # A mean of exactly 0 is a numerical error to it as well.
+        if not np.isfinite(means).all() or 0 in means:
             found.add("exploding tensor")
         if gradients is not None:
             kernels = [g for g in gradients if g.ndim > 1]
@@ -181,9 +197,10 @@ class Baselines(keras.callbacks.Callback):
 
     def _out_of_range(self, activation: str, values: np.ndarray) -> bool:
         targets = self._targets
+        loss = str(getattr(self.model.loss, "name", ""))
+        if activation in ("linear", "relu") and loss in _OF_SOFTMAX:
+            return True
         if activation == "linear":
-            if "crossentropy" in str(getattr(self.model.loss, "name", "")):
-                return True
             return bool(np.ptp(values) > OUTPUT_SPREAD * np.ptp(targets))
         if activation not in _RANGES:
             return False

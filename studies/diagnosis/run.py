@@ -1,8 +1,11 @@
 """One program with the three diagnoses, and what they said as plain values."""
 
 import gc
+import hashlib
+import pickle
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,13 +16,17 @@ from studies.diagnosis.programs import Program
 from studies.diagnosis.programs.running import prepare
 
 
-def run(program: Program, seed: int = 0, diagnosed: bool = True) -> dict[str, Any]:
+def run(
+    program: Program, seed: int = 0, diagnosed: bool = True, keep: Path | None = None
+) -> dict[str, Any]:
     """Train a program and say how it went.
 
     Args:
         program: What to run.
         seed: Of everything. Defaults to 0.
         diagnosed: Whether the three diagnoses watch. Defaults to `True`.
+        keep: Folder for what our diagnosis saw, so that `thresholds` can judge it
+            again. Kept nowhere by default.
 
     Returns:
         `metric`, `seconds` and, if watched, `findings` as `[name, severity,
@@ -29,7 +36,8 @@ def run(program: Program, seed: int = 0, diagnosed: bool = True) -> dict[str, An
     keras.backend.clear_session()
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        result = _watched(program, seed) if diagnosed else _plain(program, seed)
+        watched = _watched(program, seed, keep) if diagnosed else None
+        result = watched or _plain(program, seed)
     gc.collect()
     return result | {"seconds": round(time.perf_counter() - start, 1)}
 
@@ -43,7 +51,7 @@ def _plain(program: Program, seed: int) -> dict[str, Any]:
         return {"metric": None, "raised": type(error).__name__}
 
 
-def _watched(program: Program, seed: int) -> dict[str, Any]:
+def _watched(program: Program, seed: int, keep: Path | None) -> dict[str, Any]:
     import keras_gradattn as kg
 
     case = prepare(program, seed)
@@ -57,6 +65,19 @@ def _watched(program: Program, seed: int) -> dict[str, Any]:
     except Exception as error:
         raised = f"{type(error).__name__}: {str(error)[:120]}"
     findings = doctor.findings
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        seen = {
+            "name": program.name,
+            "kind": program.kind,
+            "base": program.base,
+            "least": program.least,
+            "metric": metric,
+            "before": list(doctor._before),
+            "seen": doctor.seen(),
+        }
+        name = hashlib.sha1(program.name.encode()).hexdigest()[:16]
+        (keep / f"{name}.pickle").write_bytes(pickle.dumps(seen))
     if raised and not findings:
         # A fit that cannot begin is what `check` is for.
         findings = kg.check(

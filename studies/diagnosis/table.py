@@ -282,8 +282,54 @@ def ran(entries: list[Entry], half: str) -> str:
     return f"{seen} of the half's {len(names)} programs have run, on PyTorch."
 
 
+def thresholds(entries: list[Entry], others: Metrics, folder: Path = FOLDER) -> str:
+    """What halved and doubled thresholds give on the tuning half.
+
+    Args:
+        entries: Not used.
+        others: Not used.
+        folder: Where the JSON is.
+    """
+    from keras_gradattn.diagnosis import THRESHOLDS
+
+    path = folder / "thresholds.json"
+    if not path.exists():
+        return ""
+    found = json.loads(path.read_text("utf-8"))
+    rows = [
+        [
+            name.replace("_", " "),
+            f"{THRESHOLDS[name].value:g}",
+            *(f"{right}, {warned}" for right, warned in of.values()),
+        ]
+        for name, of in found.items()
+        if name in THRESHOLDS
+    ]
+    right, warned = found["as set"]
+    text = (
+        f"As set, {right} faults of {found['programs']} programs are named right, and "
+        f"{warned} healthy ones warned about."
+    )
+    head = ["threshold", "value", "halved: right, warned", "doubled: right, warned"]
+    return f"{text}\n\n{table(head, rows)}"
+
+
+def calibration(entries: list[Entry], others: Metrics) -> str:
+    """What findings say of themselves, beside what they are worth.
+
+    Args:
+        entries: All of a half.
+        others: Metrics with further seeds.
+    """
+    from studies.diagnosis.calibration import reliability
+
+    return reliability(entries, others)
+
+
 _TABLES = {
     "totals": totals,
+    "calibration": calibration,
+    "thresholds": thresholds,
     "kinds": by_kind,
     "families": by_family,
     "misses": misses,

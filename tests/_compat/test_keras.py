@@ -143,3 +143,25 @@ def test_an_open_adam_is_adam():
         ends.append(variable.numpy())
 
     np.testing.assert_array_equal(*ends)
+
+
+def test_what_training_needs_is_made_before_the_first_step():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.compile("adam", "mse", metrics=["mae"])
+    batch = keras.KerasTensor((None, 3)), keras.KerasTensor((None, 2))
+
+    keras_compat.make_training_state(model, batch)
+
+    made = len(model.optimizer.variables), len(model.metrics_variables)
+    model.train_on_batch(np.zeros((4, 3)), np.zeros((4, 2)))
+    assert (len(model.optimizer.variables), len(model.metrics_variables)) == made
+
+
+def test_a_wrong_batch_is_left_to_the_step():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.compile("adam", "mse", metrics=["mae"])
+
+    keras_compat.make_training_state(model, (keras.KerasTensor((None, 9)), None))
+
+    with pytest.raises(ValueError, match="incompatible"):
+        model.train_on_batch(np.zeros((4, 9)), np.zeros((4, 2)))

@@ -30,3 +30,23 @@ def test_a_missing_barrier_is_told(monkeypatch):
         found = tensorflow_compat.optimization_barrier([1.0])
 
     assert [float(value) for value in found] == [1.0]
+
+
+def test_a_batch_is_described():
+    import tensorflow as tf
+
+    data = tf.data.Dataset.from_tensors((np.zeros((3, 2), "float32"), np.arange(3)))
+
+    x, y = tensorflow_compat.described_batch(iter(data.batch(4)))
+
+    assert (x.shape, x.dtype) == ((None, 3, 2), "float32")
+    assert (y.shape, y.dtype) == ((None, 3), "int64")
+
+
+def test_what_cannot_be_described_is_nothing():
+    import tensorflow as tf
+
+    ragged = tf.data.Dataset.from_tensors(tf.ragged.constant([[1], [2, 3]]))
+
+    assert tensorflow_compat.described_batch(iter(ragged)) is None
+    assert tensorflow_compat.described_batch(iter([])) is None

@@ -1,4 +1,4 @@
-"""The backends' own Adam against the same steps in Keras' operations."""
+"""PyTorch's own Adam against the same steps in Keras' operations."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from keras_gradattn.training.coupled_adam import CoupledAdam
 from tests._kernels.switched import assert_same, without
 
-pytestmark = pytest.mark.backends("tensorflow", "torch")
+pytestmark = pytest.mark.backends("torch")
 SHAPES = [(2, 3), (4,), ()]
 STEPS = 5
 

@@ -1,4 +1,4 @@
-"""The backends' own kernels against Keras' separate operations."""
+"""PyTorch's own kernel against Keras' separate operations."""
 
 import keras
 import numpy as np
@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from keras_gradattn import layers
 from tests._kernels.switched import assert_same, outputs_and_gradients, without
 
-# The others have no kernel.
-pytestmark = pytest.mark.backends("tensorflow", "torch")
+pytestmark = pytest.mark.backends("torch")
 
 
 def normalized(maps, training, axis=-1):
@@ -44,6 +43,6 @@ def test_outputs_gradients_and_statistics_are_keras_own(
     with without("batch_normalization"):
         expected = normalized(maps, training)
 
-    # The kernels take the variance by another formula: up to 5e-6 of the largest value
+    # The kernel takes the variance by another formula: up to 5e-6 of the largest value
     # was seen, on four values a channel.
     assert_same(with_kernel, expected, rtol=1e-5, atol=2e-5)

@@ -105,14 +105,15 @@ def _remembered(build, made):
 
 @pytest.mark.any_backend
 def test_recorder(backend, tmp_path):
-    words = f"{backend} {TINY} --starts 2 --layers 2"
+    words = f"{backend} {TINY} --starts 2 --epochs 1 --batches 2"
 
-    step, fit = results(recorder, tmp_path, words, NARROW | HEAD)
+    step, epoch, start = results(recorder, tmp_path, words, NARROW | HEAD)
 
     assert list(step)[:2] == ["plain", "recorded"]
     assert ("hooks" in step) == (backend == "torch")
-    assert len(fit["recorded"]["compile_and_first_step_seconds"]) == 2
-    assert len(fit["recorded"]["seconds_per_step"]) == 2
+    assert list(epoch) == ["plain", "diagnosed"]
+    assert list(start) == ["plain", "recorded", "diagnosed"]
+    assert len(start["diagnosed"]["compile_and_first_step_seconds"]) == 2
 
 
 def test_recorded_steps_alone_are_recorded(backend):

@@ -99,6 +99,9 @@ Constant = keras.initializers.Constant
 Optimizers = keras.optimizers
 L2 = keras.regularizers.L2
 _sorted = np.argsort(Y)
+# Of the classes 1 and 2 two rows each, in no order.
+_rows = [np.flatnonzero(kind == Y) for kind in range(3)]
+_unequal = _random.permutation(np.concatenate([_rows[0], _rows[1][:2], _rows[2][:2]]))
 
 # Per fault: its name, what makes it, and what its healthy sibling has instead.
 CASES = {
@@ -278,6 +281,43 @@ CASES = {
                 Optimizers.schedules.CosineDecay(0.0, 100, warmup_target=1e-3,
                                                  warmup_steps=10)
             ),
+        ),
+    ),
+    "one unit for everything": (
+        "bottleneck",
+        lambda: severe([L.Dense(1, "relu"), L.Dense(3, "softmax")]),
+        lambda: severe([L.Dense(2, "relu"), L.Dense(3, "softmax")]),
+    ),
+    "one unit a time step": (
+        "bottleneck",
+        lambda: severe(
+            [L.Flatten(), L.Dense(1, "tanh"), L.Dense(1, "sigmoid")],
+            "binary_crossentropy",
+            x=SEQUENCES,
+            y=BINARY,
+        ),
+        lambda: severe(
+            [L.Dense(1, "tanh"), L.Flatten(), L.Dense(1, "sigmoid")],
+            "binary_crossentropy",
+            x=SEQUENCES,
+            y=BINARY,
+        ),
+    ),
+    "a squared error of class numbers": (
+        "loss_unfit_for_labels",
+        lambda: severe(dense(None, 1), "mse", compiled={"metrics": ["accuracy"]}),
+        lambda: severe(dense(None, 1), "mse"),
+    ),
+    "a rare class that validation has": (
+        "class_imbalance",
+        lambda: severe(
+            dense(), x=X[_unequal], y=Y[_unequal], validation_data=(X + 1, Y)
+        ),
+        lambda: severe(
+            dense(),
+            x=X[_unequal],
+            y=Y[_unequal],
+            validation_data=(X[_unequal] + 1, Y[_unequal]),
         ),
     ),
     "nothing trainable": (

@@ -14,6 +14,7 @@ from keras_gradattn.diagnosis import (
     Evidence,
     Findings,
 )
+from keras_gradattn.diagnosis.confidence import ABOVE_NOTE, confidence
 from keras_gradattn.diagnosis.finding import found
 
 pytestmark = pytest.mark.any_backend
@@ -25,14 +26,14 @@ def _findings():
     )
     return Findings(
         [
-            found("plateau", "note", 0.5, "It stands."),
+            found("plateau", "note", "It stands."),
             found(
-                "vanishing_gradients", "warning", 0.8, "They shrink.",
+                "vanishing_gradients", "warning", "They shrink.",
                 Evidence("share", 1e-5, 1e-3, "below"),
                 layers=("a<b", "c"), first_step=3, last_step=9, picture=curve,
             ),
-            found("constant_predictor", "warning", 0.9, "It guesses."),
-            found("symmetric_weights", "fault", 0.9, "They are equal."),
+            found("constant_predictor", "warning", "It guesses."),
+            found("symmetric_weights", "fault", "They are equal."),
         ],
         ["Gradients: none."],
     )  # fmt: skip
@@ -51,22 +52,22 @@ def test_causes_stand_before_what_they_cause():
 
 
 def test_what_is_found_twice_is_one_finding():
-    one = found("target_scale", "note", 0.4, "Once.", Evidence("size", 2.0))
-    two = found(
-        "target_scale", "fault", 0.3, "Twice.", Evidence("size", 3.0), layers=("a",)
-    )
+    one = found("target_scale", "note", "Once.", Evidence("size", 2.0))
+    two = found("target_scale", "fault", "Twice.", Evidence("size", 3.0), layers=("a",))
 
     (both,) = Findings([one, two])
 
-    assert (both.severity, both.confidence, both.layers) == ("fault", 0.4, ("a",))
+    assert (both.severity, both.layers) == ("fault", ("a",))
+    assert both.confidence == max(one.confidence, two.confidence)
     assert [e.value for e in both.evidence] == [3.0, 2.0]
     assert both.message == "Twice. Once."
 
 
 def test_the_report_says_what_where_when_and_what_to_write():
     text = _findings().report()
+    sure = confidence("vanishing_gradients", "warning")
     for part in (
-        "vanishing_gradients (confidence 80%)",
+        f"vanishing_gradients (confidence {sure:.0%})",
         "where: a<b, c",
         "steps 3 to 9",
         "share: 1e-05 (below 0.001)",
@@ -121,3 +122,16 @@ def test_every_symptom_is_found_by_some_rule():
 
 def test_every_threshold_has_a_source():
     assert all(one.source for one in THRESHOLDS.values())
+
+
+def test_confidence_is_the_share_that_was_right_leaning_on_others_of_its_kind():
+    for when in ("before", "probe", "during"):
+        names = [name for name, one in SYMPTOMS.items() if one.when == when]
+        counted = [ABOVE_NOTE[name] for name in names if name in ABOVE_NOTE]
+        right, said = (sum(column) for column in zip((0, 0), *counted, strict=True))
+        share = (right + 1) / (said + 2)
+        for name in names:
+            own_right, own_said = ABOVE_NOTE.get(name, (0, 0))
+            expected = min((own_right + 4 * share) / (own_said + 4), 0.99)
+            assert confidence(name, "warning") == pytest.approx(expected)
+            assert confidence(name, "fault") == confidence(name, "warning")

@@ -244,6 +244,19 @@ def test_batch_norm_that_drifted():
     assert names(healthy(layers=fine)) == set()
 
 
+def test_a_fit_that_is_of_no_use_for_validation():
+    # The training loss still falls; that of validation stays where guessing is.
+    falling = np.linspace(1.1, 0.75, STEPS)
+    layers = dataclasses.replace(healthy().layers, loss=np.array([1.1, 0.9, 0.8]))
+    useless = {"val_loss": np.full(10, 1.1), "accuracy": np.linspace(0.3, 0.5, 10)}
+    useful = {**useless, "val_loss": np.linspace(1.1, 0.8, 10)}
+
+    assert "underfitting" in names(healthy(loss=falling, layers=layers, logs=useless))
+    assert "underfitting" not in names(
+        healthy(loss=falling, layers=layers, logs=useful)
+    )
+
+
 def test_overfitting_counts_where_guessing_was_better():
     rising = {"val_loss": np.concatenate([[1.0, 0.9], np.linspace(1.0, 2.5, 8)])}
     assert "overfitting" in names(healthy(logs=rising))

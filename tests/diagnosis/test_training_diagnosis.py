@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 import keras_gradattn as kg
+from keras_gradattn.diagnosis.baseline import constant_loss
+from keras_gradattn.diagnosis.head import Head
+from keras_gradattn.diagnosis.probe import Probe
 from tests.diagnosis.test_checks import Batches
 
 L = keras.layers
@@ -176,3 +179,16 @@ def test_a_recorder_beside_it_is_shared(tmp_path):
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         kg.TrainingDiagnosis(**arguments)
+
+
+@pytest.mark.any_backend
+def test_guessing_of_a_loss_without_a_formula():
+    numbers = np.append(_random.normal(size=63), 40.0).astype("float32")
+    probe = Probe(keras.Sequential([keras.Input((6,)), L.Dense(1)]), X[:64], numbers)
+    probe.model.compile("adam", keras.losses.Huber(delta=0.5))
+    head = Head("head", np.zeros((64, 1)), numbers, "huber", False, "linear")
+
+    far = np.abs(numbers[:, None] - np.linspace(-2, 2, 4001))
+    best = np.where(far < 0.5, far**2 / 2, 0.5 * (far - 0.25)).mean(axis=0).min()
+
+    assert constant_loss(probe, head) == pytest.approx(best, rel=0.02)

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from docs import execute
 
@@ -107,7 +108,7 @@ def test_a_list_is_one_output_and_paths_begin_in_the_folder(tmp_path, monkeypatc
 
 
 def test_a_picture_is_saved_for_light_and_dark_pages(tmp_path):
-    figure = pytest.importorskip("matplotlib.figure").Figure()
+    figure = Figure()
     figure.subplots().plot([1, 2], color="black")
     page = execute.Page("made_up", tmp_path)
     page._scope["figure"] = figure
@@ -119,7 +120,7 @@ def test_a_picture_is_saved_for_light_and_dark_pages(tmp_path):
 
 
 def test_a_picture_needs_words(tmp_path):
-    figure = pytest.importorskip("matplotlib.figure").Figure()
+    figure = Figure()
     page = execute.Page("made_up", tmp_path)
     page._scope["figure"] = figure
     with pytest.raises(ValueError, match="needs words"):

@@ -1,12 +1,11 @@
 """The quickstart, shortened, leaves a model that reads raw digits."""
 
-import os
-import subprocess
-import sys
+import importlib.util
 from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 from sklearn.datasets import load_digits
 
 import keras_gradattn
@@ -14,21 +13,35 @@ import keras_gradattn
 EXAMPLE = Path(__file__).parents[2] / "examples" / "quickstart.py"
 
 
-def test_quickstart_trains_saves_and_says_where(tmp_path):
-    finished = subprocess.run(
-        [sys.executable, EXAMPLE, "--epochs", "1", "--output", tmp_path],
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert finished.returncode == 0, finished.stderr
-    assert f"Backend: {keras.backend.backend()}" in finished.stdout
+@pytest.fixture
+def quickstart(monkeypatch):
+    """The example, with networks that are compiled quickly."""
+    spec = importlib.util.spec_from_file_location("quickstart", EXAMPLE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "STAGE_FILTERS", (8, 16, 16))
     for name in ("GradAttnV2", "ResNet18"):
-        assert f"{name}: " in finished.stdout
+        monkeypatch.setattr(module.kg, name, short(getattr(keras_gradattn, name)))
+    return module
+
+
+def short(network):
+    class Short(network):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, stage_blocks=(1, 1, 1), **options)
+
+    return Short
+
+
+def test_quickstart_trains_saves_and_says_where(quickstart, tmp_path, capsys):
+    quickstart.main(epochs=1, output=tmp_path)
+
+    printed = capsys.readouterr().out
+    assert f"Backend: {keras.backend.backend()}" in printed
+    for name in ("GradAttnV2", "ResNet18"):
+        assert f"{name}: " in printed
     for name in ("gradattn_v2", "resnet18"):
-        assert str(tmp_path / f"{name}.keras") in finished.stdout
+        assert str(tmp_path / f"{name}.keras") in printed
         assert (tmp_path / f"{name}_gradients.png").stat().st_size > 10_000
     model = keras.saving.load_model(tmp_path / "gradattn_v2.keras")
     raw = np.kron(load_digits().images[:4], np.ones((4, 4)))[..., None] / 16 * 255

@@ -113,8 +113,8 @@ def test_compiled_jax_step(data, expected, how):
 
 @pytest.mark.backends("jax")
 def test_optax(data, expected):
-    optax = pytest.importorskip("optax")
     import jax
+    import optax
 
     model, norms = small(), GradientNorms("variable")
     trainable = [v.value for v in model.trainable_variables]

@@ -51,6 +51,17 @@ def test_what_was_compiled_once_is_not_compiled_again(data):
     assert counter.calls > traced
 
 
+@pytest.mark.backends("tensorflow")
+@pytest.mark.parametrize("metrics", [None, ["mae"]])
+def test_a_step_is_traced_once(data, metrics):
+    """Keras makes variables inside the first trace, which then is traced once more."""
+    model, counter = traced_model(metrics=metrics)
+    made = counter.calls
+    model.fit(*data, callbacks=[GradientNorms()], **ARGUMENTS)
+    # Once without computing, for the shapes of metrics, and once for the step.
+    assert counter.calls == made + 2
+
+
 def test_plain_training_after_recorded_is_that_of_a_model_never_recorded(data):
     weights = []
     for callbacks in ([], [GradientNorms()]):

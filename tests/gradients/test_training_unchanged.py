@@ -32,8 +32,8 @@ def make(optimizer, jit_compile, dtype=None):
 
 def train(model, callbacks):
     random = np.random.default_rng(0)
-    x = random.normal(size=(60, 12, 12, 3)).astype("float32")
-    y = random.integers(0, 5, 60)
+    x = random.normal(size=(64, 12, 12, 3)).astype("float32")
+    y = random.integers(0, 5, 64)
     keras.utils.set_random_seed(12)
     model.fit(x, y, batch_size=16, epochs=2, verbose=0, callbacks=callbacks)
     return [v.numpy() for v in (*model.variables, *model.optimizer.variables)]

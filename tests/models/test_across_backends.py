@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import pytest
 
-from tests.narrow import narrow, random_images
+from tests.backend_gradients import inference
+from tests.narrow import SHORT, narrow, random_images
 from tests.reference_numbers import NETWORKS
 
 ROOT = Path(__file__).parents[2]
@@ -22,10 +23,11 @@ import sys
 from pathlib import Path
 import keras, numpy as np
 import keras_gradattn
+from tests.backend_gradients import inference
 folder = Path(sys.argv[1])
 images = np.load(folder / "images.npy")
 for path in sorted(folder.glob("*.keras")):
-    logits = keras.saving.load_model(path).predict(images, verbose=0)
+    logits = inference(keras.saving.load_model(path), images)
     np.save(folder / f"{path.stem}_{keras.backend.backend()}.npy", logits)
 """
 
@@ -44,7 +46,7 @@ def test_saved_here_loaded_on_the_other_backends(tmp_path, backend):
             [w + abs(random.normal(0, 0.1, w.shape)) for w in model.get_weights()]
         )
         model.save(tmp_path / f"{network}.keras")
-        expected[network] = model.predict(images, verbose=0)
+        expected[network] = inference(model, images)
 
     for other in set(BACKENDS) - {backend}:
         subprocess.run(
@@ -88,8 +90,8 @@ EXPORTS = {
 def test_exported_model_gives_equal_logits(network, tmp_path, backend):
     images = random_images(2, 24, 20, 3)
     shape = (24, 20, 3)
-    model = narrow(network, classifier_activation=None, input_shape=shape)
-    expected = model.predict(images, verbose=0)
+    model = narrow(network, classifier_activation=None, input_shape=shape, **SHORT)
+    expected = inference(model, images)
     formats = [key for key in EXPORTS if key[0] == backend]
     assert formats
 
@@ -109,7 +111,7 @@ def test_exported_model_gives_equal_logits(network, tmp_path, backend):
 def test_any_size_is_exported_with_a_signature(tmp_path, backend):
     """A network declared for any size, by the formats that take a known one."""
     images = random_images(2, 24, 20, 3)
-    model = narrow("gradattn_v2", classifier_activation=None)
+    model = narrow("gradattn_v2", classifier_activation=None, **SHORT)
     kind, read = {
         "jax": ("tf_saved_model", logits_of_saved_model),
         "tensorflow": ("tf_saved_model", logits_of_saved_model),
@@ -117,7 +119,7 @@ def test_any_size_is_exported_with_a_signature(tmp_path, backend):
     }[backend]
     batch = 2 if backend == "torch" else None
     signature = [keras.InputSpec(shape=(batch, 24, 20, 3), dtype="float32")]
-    expected = model.predict(images, verbose=0)
+    expected = inference(model, images)
     target = tmp_path / ("model.onnx" if kind == "onnx" else "folder")
 
     model.export(target, format=kind, input_signature=signature, verbose=False)

@@ -9,6 +9,7 @@ import pytest
 
 import keras_gradattn
 from keras_gradattn.models.depth_weights import DepthWeights
+from tests.backend_gradients import inference
 from tests.models.test_pathways import disturb
 from tests.models.test_pathways import narrow as narrow_pathways
 from tests.narrow import HEAD, narrow, random_images
@@ -270,9 +271,7 @@ def test_frozen_weights_are_the_mean_for_every_image(kind, tmp_path):
     assert type(frozen) is type(model)
     frozen.save(tmp_path / "frozen.keras")
     loaded = keras.saving.load_model(tmp_path / "frozen.keras")
-    np.testing.assert_array_equal(
-        loaded.predict(images, verbose=0), frozen.predict(images, verbose=0)
-    )
+    np.testing.assert_array_equal(inference(loaded, images), inference(frozen, images))
 
 
 @MODEL
@@ -283,7 +282,7 @@ def test_freezing_what_does_not_move_changes_nothing(kind):
     frozen = keras_gradattn.freeze_depth_weights(model, read(kind, 1))
 
     np.testing.assert_allclose(
-        frozen.predict(image, verbose=0), model.predict(image, verbose=0), atol=1e-5
+        inference(frozen, image), inference(model, image), atol=1e-5
     )
 
 
@@ -297,7 +296,7 @@ def test_a_loaded_model_can_be_frozen(tmp_path):
     )
 
     np.testing.assert_allclose(
-        frozen.predict(image, verbose=0), model.predict(image, verbose=0), atol=1e-5
+        inference(frozen, image), inference(model, image), atol=1e-5
     )
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import keras_gradattn
-from tests.narrow import HEAD, ONE_BLOCK, TRUNK, narrow, random_images
+from tests.backend_gradients import inference
+from tests.narrow import HEAD, ONE_BLOCK, SHORT, TRUNK, narrow, random_images
 from tests.reference_numbers import NETWORKS
 
 NETWORK = pytest.mark.parametrize("network", NETWORKS)
@@ -148,7 +149,7 @@ def test_without_shortcuts_the_trunk_is_the_published_plain_one():
 @NETWORK
 def test_training_lowers_the_loss(network):
     arguments = {"dropout": 0.0} if network.startswith("gradattn") else {}
-    model = narrow(network, input_shape=(16, 16, 1), **ONE_BLOCK, **arguments)
+    model = narrow(network, input_shape=(16, 16, 1), **SHORT, **arguments)
     model.compile(keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy")
     labels = np.arange(24) % 3
     images = random_images(24, 16, 16, 1) + labels[:, None, None, None]
@@ -200,7 +201,7 @@ def test_ways_of_compiling_train_alike(network, options, backend):
 @FAMILY
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_trains(network, policy):
-    model = narrow(network, input_shape=(16, 16, 1), dtype=policy, **ONE_BLOCK)
+    model = narrow(network, input_shape=(16, 16, 1), dtype=policy, **SHORT)
     model.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy")
     labels = np.arange(24) % 3
     images = random_images(24, 16, 16, 1) + labels[:, None, None, None]
@@ -342,7 +343,7 @@ def test_model_for_raw_images_normalises_and_names(tmp_path):
     usable.save(tmp_path / "usable.keras")
     loaded = keras.saving.load_model(tmp_path / "usable.keras")
 
-    np.testing.assert_allclose(loaded.predict(raw, verbose=0), expected, atol=1e-5)
+    np.testing.assert_allclose(inference(loaded, raw), expected, atol=1e-5)
     names = [["cat", "dog", "newt"][i] for i in expected.argmax(-1)]
     assert keras_gradattn.predict_labels(loaded, raw) == names
     with pytest.raises(ValueError, match="class_names"):
@@ -400,7 +401,7 @@ def test_training_does_not_import_another_backend():
         "backends = {'jax', 'tensorflow', 'torch'}\n"
         "before = backends & set(sys.modules)\n"
         "import keras_gradattn\n"
-        f"sizes = {SMALL}\n"
+        f"sizes = {HEAD | SHORT}\n"
         "model = keras_gradattn.GradAttnV2(2, (16, 16, 3), **sizes)\n"
         "model.compile('adam', 'sparse_categorical_crossentropy')\n"
         "model.train_on_batch(np.zeros((2, 16, 16, 3)), np.zeros(2))\n"

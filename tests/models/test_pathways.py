@@ -22,6 +22,8 @@ DEPTHS = {
 # Keras' global average pooling computes float64 in float32 on JAX and PyTorch.
 AVERAGED = 2e-6
 MIXINGS = pytest.mark.parametrize("mixing", ["attention", "static", "equal"])
+# What a step of training needs.
+TWO_STAGES = {"stage_filters": (4, 8), "stage_blocks": (1, 2)}
 STARTS = pytest.mark.parametrize("start", ["average", "residual"])
 
 
@@ -333,8 +335,7 @@ def test_depth_groups_cover_every_layer_with_weights():
 
 @MIXINGS
 def test_recorder_and_analysis_take_the_network(mixing):
-    two = {"stage_filters": (4, 8), "stage_blocks": (1, 2)}
-    model = narrow(mixing=mixing, input_shape=(16, 16, 3), **two)
+    model = narrow(mixing=mixing, input_shape=(16, 16, 3), **TWO_STAGES)
     model.compile("adam", "sparse_categorical_crossentropy")
     images, labels = random_images(8, 16, 16, 3), np.arange(8) % 3
     norms = keras_gradattn.GradientNorms()
@@ -352,7 +353,7 @@ def test_recorder_and_analysis_take_the_network(mixing):
     [("attention", "average"), ("static", "average"), ("attention", "residual")],
 )
 def test_training_lowers_the_loss(mixing, start):
-    model = narrow(mixing=mixing, start=start, input_shape=(16, 16, 1))
+    model = narrow(mixing=mixing, start=start, input_shape=(16, 16, 1), **TWO_STAGES)
     model.compile(keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy")
     labels = np.arange(24) % 3
     images = random_images(24, 16, 16, 1) + labels[:, None, None, None]
@@ -376,9 +377,7 @@ def test_a_loaded_network_takes_any_size(start, tmp_path):
 
     assert loaded.get_config() == model.get_config()
     other = random_images(2, 19, 24, 3)
-    np.testing.assert_array_equal(
-        loaded.predict(other, verbose=0), model.predict(other, verbose=0)
-    )
+    np.testing.assert_array_equal(inference(loaded, other), inference(model, other))
 
 
 def test_a_part_of_the_network_keeps_its_start(tmp_path):
@@ -391,9 +390,7 @@ def test_a_part_of_the_network_keeps_its_start(tmp_path):
 
     loaded = keras.saving.load_model(tmp_path / "part.keras")
 
-    np.testing.assert_array_equal(
-        loaded.predict(images, verbose=0), part.predict(images, verbose=0)
-    )
+    np.testing.assert_array_equal(inference(loaded, images), inference(part, images))
     assert "start_weights" in loaded.get_layer("stage3_block1_mixing").get_config()
 
 
@@ -424,7 +421,7 @@ def test_ways_of_compiling_train_alike(options):
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_trains(policy):
-    model = narrow(input_shape=(16, 16, 1), dtype=policy)
+    model = narrow(input_shape=(16, 16, 1), dtype=policy, **TWO_STAGES)
     model.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy")
     labels = np.arange(24) % 3
     images = random_images(24, 16, 16, 1) + labels[:, None, None, None]
@@ -467,7 +464,7 @@ def test_model_for_raw_images_normalises_and_names():
 
     usable = model.for_raw_images([0.5] * 3, [0.25] * 3, ["cat", "dog", "newt"])
 
-    np.testing.assert_allclose(usable.predict(raw, verbose=0), expected, atol=1e-5)
+    np.testing.assert_allclose(inference(usable, raw), expected, atol=1e-5)
     assert len(keras_gradattn.predict_labels(usable, raw)) == 4
 
 

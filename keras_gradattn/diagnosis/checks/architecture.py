@@ -51,7 +51,7 @@ def no_activation(subject: Subject) -> Iterable[Finding]:
     if pairs:
         first, then = pairs[0]
         yield found(
-            "no_activation", "warning", 0.85,
+            "no_activation", "warning",
             f"{first!r} has no activation before {then!r}: the two are one linear "
             f"layer" + (f", and so are {len(pairs) - 1} more pairs." if pairs[1:]
                         else "."),
@@ -122,6 +122,37 @@ def _chains_of_graph(model: Any) -> Iterator[list[Any]]:
         yield chain
 
 
+def bottleneck(subject: Subject) -> Iterable[Finding]:
+    """A hidden layer of one unit, which the network's only path goes through."""
+    model: Any = subject.model
+    if len(getattr(model, "outputs", None) or ()) != 1 or subject.inference is None:
+        return
+    # One unit a time step or pixel is another matter.
+    single = {id(one.layer) for one in subject.inference[1] if one.positions == 1}
+    chains = [list(model.layers)]
+    if not isinstance(model, keras.Sequential):
+        if not keras_compat.is_functional(model):
+            return
+        # A chain that ends in the output has no other path beside it.
+        last = model.outputs[0]
+        chains = [c for c in _chains_of_graph(model) if c[-1].output is last]
+    for chain in chains:
+        dense = [layer for layer in chain if isinstance(layer, keras.layers.Dense)]
+        narrow = [
+            layer.name
+            for layer in dense[:-1]
+            if layer.units == 1 and id(layer) in single and layer.kernel.shape[0] > 1
+        ]
+        if narrow:
+            yield found(
+                "bottleneck", "warning",
+                f"Everything that the network knows of a sample passes through the one "
+                f"unit of {narrow[0]!r}.",
+                Evidence("units of a hidden layer", 1, 2, "below"),
+                layers=tuple(narrow),
+            )  # fmt: skip
+
+
 def symmetric_weights(subject: Subject) -> Iterable[Finding]:
     """Units with equal weights and equal gradients, which stay equal."""
     gradients = subject.gradients
@@ -154,7 +185,7 @@ def symmetric_weights(subject: Subject) -> Iterable[Finding]:
             equal.append(layer.name)
     if stuck:
         yield found(
-            "symmetric_weights", "fault", 0.9,
+            "symmetric_weights", "fault",
             f"All units of {len(stuck)} layers begin with equal weights and receive "
             "equal gradients, so that they never differ.",
             Evidence("layers with equal units", len(stuck), 0),
@@ -162,7 +193,7 @@ def symmetric_weights(subject: Subject) -> Iterable[Finding]:
         )  # fmt: skip
     elif equal:
         yield found(
-            "symmetric_weights", "warning", 0.8,
+            "symmetric_weights", "warning",
             f"All units of {len(equal)} layers begin with equal weights, as one unit "
             "would.",
             Evidence("layers with equal units", len(equal), 0),
@@ -204,7 +235,7 @@ def initial_spread(subject: Subject) -> Iterable[Finding]:
             worst = max(group, key=lambda n: abs(np.log(group[n])))
             what = "grows" if rule == "above" else "shrinks"
             yield found(
-                name, "warning", 0.85,
+                name, "warning",
                 f"In {worst!r} the signal {what} by a factor of {group[worst]:.3g}, "
                 "the initial weights' spread times the root of the inputs.",
                 Evidence("factor of the signal", group[worst], threshold(key), rule),
@@ -224,14 +255,14 @@ def batch_norm_of_one(subject: Subject) -> Iterable[Finding]:
             (alone if one.positions == 1 else few).append(layer.name)
     if alone:
         yield found(
-            "batch_norm_of_one", "fault", 0.95,
+            "batch_norm_of_one", "fault",
             "BatchNorm sees one value per channel in each step, and makes it zero.",
             Evidence("samples a step", 1, 2, "below"),
             layers=tuple(alone),
         )  # fmt: skip
     elif few:
         yield found(
-            "batch_norm_of_one", "warning", 0.7,
+            "batch_norm_of_one", "warning",
             "BatchNorm normalises each sample by itself in training, and by all in "
             "inference.",
             Evidence("samples a step", 1, 2, "below"),
@@ -256,7 +287,7 @@ def dropout_before_output(subject: Subject) -> Iterable[Finding]:
         ]
     if names:
         yield found(
-            "dropout_before_output", "warning", 0.9,
+            "dropout_before_output", "warning",
             f"{names[0]!r} drops what the last layer with weights has computed: "
             "answers of the network themselves.",
             Evidence("dropout layers behind the last weights", len(names), 0),
@@ -291,7 +322,7 @@ def strong_dropout(subject: Subject) -> Iterable[Finding]:
     if strong:
         worst = max(strong, key=lambda name: strong[name])
         yield found(
-            "strong_dropout", "warning", 0.8,
+            "strong_dropout", "warning",
             f"{worst!r} removes {strong[worst]:.0%} of what it is given.",
             Evidence("dropout rate", strong[worst], limit),
             layers=tuple(strong),
@@ -310,7 +341,7 @@ def strong_regularization(subject: Subject) -> Iterable[Finding]:
     limit = threshold("penalty_ratio_high")
     if loss > 0 and penalty > limit * loss:
         yield found(
-            "strong_regularization", "warning", 0.8,
+            "strong_regularization", "warning",
             f"Before training, penalties on weights are {penalty:.3g} and the loss is "
             f"{loss:.3g}.",
             Evidence("penalties to loss", penalty / loss, limit),
@@ -334,6 +365,7 @@ def _gives_output(subject: Subject, layer: Any) -> bool:
 
 CHECKS = (
     no_activation,
+    bottleneck,
     symmetric_weights,
     initial_spread,
     batch_norm_of_one,

@@ -31,7 +31,7 @@ def non_finite_data(subject: Subject) -> Iterable[Finding]:
         bad = sum(int(np.sum(~np.isfinite(a))) for a in arrays if a.dtype.kind == "f")
         if bad:
             yield found(
-                "nan_in_data", "fault", 0.99,
+                "nan_in_data", "fault",
                 f"{bad:,} values of the {what} are NaN or infinite.",
                 Evidence(f"values of the {what} that are not finite", bad, 0),
             )  # fmt: skip
@@ -56,7 +56,7 @@ def input_scale(subject: Subject) -> Iterable[Finding]:
         name = f"Input {number}" if len(subject.inputs) > 1 else "The input"
         if spread > high or mean > threshold("input_mean_high"):
             yield found(
-                "input_scale", severity, 0.9,
+                "input_scale", severity,
                 f"{name} has a spread of {spread:.3g} about a mean of "
                 f"{values.mean():.3g}; layers are initialised for values of about 1.",
                 Evidence("spread of the input", spread, high),
@@ -64,7 +64,7 @@ def input_scale(subject: Subject) -> Iterable[Finding]:
             )  # fmt: skip
         elif 0 < spread < low:
             yield found(
-                "input_scale", severity, 0.85,
+                "input_scale", severity,
                 f"{name} has a spread of only {spread:.3g}; layers are initialised for "
                 "values of about 1.",
                 Evidence("spread of the input", spread, low, "below"),
@@ -76,7 +76,7 @@ def input_scale(subject: Subject) -> Iterable[Finding]:
             )  # fmt: skip
         elif uneven and columns.max() > high:
             yield found(
-                "input_scale", severity, 0.8,
+                "input_scale", severity,
                 f"{name} has columns of very different scale: the widest has a spread "
                 f"of {columns.max():.3g}, the median one {np.median(columns):.3g}.",
                 Evidence("largest spread of a column", float(columns.max()), high),
@@ -97,7 +97,7 @@ def target_scale(subject: Subject) -> Iterable[Finding]:
         limit = threshold("target_size_high")
         if size > limit:
             yield found(
-                "target_scale", "warning", 0.8,
+                "target_scale", "warning",
                 f"Targets have a root mean square of {size:.3g}; the output begins "
                 "near 0 and moves by about the learning rate a step.",
                 Evidence("root mean square of the targets", size, limit),
@@ -119,7 +119,6 @@ def constant_inputs(subject: Subject) -> Iterable[Finding]:
             yield found(
                 "constant_inputs",
                 "fault" if share == 1 else "warning" if share > limit else "note",
-                0.9 if share > limit else 0.6,
                 f"{share:.0%} of the input's columns never change.",
                 Evidence("share of columns that never change", share, limit),
             )
@@ -142,7 +141,7 @@ def duplicated_inputs(subject: Subject) -> Iterable[Finding]:
         doubles = len(columns) - len(seen)
         if doubles:
             yield found(
-                "duplicated_inputs", "note", 0.9,
+                "duplicated_inputs", "note",
                 f"{doubles} of {array.shape[1]} columns are equal to another one.",
                 Evidence("columns equal to another", doubles, 0),
             )  # fmt: skip
@@ -167,7 +166,7 @@ def sorted_labels(subject: Subject) -> Iterable[Finding]:
         if share < limit:
             told = subject.data.in_order
             yield found(
-                "sorted_labels", "warning" if told else "note", 0.95 if told else 0.5,
+                "sorted_labels", "warning" if told else "note",
                 f"Labels come in {runs} runs of one class, where mixed ones would come "
                 f"in about {expected:.0f}"
                 + (
@@ -192,17 +191,52 @@ def class_missing(subject: Subject) -> Iterable[Finding]:
         missing = [c for c in range(head.units) if c not in seen]
         if not missing:
             continue
-        in_validation = sorted(set(missing) & _validation_classes(subject, number))
+        held = _validation_classes(subject, number).tolist()
+        in_validation = sorted(set(missing) & set(held))
         inner = [c for c in missing if 0 < c < max(seen)]
         share = len(missing) / head.units
         # Heads with room to spare are common; holes among the classes are not.
         sure = bool(in_validation or inner) and share <= 0.5
         yield found(
-            "class_missing", "warning" if sure else "note", 0.85 if sure else 0.5,
+            "class_missing", "warning" if sure else "note",
             f"{len(missing)} of {head.units} classes have no sample: "
             f"{', '.join(map(str, missing[:8]))}"
             + (f"; validation has {in_validation[:8]}." if in_validation else "."),
             Evidence("classes without a sample", len(missing), 0),
+            layers=(head.name,),
+        )  # fmt: skip
+
+
+def class_imbalance(subject: Subject) -> Iterable[Finding]:
+    """A class far more frequent than another, in training and not in validation."""
+    for number, head in enumerate(subject.heads):
+        classes = head.classes
+        if classes is None or len(classes) < threshold("rows_a_class"):
+            continue
+        kinds, counts = np.unique(_finite(classes).astype(int), return_counts=True)
+        if len(kinds) < 2:
+            continue
+        ratio = float(counts.max() / counts.min())
+        if ratio < threshold("imbalance_high"):
+            continue
+        held = _validation_classes(subject, number)
+        apart = 0.0
+        if len(held) >= threshold("rows_a_class"):
+            every = np.union1d(kinds, held)
+            own, other = (
+                np.array([np.mean(labels == kind) for kind in every])
+                for labels in (classes, held)
+            )
+            apart = float(np.abs(own - other).sum() / 2)
+        limit = threshold("shares_apart_high")
+        yield found(
+            "class_imbalance", "warning" if apart > limit else "note",
+            f"Class {kinds[counts.argmax()]} has {counts.max()} rows, class "
+            f"{kinds[counts.argmin()]} has {counts.min()}"
+            + ("; validation data have other shares." if apart > limit else "."),
+            Evidence("most frequent class to the rarest", ratio,
+                     threshold("imbalance_high")),
+            Evidence("distance of shares from validation's", apart, limit),
             layers=(head.name,),
         )  # fmt: skip
 
@@ -229,7 +263,7 @@ def labels_out_of_range(subject: Subject) -> Iterable[Finding]:
             continue
         outside = float(np.mean((values < 0) | (values > top)))
         yield found(
-            "labels_out_of_range", "fault", 0.97,
+            "labels_out_of_range", "fault",
             f"Labels go from {low:g} to {high:g}; {head.loss} with {head.units} "
             f"outputs takes 0 to {top}.",
             Evidence("largest label", high, top),
@@ -258,7 +292,7 @@ def label_type(subject: Subject) -> Iterable[Finding]:
     for array in subject.labels:
         if array.dtype.kind not in "biuf":
             yield found(
-                "label_type", "fault", 0.97,
+                "label_type", "fault",
                 f"Labels are of type {array.dtype}, for example {array.flat[0]!r}.",
                 Evidence("labels that are no numbers", float(array.size), 0),
             )  # fmt: skip
@@ -268,7 +302,7 @@ def label_type(subject: Subject) -> Iterable[Finding]:
             parts = float(np.mean(values != np.round(values))) if values.size else 0.0
             if parts:
                 yield found(
-                    "label_type", "fault", 0.95,
+                    "label_type", "fault",
                     f"{parts:.0%} of the class numbers are fractions.",
                     Evidence("share of labels that are fractions", parts, 0),
                     layers=(head.name,),
@@ -296,7 +330,7 @@ def validation_leakage(subject: Subject) -> Iterable[Finding]:
     limit = threshold("leak_share_high")
     if share > limit and share > 2 * own:
         yield found(
-            "validation_leakage", "warning", 0.95,
+            "validation_leakage", "warning",
             f"{share:.0%} of the validation rows are training rows, while {own:.0%} of "
             "the training rows repeat another.",
             Evidence("share of validation rows seen in training", share, limit),
@@ -315,16 +349,17 @@ def _row_hashes(arrays: list[np.ndarray]) -> list[bytes]:
     ]
 
 
-def _validation_classes(subject: Subject, number: int) -> set[int]:
+def _validation_classes(subject: Subject, number: int) -> np.ndarray:
+    """Class numbers of the validation labels, empty where there are none."""
     if subject.validation is None or subject.validation.y is None:
-        return set()
+        return np.zeros(0, int)
     labels = [np.asarray(a) for a in keras.tree.flatten(subject.validation.y)]
     if number >= len(labels) or labels[number].dtype.kind not in "biuf":
-        return set()
+        return np.zeros(0, int)
     head, values = subject.heads[number], labels[number]
-    if head.loss not in SPARSE:
+    if head.loss in ONE_OF_SEVERAL and head.loss not in SPARSE:
         values = values.reshape(len(values), -1).argmax(-1)
-    return set(np.unique(_finite(values)).astype(int).tolist())
+    return _finite(values).astype(int)
 
 
 def _is_signal(subject: Subject, array: np.ndarray) -> bool:
@@ -384,6 +419,7 @@ CHECKS = (
     duplicated_inputs,
     sorted_labels,
     class_missing,
+    class_imbalance,
     labels_out_of_range,
     label_type,
     validation_leakage,

@@ -20,6 +20,7 @@ from keras_gradattn.diagnosis.thresholds import threshold
 
 _CLASSES = (*ONE_OF_SEVERAL, *TWO_CLASSES)
 _PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid")
+_ACCURACIES = {"accuracy", "acc"}
 # Lowest and highest value of an activation.
 _REACH = {
     "softmax": (0.0, 1.0),
@@ -48,14 +49,14 @@ def softmax_on_one_unit(subject: Subject) -> Iterable[Finding]:
             continue
         if head.activation == "softmax":
             yield found(
-                "softmax_on_one_unit", "fault", 0.99,
+                "softmax_on_one_unit", "fault",
                 f"{head.name!r} takes softmax over one unit, which is 1 for any input.",
                 Evidence("units of the output", 1, 1, "equal"),
                 layers=(head.name,),
             )  # fmt: skip
         elif head.loss in ONE_OF_SEVERAL:
             yield found(
-                "loss_unfit_for_labels", "fault", 0.97,
+                "loss_unfit_for_labels", "fault",
                 f"{head.loss} compares classes, and {head.name!r} has one unit.",
                 Evidence("units of the output", 1, 1, "equal"),
                 layers=(head.name,),
@@ -75,7 +76,7 @@ def probabilities_as_logits(subject: Subject) -> Iterable[Finding]:
             continue
         if head.activation in _PROBABILITIES and head.units > 0:
             yield found(
-                "probabilities_as_logits", "fault", 0.95,
+                "probabilities_as_logits", "fault",
                 f"{head.name!r} gives {head.activation} values, and the loss was told "
                 "from_logits=True: the activation is applied twice.",
                 Evidence("largest output", float(head.output.max()), 1, "below"),
@@ -104,7 +105,7 @@ def logits_as_probabilities(subject: Subject) -> Iterable[Finding]:
             continue
         wanted = "sigmoid" if head.loss in TWO_CLASSES else "softmax"
         yield found(
-            "logits_as_probabilities", "fault", 0.95,
+            "logits_as_probabilities", "fault",
             f"{head.loss} takes probabilities, and {head.name!r} has the activation "
             f"{head.activation!r}.",
             Evidence("share of outputs outside of 0 to 1", outside, 0),
@@ -144,7 +145,7 @@ def bounded_output(subject: Subject) -> Iterable[Finding]:
             what = "rows of targets whose sum is not 1"
         if outside > limit:
             yield found(
-                "bounded_output", "fault", 0.95,
+                "bounded_output", "fault",
                 f"{head.name!r} ends in {head.activation!r}, which cannot give "
                 f"{outside:.0%} of the targets.",
                 Evidence(f"share of {what}", outside, limit),
@@ -161,6 +162,7 @@ def bounded_output(subject: Subject) -> Iterable[Finding]:
 def loss_unfit_for_labels(subject: Subject) -> Iterable[Finding]:
     """A loss for classes on numbers, for numbers on classes, for two on several."""
     for head in subject.heads:
+        yield from _numbers_for_classes(subject, head)
         labels = head.labels
         if labels is None or labels.dtype.kind not in "biuf" or head.units == 1:
             continue
@@ -170,7 +172,7 @@ def loss_unfit_for_labels(subject: Subject) -> Iterable[Finding]:
             several = "categorical_crossentropy"
         if head.loss in TWO_CLASSES and head.activation == "softmax":
             yield _unfit(
-                head, "warning", 0.85,
+                head, "warning",
                 f"{head.loss} treats each output alone, and softmax makes "
                 f"{head.units} of them share one answer.",
                 "one class of several, with a loss for two",
@@ -180,7 +182,7 @@ def loss_unfit_for_labels(subject: Subject) -> Iterable[Finding]:
             head.activation == "sigmoid" and not head.from_logits
         ):
             yield _unfit(
-                head, "warning", 0.8,
+                head, "warning",
                 f"{head.loss} expects one answer among {head.units}, and sigmoid gives "
                 "each output a value of its own.",
                 "the output layer needs softmax",
@@ -188,7 +190,7 @@ def loss_unfit_for_labels(subject: Subject) -> Iterable[Finding]:
             )  # fmt: skip
         elif head.loss == "categorical_crossentropy" and _is_several_hot(labels):
             yield _unfit(
-                head, "warning", 0.85,
+                head, "warning",
                 f"{head.loss} expects one class a sample, and rows of the labels have "
                 "several.",
                 "samples have several classes at once",
@@ -197,7 +199,7 @@ def loss_unfit_for_labels(subject: Subject) -> Iterable[Finding]:
             )  # fmt: skip
         elif head.loss in OF_NUMBERS and head.activation == "softmax" and one_hot:
             yield _unfit(
-                head, "warning", 0.8,
+                head, "warning",
                 f"{head.loss} is for numbers; labels are classes and the output is "
                 "softmax.",
                 "a loss for numbers is used for classes",
@@ -205,11 +207,34 @@ def loss_unfit_for_labels(subject: Subject) -> Iterable[Finding]:
             )  # fmt: skip
 
 
-def _unfit(
-    head: Head, severity: str, sure: float, message: str, cause: str, change: str
-) -> Finding:
+def _numbers_for_classes(subject: Subject, head: Head) -> Iterable[Finding]:
+    """One output that is to hit the number of one of several classes."""
+    labels = head.labels
+    if head.loss not in OF_NUMBERS or head.units != 1 or labels is None:
+        return
+    if labels.dtype.kind not in "iu" or not _metric_names(subject.model) & _ACCURACIES:
+        return
+    kinds = len(np.unique(labels))
+    # Of two classes, one number says which.
+    if 2 < kinds <= threshold("label_kinds_high"):
+        yield found(
+            "loss_unfit_for_labels", "warning",
+            f"{head.loss} puts {kinds} classes in a row, as if the last one were "
+            "farthest from the first; accuracy says that they are classes.",
+            Evidence("different labels", kinds, 2),
+            layers=(head.name,),
+            advice=(
+                ("a loss for numbers is used for classes",
+                 "model.compile(..., loss='sparse_categorical_crossentropy')"),
+                ("the output has too few units",
+                 f"keras.layers.Dense({kinds}, activation='softmax')"),
+            ),
+        )  # fmt: skip
+
+
+def _unfit(head: Head, severity: str, message: str, cause: str, change: str) -> Finding:
     return found(
-        "loss_unfit_for_labels", severity, sure, message,
+        "loss_unfit_for_labels", severity, message,
         Evidence("outputs", head.units),
         layers=(head.name,),
         advice=((cause, change),),
@@ -225,7 +250,7 @@ def label_encoding(subject: Subject) -> Iterable[Finding]:
         as_rows = labels.shape[-1:] == (head.units,) and labels.ndim == head.output.ndim
         if head.loss in SPARSE and as_rows and not _may_be_numbers(head):
             yield found(
-                "label_encoding", "fault", 0.97,
+                "label_encoding", "fault",
                 f"Labels are rows of {head.units}; {head.loss} takes class numbers.",
                 Evidence("size of a label", head.units, 1),
                 layers=(head.name,),
@@ -237,7 +262,7 @@ def label_encoding(subject: Subject) -> Iterable[Finding]:
             )  # fmt: skip
         elif head.loss in ONE_OF_SEVERAL and head.loss not in SPARSE and not as_rows:
             yield found(
-                "label_encoding", "fault", 0.97,
+                "label_encoding", "fault",
                 f"Labels are class numbers; {head.loss} takes rows of {head.units}.",
                 Evidence("size of a label", float(labels.shape[-1:] == (1,)), 1),
                 layers=(head.name,),
@@ -263,7 +288,7 @@ def label_shape(subject: Subject) -> Iterable[Finding]:
         if alike if own else not _broadcasts(subject, labels):
             continue
         yield found(
-            "label_shape", "fault" if own else "warning", 0.95 if own else 0.85,
+            "label_shape", "fault" if own else "warning",
             f"Labels have shape {(None, *given)} and outputs {(None, *wanted)}: each "
             "label is compared with outputs that are not its own.",
             Evidence("numbers a label", float(np.prod(given)),
@@ -323,7 +348,7 @@ def labels_without_place(subject: Subject) -> Iterable[Finding]:
     used = abs(probe.loss_of(same, outputs) - own) > 1e-3 * level
     if indifferent and used:
         yield found(
-            "label_shape", "fault", 0.9,
+            "label_shape", "fault",
             "The loss stays the same when labels change places among the samples: each "
             "output is compared with every label.",
             Evidence("change of the loss, to itself", abs(moved - own) / level, 1e-5,
@@ -344,9 +369,9 @@ def metric_unfit_for_labels(subject: Subject) -> Iterable[Finding]:
         if head.loss not in OF_NUMBERS or labels is None or labels.dtype.kind != "f":
             continue
         kinds = len(np.unique(labels))
-        if names & {"accuracy", "acc"} and kinds > threshold("label_kinds_high"):
+        if names & _ACCURACIES and kinds > threshold("label_kinds_high"):
             yield found(
-                "metric_unfit_for_labels", "warning", 0.9,
+                "metric_unfit_for_labels", "warning",
                 f"Accuracy counts exact hits, and the targets are {kinds} different "
                 "numbers.",
                 Evidence("different labels", kinds, threshold("label_kinds_high")),
@@ -379,7 +404,7 @@ def initial_loss(subject: Subject) -> Iterable[Finding]:
     if not np.isfinite(first) or first > limit * guess:
         far = not np.isfinite(first) or first > threshold("initial_loss_far") * guess
         yield found(
-            "initial_loss", "warning" if far else "note", 0.8 if far else 0.5,
+            "initial_loss", "warning" if far else "note",
             f"Before training the loss is {first:.3g}; guessing by the classes' shares "
             f"has {guess:.3g}.",
             Evidence("initial loss to that of guessing", first / guess, limit),

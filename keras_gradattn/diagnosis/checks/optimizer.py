@@ -31,7 +31,7 @@ def learning_rate_out_of_order(subject: Subject) -> Iterable[Finding]:
     if effect > high:
         factor = "" if effect == top else f", {effect:.3g} with momentum"
         yield found(
-            "learning_rate_too_high", "warning", 0.85,
+            "learning_rate_too_high", "warning",
             f"{kind} has a learning rate of {top:.3g}{factor}.",
             Evidence(f"learning rate of {kind}", effect, high),
             advice=(("the rate is too high",
@@ -39,7 +39,7 @@ def learning_rate_out_of_order(subject: Subject) -> Iterable[Finding]:
         )  # fmt: skip
     elif top < low and top >= 0:
         yield found(
-            "learning_rate_too_low", "warning", 0.85,
+            "learning_rate_too_low", "warning",
             f"{kind} has a learning rate of {top:.3g}.",
             Evidence(f"learning rate of {kind}", top, low, "below"),
             advice=(("the rate is too low",
@@ -79,7 +79,7 @@ def nothing_trainable(subject: Subject) -> Iterable[Finding]:
     model = subject.model
     if model.built and model.weights and not model.trainable_variables:
         yield found(
-            "nothing_trainable", "fault", 0.97,
+            "nothing_trainable", "fault",
             f"None of the {len(model.weights)} weights of the model is trainable.",
             Evidence("trainable weights", 0, 1, "below"),
         )  # fmt: skip
@@ -104,7 +104,7 @@ def frozen_random_weights(subject: Subject) -> Iterable[Finding]:
     limit = threshold("random_frozen_share_high")
     if drawn and share > limit:
         yield found(
-            "frozen_random_weights", "warning", 0.85,
+            "frozen_random_weights", "warning",
             f"{len(drawn)} frozen layers hold weights as their initializer draws them, "
             "and biases of zero: they were never trained.",
             Evidence("share of frozen weights just drawn", share, limit),

@@ -47,7 +47,7 @@ def samples_mixed(subject: Subject) -> Iterable[Finding]:
     ]
     if later > limit >= earlier and stepping:
         yield found(
-            "time_and_batch_swapped", "fault", 0.9,
+            "time_and_batch_swapped", "fault",
             "Changing the first sample changes later ones, and changing the last one "
             "changes no earlier one: a recurrent layer runs over the batch.",
             Evidence("change of later samples, to the outputs' spread", later, limit),
@@ -55,7 +55,7 @@ def samples_mixed(subject: Subject) -> Iterable[Finding]:
         )  # fmt: skip
         return
     yield found(
-        "samples_mixed", "fault", 0.95,
+        "samples_mixed", "fault",
         "Changing one sample of a batch changes outputs of others, in inference mode.",
         Evidence("change of other samples, to the outputs' spread",
                  max(later, earlier), limit),
@@ -117,7 +117,7 @@ def unused_input(subject: Subject) -> Iterable[Finding]:
             unused.append(_input_name(subject, place))
     if unused and len(unused) < tried:
         yield found(
-            "unused_input", "warning", 0.9,
+            "unused_input", "warning",
             f"Exchanging the samples of {', '.join(unused)} changes no output.",
             Evidence("inputs without effect", len(unused), 0),
             layers=tuple(unused),
@@ -167,7 +167,7 @@ def ignored_mask(subject: Subject) -> Iterable[Finding]:
     size, limit = _change(before, after, rows), threshold("mixing_high")
     if size > limit:
         yield found(
-            "ignored_mask", "warning", 0.85,
+            "ignored_mask", "warning",
             "Another embedding of the padding token changes the outputs, although it "
             "is masked: a layer after the embedding drops the mask.",
             Evidence("change of the outputs, to their spread", size, limit),
@@ -204,14 +204,14 @@ def unreached_variables(subject: Subject) -> Iterable[Finding]:
             (cut if id(layer) in called else never).append(layer.name)
     if never:
         yield found(
-            "uncalled_layer", "warning", 0.9,
+            "uncalled_layer", "warning",
             f"{', '.join(never[:5])} was made and is never called.",
             Evidence("layers that are never called", len(never), 0),
             layers=tuple(never),
         )  # fmt: skip
     if cut:
         yield found(
-            "unreached_variables", "warning", 0.85,
+            "unreached_variables", "warning",
             f"The loss does not depend on the weights of {', '.join(cut[:5])}.",
             Evidence("layers that no gradient reaches", len(cut), 0),
             layers=tuple(cut),
@@ -235,7 +235,6 @@ def training_flag_lost(subject: Subject) -> Iterable[Finding]:
         outside = [name for name in lost if name not in nested]
         yield found(
             "training_flag_lost", "warning" if outside else "note",
-            0.85 if outside else 0.4,
             f"{', '.join(lost[:5])} stays in inference mode while the model trains.",
             Evidence("layers that stay in inference mode", len(lost), 0),
             layers=tuple(lost),

@@ -54,7 +54,7 @@ def overfitting(seen: Seen) -> Iterable[Finding]:
             ("data are few for this network", "keras.layers.Dropout(0.3)"),
         )  # fmt: skip
     yield found(
-        "overfitting", "warning" if bad else "note", 0.75 if bad else 0.6,
+        "overfitting", "warning" if bad else "note",
         f"The validation loss is {last:.3g}, at best {lowest:.3g} after epoch "
         f"{best + 1}; the training loss went on to {train:.3g}.",
         Evidence("validation loss, to its best", rose, limit),
@@ -85,17 +85,25 @@ def underfitting(seen: Seen) -> Iterable[Finding]:
         return
     still = abs(falls_in_last_half(seen))
     stands = still < threshold("underfit_still")
+    # What training learns is of no use for other samples, however long it goes on.
+    useless = held is not None and held < 1 - threshold("validation_useless")
+    bad = useless or (stands and held is not None)
     yield found(
-        "underfitting", "warning" if stands and held is not None else "note",
-        0.6 if stands else 0.4,
+        "underfitting", "warning" if bad else "note",
         f"Training removed {gain:.0%} of guessing's loss"
-        + (", and stands still." if stands else ", and goes on."),
+        + (", and stands still" if stands else ", and goes on")
+        + (f"; on validation data it removed {max(held or 0.0, 0.0):.0%}." if useless
+           else "."),
         Evidence("share of guessing's loss removed", best, limit, "below"),
         Evidence("change over the last half", still, threshold("underfit_still"),
                  "below"),
         first_step=seen.steps // 2, last_step=seen.steps,
         picture=Curve("Loss", {"loss": seen.curve}, seen.guess),
         advice=(
+            (("inputs and labels do not belong together",
+              "order = np.random.permutation(len(x)); x, y = x[order], y[order]"),
+             ("the inputs tell too little", "x = np.concatenate([x, more], axis=1)"))
+            if useless else
             (("the network is too small", "keras.layers.Dense(128, activation='relu')"),
              ("the inputs tell too little", "x = np.concatenate([x, more], axis=1)"))
             if stands else

@@ -37,7 +37,6 @@ def vanishing_gradients(seen: Seen) -> Iterable[Finding]:
     starts = max(first)
     yield found(
         "vanishing_gradients", "warning" if seen.poor else "note",
-        0.85 if seen.poor else 0.4,
         f"From {seen.groups[starts]!r} down to the input, gradients are at most "
         f"{float(np.nanmax(share[first])):.1g} of those at the output.",
         Evidence("gradient of the first layers, to the output's",
@@ -70,7 +69,6 @@ def exploding_gradients(seen: Seen) -> Iterable[Finding]:
     where = np.flatnonzero(total >= top)
     yield found(
         "exploding_gradients", "warning" if seen.poor else "note",
-        0.8 if seen.poor else 0.35,
         f"Gradients grew to {top:.3g}, from {usual:.3g} at the beginning."
         if growth > limit else
         f"Towards the input gradients grow by a factor of {steep:.3g}.",
@@ -106,7 +104,7 @@ def clipped_every_step(seen: Seen) -> Iterable[Finding]:
         return
     bad = seen.poor and not seen.adaptive
     yield found(
-        "clipped_every_step", "warning" if bad else "note", 0.8 if bad else 0.5,
+        "clipped_every_step", "warning" if bad else "note",
         f"{share:.0%} of the gradients are clipped, in the median to 1/{over:.3g} of "
         "themselves.",
         Evidence("share of clipped steps", share, threshold("clipped_share")),

@@ -50,7 +50,7 @@ def not_enough_seen(seen: Seen) -> Iterable[Finding]:
     limit = threshold("fewest_steps")
     if 0 < seen.steps < limit and np.all(np.isfinite(seen.loss)):
         yield found(
-            "not_enough_seen", "note", 1.0,
+            "not_enough_seen", "note",
             f"{seen.steps} steps were seen; no curve is judged by so few.",
             Evidence("steps seen", seen.steps, limit, "below"),
             first_step=0, last_step=seen.steps,
@@ -66,7 +66,7 @@ def diverging_loss(seen: Seen) -> Iterable[Finding]:
     limit = threshold("divergence_high")
     if end < 0 and abs(end) > threshold("fall_high") * max(abs(begin), 1.0):
         yield found(
-            "diverging_loss", "warning", 0.85,
+            "diverging_loss", "warning",
             f"The loss fell from {begin:.3g} to {end:.3g}, and has no floor.",
             Evidence("fall, to where it began", abs(end) / max(abs(begin), 1.0),
                      threshold("fall_high")),
@@ -79,7 +79,7 @@ def diverging_loss(seen: Seen) -> Iterable[Finding]:
     if end > 0 and end > limit * floor and seen.reached > floor:
         above = np.flatnonzero(loss > limit * floor)
         yield found(
-            "diverging_loss", "warning", 0.85,
+            "diverging_loss", "warning",
             f"The loss rose from {begin:.3g} to {end:.3g}.",
             Evidence("loss at the end, to the higher of its beginning and guessing",
                      end / floor, limit),
@@ -98,7 +98,7 @@ def constant_predictor(seen: Seen) -> Iterable[Finding]:
     near = gain < limit and seen.end < guess * threshold("constant_above")
     if near and abs(falls_in_last_half(seen)) < threshold("still_falls"):
         yield found(
-            "constant_predictor", "warning", 0.8,
+            "constant_predictor", "warning",
             f"After {seen.steps} steps the loss is {seen.reached:.3g}; the best answer "
             f"that ignores the input has {guess:.3g}.",
             Evidence("share of guessing's loss removed", gain, limit, "below"),
@@ -126,7 +126,7 @@ def majority_class(seen: Seen) -> Iterable[Finding]:
         room = threshold("majority_room")
         if np.all(np.abs(last - share) <= room) and gain < threshold("majority_gain"):
             yield found(
-                "majority_class", "warning", 0.75,
+                "majority_class", "warning",
                 f"{name} stands at {float(np.mean(last)):.3f}; answering the most "
                 f"frequent class gives {share:.3f}.",
                 Evidence("distance from the majority's share",
@@ -163,7 +163,6 @@ def oscillating_loss(seen: Seen) -> Iterable[Finding]:
         bad = gain is not None and gain < threshold("oscillation_gain")
         yield found(
             "oscillating_loss", "warning" if bad or seen.poor else "note",
-            0.75 if bad or seen.poor else 0.4,
             f"From epoch to epoch the loss jumps by {size:.0%} of itself and gets "
             "nowhere.",
             Evidence("mean jump between epochs, to the loss", size, limit),
@@ -196,7 +195,7 @@ def plateau(seen: Seen) -> Iterable[Finding]:
     high = seen.gain is not None and seen.gain < 0.9
     if still < limit and fell > 0.1 and high:
         yield found(
-            "plateau", "note", 0.5,
+            "plateau", "note",
             f"The loss fell to {seen.end:.3g} and has not changed for half of the "
             "training.",
             Evidence("change over the last half", still, limit, "below"),

@@ -54,7 +54,7 @@ def non_finite(seen: Seen) -> Iterable[Finding]:
         )  # fmt: skip
     where = f", first in {layers[0]!r}" if layers else ""
     yield found(
-        "non_finite", "fault", 0.95,
+        "non_finite", "fault",
         f"The {what} is not finite from step {first} on{where}.",
         *evidence,
         layers=layers, first_step=first, last_step=max(seen.steps - 1, first),
@@ -72,7 +72,7 @@ def loss_scale_collapse(seen: Seen) -> Iterable[Finding]:
         last = int(np.flatnonzero(scale < limit)[0])
         since = int(seen.epoch_end[last]) if last < len(seen.epoch_end) else 0
         yield found(
-            "loss_scale_collapse", "warning", 0.85,
+            "loss_scale_collapse", "warning",
             f"The loss scale fell to {scale[-1]:.3g}: gradients kept overflowing "
             "float16.",
             Evidence("loss scale", float(scale[-1]), limit, "below"),

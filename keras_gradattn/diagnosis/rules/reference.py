@@ -61,7 +61,6 @@ def departs_from_reference(seen: Seen, reference: Any) -> Iterable[Finding]:
     off, name, since, level, good_level = worst
     yield found(
         "departs_from_reference", "warning" if seen.poor else "note",
-        0.7 if seen.poor else 0.4,
         f"Gradients of {name!r} have a norm of {level:.2g}; in the healthy run "
         f"{good_level:.2g} at this time.",
         Evidence("norm, to the healthy run's range", off, limit),

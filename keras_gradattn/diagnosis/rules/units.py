@@ -28,7 +28,7 @@ def dead_units(seen: Seen) -> Iterable[Finding]:
     shares = layers.dead_share[-1, dead]
     worst = int(dead[np.argmax(shares)])
     yield found(
-        "dead_units", "warning" if seen.poor else "note", 0.85 if seen.poor else 0.4,
+        "dead_units", "warning" if seen.poor else "note",
         f"In {layers.names[worst]!r} {layers.dead_share[-1, worst]:.0%} of the units "
         "are zero for every sample of the batch.",
         Evidence("share of dead units", float(layers.dead_share[-1, worst]), limit),
@@ -54,7 +54,7 @@ def saturated_units(seen: Seen) -> Iterable[Finding]:
     # Gates that are open or shut serve well; what counts is whether training works.
     bad = seen.poor or (seen.gain is not None and seen.gain < 0.5 and share > 0.9)
     yield found(
-        "saturated_units", "warning" if bad else "note", 0.8 if bad else 0.4,
+        "saturated_units", "warning" if bad else "note",
         f"In {layers.names[worst]!r} {share:.0%} of the values stand at the ends of "
         "the activation's range, where it has no slope.",
         Evidence("share of saturated values", share, limit),
@@ -89,7 +89,7 @@ def batch_norm_drift(seen: Seen) -> Iterable[Finding]:
         return
     worst = int(where[np.argmax(shift[where] + np.nan_to_num(off[where]))])
     yield found(
-        "batch_norm_drift", "warning" if harmed else "note", 0.85 if harmed else 0.35,
+        "batch_norm_drift", "warning" if harmed else "note",
         f"With the statistics of inference, {layers.names[worst]!r} gives values "
         f"{shift[worst]:.2g} spreads off, {spread[worst]:.2g} times as wide; on a "
         f"training batch the loss is {inference:.3g} in inference and {seen.end:.3g} "

@@ -37,7 +37,7 @@ def unchanged_weights(seen: Seen) -> Iterable[Finding]:
         severity = "fault"
     names = tuple(seen.groups[i] for i in np.flatnonzero(still))
     yield found(
-        "unchanged_weights", severity, 0.95 if everything else 0.7,
+        "unchanged_weights", severity,
         ("No weight changed" if everything else
          f"Weights of {', '.join(names[:4])} did not change")
         + f" in {len(updates)} measured steps.",
@@ -75,7 +75,7 @@ def _too_small(seen: Seen, ratio: np.ndarray) -> Iterable[Finding]:
     rests = abs(falls_in_last_half(seen)) < threshold("still_falls")
     if far and rests and last < vanished and last < 1e-2 * first:
         yield found(
-            "updates_too_small", "warning", 0.75,
+            "updates_too_small", "warning",
             f"Updates shrank from {first:.1g} to {last:.1g} of the weights while the "
             "fit is still far.",
             Evidence("update to weight, last half", last, vanished, "below"),
@@ -88,7 +88,7 @@ def _too_small(seen: Seen, ratio: np.ndarray) -> Iterable[Finding]:
         return
     if seen.poor and middle < limit and not _gradient_lost(seen):
         yield found(
-            "learning_rate_too_low", "warning", 0.8,
+            "learning_rate_too_low", "warning",
             f"An update changes weights by {middle:.1g} of their size, and "
             f"{seen.steps} steps brought the loss nowhere.",
             Evidence("update to weight, median", middle, limit, "below"),
@@ -100,7 +100,7 @@ def _too_small(seen: Seen, ratio: np.ndarray) -> Iterable[Finding]:
     some = np.flatnonzero(known & (level < threshold("update_of_some")))
     if seen.poor and len(some) and not _gradient_lost(seen):
         yield found(
-            "updates_too_small", "warning", 0.6,
+            "updates_too_small", "warning",
             f"Updates of {seen.groups[some[0]]!r} are {level[some[0]]:.1g} of its "
             "weights.",
             Evidence("update to weight", float(level[some[0]]),
@@ -147,7 +147,7 @@ def _too_large(seen: Seen, ratio: np.ndarray) -> Iterable[Finding]:
         grown > threshold("weights_grow") and middle > 0.1 * limit
     ):
         yield found(
-            "learning_rate_too_high", "warning", 0.8,
+            "learning_rate_too_high", "warning",
             f"Early updates change weights by {max(middle, jump):.2g} of their size, "
             "and the loss got nowhere.",
             Evidence("update to weight, early median", max(middle, jump), limit),
@@ -160,7 +160,7 @@ def _too_large(seen: Seen, ratio: np.ndarray) -> Iterable[Finding]:
     some = np.flatnonzero(known & (early > 3 * limit))
     if len(some):
         yield found(
-            "updates_too_large", "warning", 0.6,
+            "updates_too_large", "warning",
             f"Updates of {seen.groups[some[0]]!r} are {early[some[0]]:.2g} of its "
             "weights.",
             Evidence("update to weight", float(early[some[0]]), 3 * limit),
@@ -200,7 +200,7 @@ def decay_kills_kernels(seen: Seen) -> Iterable[Finding]:
     names = tuple(seen.groups[i] for i in gone)
     lowest = int(gone[np.argmin(left[gone])])
     yield found(
-        "decay_kills_kernels", "warning" if bad else "note", 0.85 if bad else 0.5,
+        "decay_kills_kernels", "warning" if bad else "note",
         f"Weights of {seen.groups[lowest]!r} shrank to {left[lowest]:.1%} of what they "
         f"were, those of {len(gone)} of {weights.shape[1]} groups below {limit:.0%}.",
         Evidence("weights left", float(left[lowest]), limit, "below"),
@@ -224,7 +224,7 @@ def slow_convergence(seen: Seen) -> Iterable[Finding]:
     middle = float(np.median(known))
     if middle < threshold("slow_update") and falls > 0.005:
         yield found(
-            "slow_convergence", "warning", 0.7,
+            "slow_convergence", "warning",
             f"The loss still falls, by {falls:.1%} over the last quarter, with updates "
             f"of {middle:.1g} of the weights.",
             Evidence("update to weight, median", middle, threshold("slow_update"),

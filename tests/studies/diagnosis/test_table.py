@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from studies.diagnosis import killed, table
+from keras_gradattn.diagnosis import confidence
+from studies.diagnosis import calibration, killed, table
 from studies.diagnosis.programs import HEALTHY
 from studies.diagnosis.results import Results
 from studies.diagnosis.run import run
@@ -153,3 +154,31 @@ def test_two_programs_run_and_are_kept(tmp_path):
         assert again.programs[program.name]["metric"] == result["metric"]
     kept.forget([HEALTHY[0].name])
     assert len(kept.programs) == 1
+
+
+def test_findings_are_counted_by_whether_they_name_the_fault(entries, monkeypatch):
+    above, notes = calibration.counts(entries, {})
+    # Of "a" and "b": what does no damage, or is not of a healthy program, is left out.
+    assert above["dead_units"] == (2, 2)
+    # Once on a healthy program, twice on faults of another name.
+    assert above["plateau"] == (0, 3)
+    assert notes == {"overfitting": (0, 1)}
+    monkeypatch.setattr(calibration, "confidence", lambda name, severity: 0.1)
+    least, most = calibration.wilson(2, 6)
+    assert (
+        f"| 0.00 to 0.25 | 6 | 0.10 | 0.33 ({least:.2f} to {most:.2f}) |"
+        in calibration.reliability(entries, {})
+    )
+
+
+def test_intervals_are_wilsons():
+    stats = pytest.importorskip("scipy.stats")
+    for right, said in ((0, 3), (7, 9), (20, 20)):
+        known = stats.binomtest(right, said).proportion_ci(method="wilson")
+        assert calibration.wilson(right, said) == pytest.approx(known)
+
+
+def test_the_package_says_what_was_counted():
+    above, notes = calibration.counts(table.load("tuning"), killed.other_seeds())
+    assert above == confidence.ABOVE_NOTE
+    assert notes == confidence.NOTES
