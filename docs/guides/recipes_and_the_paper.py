@@ -99,7 +99,7 @@ paper.published("fashion_mnist", "gradattn_v2")["test_top1"]
 # * `as_released` repeats what the released code does. It trains on damaged pixels.
 # * `as_described` repeats what the text of the paper describes. It gives a much higher
 #   accuracy than the paper has, for ResNet-18 as well.
-#   [What the experiments say](../studies/README.md) has both and tells why.
+#   [What the experiments say](../../studies/README.md) has both and tells why.
 # * The data may lie elsewhere already: `--data-dir FOLDER`.
 #   `python -m keras_gradattn datasets` lists how to get each data set.
 #
