@@ -1,4 +1,4 @@
-"""Links between the repository's texts lead somewhere."""
+"""Links between the repository's texts lead somewhere, and sentences stay whole."""
 
 import re
 from pathlib import Path
@@ -49,6 +49,13 @@ def lost(path):
 def test_links_lead_somewhere(text):
     """In the repository; of the site's own links `mkdocs build --strict` takes care."""
     assert list(lost(ROOT / text)) == []
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_no_sentence_is_torn_by_a_comment(text):
+    """A line that begins with a comment ends the paragraph before it."""
+    words = (ROOT / text).read_text("utf-8")
+    assert re.findall(r"^.*\S.*\n *<!-- figure", words, re.MULTILINE) == []
 
 
 def test_a_lost_link_is_found(tmp_path):
