@@ -138,5 +138,5 @@ print(f"{100 * accuracy:.1f} % with frozen weights")
 #   maps, and the network may need them.
 # * A network that was trained with attention relies on it, and loses when it is frozen. A
 #   network that never had attention does as well without. See
-#   [what the experiments say](../studies/README.md).
+#   [what the experiments say](../../studies/README.md).
 # * Another seed gives another pattern. Look at several before you conclude anything.

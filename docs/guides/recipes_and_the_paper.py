@@ -31,14 +31,13 @@ print("recipes:", *training.RECIPES, *paper.RECIPES)
 #
 #     python -m keras_gradattn run --dataset digits --model gradattn_v2 --epochs 2
 #
-# In Python, with a narrow network and few epochs, so that this page is quick. Three epochs
+# In Python, with a small network and few images, so that this page is quick. Three epochs
 # are too few to learn much; the recipe has a hundred.
 
 # %%
-narrow = {"stage_filters": (8, 16, 32), "stage_blocks": (1, 1, 1), "width": 32}
-result = training.run(
-    "digits", "gradattn_v2", seed=1, max_epochs=3, model_options=narrow, verbose=0
-)
+small = {"stage_filters": (8, 16), "stage_blocks": (1, 1), "width": 32, "num_layers": 1}
+short = {"max_epochs": 3, "limit": 256, "model_options": small, "verbose": 0}
+result = training.run("digits", "gradattn_v2", seed=1, **short)
 print(f"{result['epochs_run']} epochs, short: {result['short']}")
 
 # %% [markdown]
@@ -49,9 +48,7 @@ print(f"{result['epochs_run']} epochs, short: {result['short']}")
 #   recipe's.
 
 # %%
-again = training.run(
-    "digits", "gradattn_v2", seed=1, max_epochs=3, model_options=narrow, verbose=0
-)
+again = training.run("digits", "gradattn_v2", seed=1, **short)
 again["metrics"]["top1"] == result["metrics"]["top1"]
 
 # %% [markdown]
@@ -99,12 +96,12 @@ paper.published("fashion_mnist", "gradattn_v2")["test_top1"]
 # * `as_released` repeats what the released code does. It trains on damaged pixels.
 # * `as_described` repeats what the text of the paper describes. It gives a much higher
 #   accuracy than the paper has, for ResNet-18 as well.
-#   [What the experiments say](../studies/README.md) has both and tells why.
+#   [What the experiments say](../../studies/README.md) has both and tells why.
 # * The data may lie elsewhere already: `--data-dir FOLDER`.
 #   `python -m keras_gradattn datasets` lists how to get each data set.
 #
-# Here is `as_described` on the digits, which need no download. One epoch with few images
-# teaches the network nothing; it only shows what you get.
+# Here is `as_described` on the digits, which need no download. Again it is far too short to
+# learn; it only shows what you get.
 
 # %%
 result = training.run(
@@ -112,10 +109,7 @@ result = training.run(
     "gradattn_v2",
     paper.RECIPES["as_described"],
     seed=42,
-    max_epochs=1,
-    limit=256,
-    model_options={"stage_filters": (8, 16, 32, 64), "width": 32},
-    verbose=0,
+    **short,
 )
 print(sorted(result))
 

@@ -38,10 +38,9 @@ model.compile(
 # ## Which depth is which?
 #
 # `kg.GradientNorms()` alone makes a group of each layer, in the order in which they
-# compute. A model inside the model is one group; `kg.GradientNorms(level=2)` looks into
-# it. MobileNetV2 has more than a hundred layers, which is too many to read. So we choose
-# coarser groups, by a function that gives the group of a variable. A mapping from layer
-# names to groups works as well.
+# compute. It opens a model inside the model as well. MobileNetV2 has more than a hundred
+# layers, which is too many to read. So we choose coarser groups, by a function that gives
+# the group of a variable. A mapping from layer names to groups works too.
 
 
 # %%

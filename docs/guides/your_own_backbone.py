@@ -95,10 +95,10 @@ print(sorted(hub.pyramid_outputs))
 model = kg.attach(hub, num_classes=10, width=32, num_heads=4, num_layers=1)
 
 # %% [markdown]
-# To see its gradients you need nothing but the callback. The backbone is a model inside
-# the model. `level=2` looks into it; without that all of it is one group.
-#
-# Your KerasHub classifier works the same way: give `norms` to its `fit`.
+# To see its gradients you need nothing but the callback. A classifier of KerasHub works the
+# same way: give the callback to its `fit`. The backbone is a model inside the model.
+# `GradientNorms()` opens such models by itself, and `level` says how deep: with `level=1`
+# the whole backbone is one group.
 
 # %%
 model.compile("adam", "sparse_categorical_crossentropy")

@@ -18,7 +18,7 @@ from docs import execute
 IMAGES = Path(__file__).parents[1] / "images"
 # Blink's numbers for what a reader prefers.
 SCHEMES = {"light": 1, "dark": 0}
-SIZE = (900, 760)
+SIZE = (900, 1000)
 
 
 def write_report(folder: Path) -> Path:

@@ -72,8 +72,12 @@ def _figure(
     return figure, figure.subplots(rows, columns, **arguments)
 
 
-def _style(axes: "Axes", title: str, x: str, y: str) -> None:
-    axes.set_title(title, fontsize=11, loc="left", fontweight="bold")
+def _style(
+    axes: "Axes", title: str, x: str, y: str, *, room_for_words: bool = False
+) -> None:
+    """Name a picture and its axes, the title above words at the upper edge if any."""
+    pad = 15 if room_for_words else None
+    axes.set_title(title, fontsize=11, loc="left", fontweight="bold", pad=pad)
     axes.set_xlabel(x, fontsize=10)
     axes.set_ylabel(y, fontsize=10)
     axes.tick_params(labelsize=9)
@@ -276,12 +280,13 @@ def _lines(record: "GradientRecord") -> "Figure":
         look = _look(i) if groups <= _MOST_NAMED else _look_by_depth(i, groups)
         axes.plot(columns.edges[:-1], columns.level[:, i], label=group, **look)
     axes.set_yscale("log")
-    _thresholds(axes)
+    words = _thresholds(axes)
     _style(
         axes,
         f"Gradient norm during training: {record.name}",
         "training step",
         "L2 norm of the group's gradient",
+        room_for_words=words,
     )
     entries = [*axes.get_lines()[:groups]] if groups <= _MOST_NAMED else []
     entries += _lines_that_stop(axes, columns)
@@ -381,13 +386,14 @@ def plot_flow(flow: "GradientFlow", path: Path = None) -> "Figure":
             marker=_MARKERS[i], color=_COLOURS[i], linewidth=1.4,
         )  # fmt: skip
     top.set_yscale("log")
-    _thresholds(top, of=" of |g|")
+    words = _thresholds(top, of=" of |g|")
     if flow.dead.any():
         for x in depth[flow.dead]:
             top.axvline(x, color="#CC3311", linewidth=1, alpha=0.6)
         top.axvline(np.nan, color="#CC3311", label="dead (exactly zero)")
     top.legend(fontsize=8, frameon=False, ncols=2)
-    _style(top, f"Gradient of the loss at layer outputs: {flow.name}", "", "gradient")
+    title = f"Gradient of the loss at layer outputs: {flow.name}"
+    _style(top, title, "", "gradient", room_for_words=words)
     for i, (key, label) in enumerate(
         (("variance", "channel variance"), ("mean_square", "mean squared channel mean"))
     ):
@@ -403,10 +409,11 @@ def plot_flow(flow: "GradientFlow", path: Path = None) -> "Figure":
     return _finish(figure, path)
 
 
-def _thresholds(axes: "Axes", of: str = "") -> None:
+def _thresholds(axes: "Axes", of: str = "") -> bool:
     """Draw the published thresholds; far ones in words, not to flatten the curves.
 
-    `of` names the curve they hold for, where there are several.
+    `of` names the curve they hold for, where there are several. Returns whether there
+    are words above the upper edge.
     """
     low, high = axes.get_ylim()
     far = []
@@ -427,6 +434,7 @@ def _thresholds(axes: "Axes", of: str = "") -> None:
             xycoords="axes fraction", textcoords="offset points",
             color=_THRESHOLD["color"],
         )  # fmt: skip
+    return bool(far)
 
 
 def _layer_ticks(axes: "Axes", layers: Sequence[str]) -> None:

@@ -78,6 +78,15 @@ def test_no_picture_and_no_run_is_left_over():
     assert set(execute.record()) <= set(GUIDES)
 
 
+def test_the_readme_shows_what_a_guide_printed():
+    """Else copy it from the page that the README names."""
+    shown = re.compile(r"^```text\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+    pages = "".join((execute.GUIDES / f"{n}.md").read_text("utf-8") for n in GUIDES)
+    blocks = shown.findall((execute.GUIDES.parents[1] / "README.md").read_text("utf-8"))
+    assert blocks
+    assert all(block in pages for block in blocks)
+
+
 def test_cells_of_a_guide():
     text = "# %% [markdown]\n# # Title\n#\n# Words\n\n# %%\nx = 1\n\n# %% A line\nx\n"
     assert list(execute.cells(text)) == [
