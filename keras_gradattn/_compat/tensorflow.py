@@ -67,6 +67,9 @@ class WorkersModel(keras.Model):
         network: The built network, made in the strategy's scope.
     """
 
+    train_function: Any
+    test_function: Any
+
     def __init__(self, network: keras.Model):
         super().__init__(name=network.name)
         self.untapped = network
@@ -93,14 +96,14 @@ class WorkersModel(keras.Model):
 
         strategy = self.distribute_strategy
 
-        @tf.function(reduce_retracing=True, autograph=False)  # type: ignore[untyped-decorator]
+        @tf.function(reduce_retracing=True, autograph=False)
         def on_next(iterator: Any) -> Any:
             return keras.tree.map_structure(
                 lambda value: strategy.reduce("MEAN", value, axis=None),
                 strategy.run(step, args=(iterator.get_next(),)),
             )
 
-        return on_next  # type: ignore[no-any-return]
+        return on_next
 
     def _maybe_symbolic_build(
         self, iterator: Any = None, data_batch: Any = None

@@ -164,7 +164,9 @@ def test_a_run_sees_the_devices_that_its_machine_gives_it(monkeypatch):
 def test_on_ray(tmp_path, monkeypatch):
     """For real, with one network that crashes its process."""
     photos = write_classes(tmp_path / "photos", count=20)
-    monkeypatch.setenv("CRASH", "1")
+    monkeypatch.setattr(
+        _sweep, "_environment", lambda own=_sweep._environment: own() | {"CRASH": "1"}
+    )
     networks = [f"tests.training.networks:{name}" for name in ("crashing", "tiny")]
 
     def statuses():
