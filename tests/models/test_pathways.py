@@ -333,7 +333,14 @@ def test_depth_groups_cover_every_layer_with_weights():
     assert grouped == {id(v) for v in model.trainable_variables}
 
 
-@MIXINGS
+@pytest.mark.parametrize(
+    "mixing",
+    [
+        "attention",
+        # The same but for what weighs; the analysis takes long to compile.
+        *(pytest.param(m, marks=pytest.mark.any_backend) for m in ("static", "equal")),
+    ],
+)
 def test_recorder_and_analysis_take_the_network(mixing):
     model = narrow(mixing=mixing, input_shape=(16, 16, 3), **TWO_STAGES)
     model.compile("adam", "sparse_categorical_crossentropy")
