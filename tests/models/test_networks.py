@@ -192,7 +192,8 @@ def test_ways_of_compiling_train_alike(network, options, backend):
     # PyTorch's compiler takes a minute for a network of four stages.
     tiny = {"stage_filters": (8,), "stage_blocks": (1,)}
     for choice in (options, {"jit_compile": False}):
-        arguments = {"dropout": 0.0} if network.startswith("gradattn") else {}
+        head = {"dropout": 0.0, "num_layers": 1}
+        arguments = head if network.startswith("gradattn") else {}
         model = narrow(network, input_shape=(16, 16, 3), **tiny, **arguments)
         weights = weights or model.get_weights()
         model.set_weights(weights)
