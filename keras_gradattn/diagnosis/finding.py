@@ -73,8 +73,9 @@ class Finding:
         name: Its name in `SYMPTOMS`.
         severity: `"note"` (good to know, healthy trainings have it too), `"warning"`
             (results are probably worse for it) or `"fault"` (certainly not meant).
-        confidence: How often such a finding told what was wrong, 0 to 1: counted on
-            programs with a known fault, see `keras_gradattn/diagnosis/confidence.py`.
+        confidence: How often a finding of this name was the cause, 0 to 1: counted on
+            programs with one known fault or none. What was seen is certain; a low
+            number says that it mostly follows from something else.
         message: What was seen, in one sentence.
         layers: Where, in the order of computation; empty where no layer is concerned.
         first_step: Since when, as the optimizer counts; `None` before training.

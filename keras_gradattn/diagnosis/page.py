@@ -61,7 +61,7 @@ def _section(number: int, finding: "Finding") -> str:
         f"{finding.name}</h2>",
         f"<p>{html.escape(finding.message)}</p><dl>",
     ]
-    facts = [("confidence", f"{finding.confidence:.0%}")]
+    facts = [("the cause in", f"{finding.confidence:.0%} of cases")]
     if finding.layers:
         facts.append(("where", layers_in_words(finding)))
     if finding.first_step is not None:

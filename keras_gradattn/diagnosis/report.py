@@ -27,7 +27,7 @@ def findings_report(findings: "Findings") -> str:
 
 def _finding(number: int, finding: "Finding") -> list[str]:
     head = f"{number}. {finding.severity}: {finding.name} "
-    head += f"(confidence {finding.confidence:.0%})"
+    head += f"(the cause in {finding.confidence:.0%} of cases)"
     lines = [head, _wrapped(f"   {finding.message}", "   ")]
     if finding.layers:
         lines.append(_wrapped(f"   where: {layers_in_words(finding)}", "     "))

@@ -294,7 +294,7 @@ def thresholds(entries: list[Entry], others: Metrics, folder: Path = FOLDER) -> 
 
     path = folder / "thresholds.json"
     if not path.exists():
-        return ""
+        return _EMPTY[False]
     found = json.loads(path.read_text("utf-8"))
     rows = [
         [

@@ -67,7 +67,7 @@ def test_the_report_says_what_where_when_and_what_to_write():
     text = _findings().report()
     sure = confidence("vanishing_gradients", "warning")
     for part in (
-        f"vanishing_gradients (confidence {sure:.0%})",
+        f"vanishing_gradients (the cause in {sure:.0%} of cases)",
         "where: a<b, c",
         "steps 3 to 9",
         "share: 1e-05 (below 0.001)",

@@ -133,6 +133,11 @@ def test_a_plateau_that_resolved_is_no_stall():
     assert names(healthy(loss=loss)) == set()
 
 
+def test_a_training_without_an_epoch_is_not_judged():
+    assert "constant_predictor" not in names(Seen())
+    assert not_judged(Seen())
+
+
 def test_few_steps_are_not_judged():
     seen = stalled(loss=np.full(15, 1.1), epoch_end=np.array([5, 10, 15]))
     assert "constant_predictor" not in names(seen)

@@ -175,7 +175,7 @@ def oscillating_loss(seen: Seen) -> Iterable[Finding]:
 def epoch_means(seen: Seen) -> np.ndarray:
     """(epochs,) mean loss of each epoch."""
     ends = [int(e) for e in seen.epoch_end if e <= seen.steps]
-    begins = [0, *ends[:-1]]
+    begins = [0, *ends][: len(ends)]
     return np.array(
         [
             np.mean(seen.fit_loss[a:b])

@@ -39,17 +39,30 @@ def hidden(network: Network, layer: Callable[..., Any], *args: Any, **rest: Any)
 
 def finished(network: Network, x: Any) -> Any:
     """Norm, activation and dropout behind a hidden layer."""
-    # A beginner who calls every layer with training=False.
-    mode = {"training": False} if "training_off" in network.faults else {}
+    called = _InInference if "training_off" in network.faults else lambda layer: layer
     if network.norm == "batch":
-        x = layers.BatchNormalization(momentum=network.momentum)(x, **mode)
+        x = called(layers.BatchNormalization(momentum=network.momentum))(x)
     if network.norm == "layer":
         x = layers.LayerNormalization()(x)
     if network.activation:
         x = layers.Activation(network.activation)(x)
     if network.dropout:
-        x = layers.Dropout(network.dropout)(x, **mode)
+        x = called(layers.Dropout(network.dropout))(x)
     return x
+
+
+class _InInference(layers.Layer):
+    """Calls a layer with training=False. A graph of layers would put its own mode."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def build(self, shape: Any) -> None:
+        self.layer.build(shape)
+
+    def call(self, inputs: Any) -> Any:
+        return self.layer(inputs, training=False)
 
 
 def classified(network: Network, rows: Rows, x: Any) -> Any:
