@@ -284,11 +284,19 @@ def _recipes() -> dict[str, Any]:
 
 def _predict(options: argparse.Namespace) -> None:
     from keras_gradattn import training
+    from keras_gradattn.training._files import check_takes_files
 
-    if not Path(options.output).absolute().parent.is_dir():
-        raise FileNotFoundError(
-            f"There is no folder for the table. Received: --output {options.output}"
-        )
+    table = Path(options.output).absolute()
+    if table.is_dir() or not table.parent.is_dir():
+        what = "The table is a file" if table.is_dir() else "There is no such folder"
+        raise FileNotFoundError(f"{what}. Received: --output {options.output}")
+    try:
+        check_takes_files(table.parent)
+    except OSError as error:
+        raise OSError(
+            f"The table cannot be written ({error.strerror}). Nothing was predicted. "
+            f"Received: --output {options.output}"
+        ) from error
     found = training.predict(
         options.model,
         options.folder,

@@ -1,8 +1,8 @@
-"""Markdown tables."""
-
-from __future__ import annotations
+"""Tables of figures."""
 
 from collections.abc import Iterable, Sequence
+
+from keras_gradattn.training.tables import markdown
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -12,8 +12,5 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         header: Names of the columns.
         rows: Cells as text.
     """
-    lines = [" | ".join(row) for row in rows]
-    if not lines:
-        return ""
-    rule = " | ".join(["---"] + ["---:"] * (len(header) - 1))
-    return "\n".join(f"| {line} |" for line in (" | ".join(header), rule, *lines))
+    rows = list(rows)
+    return markdown(header, rows, numbers=True) if rows else ""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from keras_gradattn.training import tables
 from studies.reading import Experiment
 
 # A reader takes in no more at once.
@@ -32,9 +33,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         raise ValueError(
             f"A table has at most {MOST_COLUMNS} columns. Received: {list(header)}"
         )
-    # Not aligned: one longer cell would change every line of a table.
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return tables.markdown(header, rows)
 
 
 def section(title: str, *parts: str) -> str:

@@ -43,7 +43,9 @@ def read_tiny_imagenet(
     """
     root = _root(members.names)
     if root is None:
-        raise ValueError(f"{source} lacks {_CLASSES} of Tiny ImageNet.")
+        raise ValueError(
+            f"There should be {_CLASSES} of Tiny ImageNet. Received: {source}"
+        )
     classes = _lines(members, root + _CLASSES, source)
     label_of = {name: label for label, name in enumerate(classes)}
     listed = {"train": _training(members, root)}
@@ -87,7 +89,7 @@ def _training(members: Members, root: str) -> list[tuple[str, str]]:
 
 def _lines(members: Members, name: str, source: pathlib.Path) -> list[str]:
     if name not in members.names:
-        raise ValueError(f"{source} lacks {name} of Tiny ImageNet.")
+        raise ValueError(f"There should be {name} of Tiny ImageNet. Received: {source}")
     text = members.read(name).decode("utf-8", "replace")
     return [line.strip("\r") for line in text.split("\n") if line.strip()]
 

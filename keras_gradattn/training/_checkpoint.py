@@ -71,13 +71,13 @@ def load(path: Path) -> tuple[dict[str, list[np.ndarray]], Any]:
                 groups.setdefault(key.split("/")[0], []).append(archive[key])
     except Exception as error:
         raise ValueError(
-            f"{path} cannot be read ({error}). Delete its folder to start this "
-            "experiment from the beginning."
+            f"{path} cannot be read. Delete its folder to start this experiment from "
+            f"the beginning. Received: {error}"
         ) from error
     if content["format"] != _FORMAT:
         raise ValueError(
-            f"{path} was written by another version of this package (format "
-            f"{content['format']}, expected {_FORMAT}). Delete its folder to start "
-            "this experiment from the beginning."
+            f"{path} was written by another version of this package. Delete its "
+            "folder to start this experiment from the beginning. "
+            f"Received: format {content['format']}, expected {_FORMAT}"
         )
     return groups, content["state"]

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -46,19 +46,41 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise ValueError(
-            f"{path} is not a result file ({error}). Move it away to run this "
-            "experiment again."
+            f"{path} is not a result file. Move it away to run this experiment again. "
+            f"Received: {error}"
         ) from None
 
 
-def check_writable(folder: Path) -> None:
-    """Find out before training, not after it, that a folder takes no files."""
+@contextlib.contextmanager
+def results_folder(folder: Path) -> Iterator[None]:
+    """A folder for results; taken away again where nothing comes to stand in it.
+
+    Raises:
+        OSError: If it takes no files, which is found out before training.
+    """
+    made = [level for level in (folder, *folder.parents) if not level.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OSError(
-            f"The results folder cannot be written to ({error.strerror}). "
-            f"Nothing was trained. Received: results={folder}"
-        ) from error
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            check_takes_files(folder)
+        except OSError as error:
+            raise OSError(
+                f"The results folder cannot be written to ({error.strerror}). "
+                f"Nothing was trained. Received: results={folder}"
+            ) from error
+        yield
+    finally:
+        remove_empty(made)
+
+
+def check_takes_files(folder: Path) -> None:
+    """Raises OSError unless files can be written into a folder."""
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Take away folders that nothing stands in, the innermost first."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()

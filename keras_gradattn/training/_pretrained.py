@@ -77,9 +77,16 @@ def hub_preset(
             "Networks of KerasHub need it: pip install keras-hub. "
             f"Received: model='keras_hub:{name}'"
         ) from None
-    backbone = keras_hub.models.Backbone.from_preset(
-        name, load_weights=load_weights, **options
-    )
+    try:
+        backbone = keras_hub.models.Backbone.from_preset(
+            name, load_weights=load_weights, **options
+        )
+    except (ValueError, FileNotFoundError) as error:
+        near = suggestion(name, keras_hub.models.Backbone.presets)
+        raise ValueError(
+            f"KerasHub gives no such network.{near} "
+            f"Received: model='keras_hub:{name}': {str(error).splitlines()[0]}"
+        ) from error
     try:
         converter = keras_hub.layers.ImageConverter.from_preset(name)
         scale, offset = converter.scale, converter.offset

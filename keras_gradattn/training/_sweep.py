@@ -31,6 +31,11 @@ _FLAGS = {
     "pictures": "--no-pictures",
     "save_model": "--save-model",
 }
+# Else the first run on a GPU would take all of its memory.
+_SHARED_GPU = {
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+}
 # They do not say which run it is.
 _AFTERWARDS = ("pictures", "save_model")
 
@@ -95,7 +100,8 @@ def sweep(
             cluster that `RAY_ADDRESS` names, or of one on this machine. Its machines
             see the results folder, the data and the code at the same paths.
         workers: Runs at a time on this machine. Ray counts by itself.
-        gpus_per_run: Share of a GPU that a task of Ray takes.
+        gpus_per_run: Share of a GPU that a task of Ray takes. Ray may hide GPUs from
+            one that takes none.
         results: Folder of the results.
         recipes: What `recipe` names. Default: `RECIPES`.
         told: Called with each trial when it is over.
@@ -123,6 +129,10 @@ def sweep(
     if engine not in _ENGINES:
         raise ValueError(
             f"`engine` should be 'local' or 'ray'. Received: engine={engine!r}"
+        )
+    if gpus_per_run < 0:
+        raise ValueError(
+            f"`gpus_per_run` should be 0 or more. Received: {gpus_per_run}"
         )
     for name in options:
         look_up(name, _FLAGS, "argument of sweep")
@@ -199,11 +209,13 @@ def run_command(
 
     Args:
         arguments: Of `python -m keras_gradattn`.
-        environment: Its environment.
+        environment: Its environment, but for the devices that it sees: they are those
+            of this process, to which Ray gives some of its machine's.
     """
+    devices = {k: v for k, v in os.environ.items() if k.endswith("VISIBLE_DEVICES")}
     ended = subprocess.run(
         [sys.executable, "-m", "keras_gradattn", *arguments],
-        env=dict(environment),
+        env={**environment, **devices},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -241,9 +253,12 @@ def _on_ray(commands: list[_Command], workers: int, gpus: float) -> Iterator[_Ou
         ) from None
     if not ray.is_initialized():
         ray.init(log_to_driver=False)
+    # As it stands here: the process that starts a run need not import all of this.
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     # Not tried again by Ray: the same sweep goes on where this one ended.
     task = ray.remote(max_retries=0, num_gpus=gpus)(run_command)
-    running = {task.remote(c.arguments, _environment()): c for c in commands}
+    shares = _SHARED_GPU if 0 < gpus < 1 else {}
+    running = {task.remote(c.arguments, shares | _environment()): c for c in commands}
     while running:
         (done,), _ = ray.wait(list(running), num_returns=1)
         command = running.pop(done)

@@ -258,23 +258,24 @@ def _train(
         )
         recorders = [gradients, weight_norms] if devices.records else []
         told = [Progress(loop, len(splits.train), recipe.max_epochs)] if verbose else []
+        validation_data = batches(
+            validation,
+            batch_size=devices.validation_batch(len(validation), batch_size),
+            training=False,
+            one_hot=recipe.mixes_labels,
+            **devices.validation_batches(),
+        )
+        class_weight = (
+            balanced_class_weights(splits.train.labels, spec.num_classes)
+            if recipe.class_weights
+            else None
+        )
         model.fit(
-            data,
-            validation_data=batches(
-                validation,
-                batch_size=devices.validation_batch(len(validation), batch_size),
-                training=False,
-                one_hot=recipe.mixes_labels,
-                **devices.validation_batches(),
-            ),
+            **devices.fed(data, class_weight),
+            validation_data=devices.fed(validation_data)["x"],
             epochs=end,
             initial_epoch=loop.epochs_run,
             callbacks=[_EpochOf(data), *recorders, loop, *told],
-            class_weight=(
-                balanced_class_weights(splits.train.labels, spec.num_classes)
-                if recipe.class_weights
-                else None
-            ),
             # The pipeline shuffles, by seed and epoch.
             shuffle=False,
             verbose=verbose,

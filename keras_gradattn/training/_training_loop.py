@@ -121,9 +121,9 @@ class TrainingLoop(keras.callbacks.Callback):
         groups, state = _checkpoint.load(self._path)
         if state["backend"] != keras.backend.backend():
             raise ValueError(
-                f"{self._path} was written on the {state['backend']} backend and does "
-                f"not continue on {keras.backend.backend()} to the same result. Resume "
-                f"it with KERAS_BACKEND={state['backend']}, or delete its folder."
+                "A training does not go on to the same result on another backend. "
+                f"Resume it with KERAS_BACKEND={state['backend']}, or delete its "
+                f"folder. Received: {self._path} on {keras.backend.backend()}"
             )
         _checkpoint.assign(self._variables, groups["training"])
         self._best_weights = groups.get("best", [])

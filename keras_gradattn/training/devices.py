@@ -19,6 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_gradattn._compat.tensorflow import WorkersModel
 from keras_gradattn.datasets import Split
 from keras_gradattn.training import _checkpoint
 from keras_gradattn.training.machines import Workers
@@ -55,6 +56,12 @@ class OneDevice:
     def validation_batch(self, images: int, batch_size: int) -> int:
         """Images in a batch of the validation, of so many altogether."""
         return batch_size
+
+    def fed(
+        self, batches: Any, class_weight: dict[int, float] | None = None
+    ) -> dict[str, Any]:
+        """Batches, and weights of classes if any, as arguments of `fit`."""
+        return {"x": batches, "class_weight": class_weight}
 
     def trained(self, network: keras.Model) -> keras.Model:
         """The model that `fit` is called on."""
@@ -241,6 +248,9 @@ class TensorFlowReplicas(OneDevice):
 class TensorFlowWorkers(TensorFlowReplicas):
     """`tf.distribute.MultiWorkerMirroredStrategy`: processes that `TF_CONFIG` names.
 
+    Each process prepares the shares of its own devices, in the validation too, which
+    leaves images out where the last batch cannot be divided.
+
     Args:
         workers: The processes.
     """
@@ -249,18 +259,58 @@ class TensorFlowWorkers(TensorFlowReplicas):
         self.count = workers.devices
         self.rank = workers.rank
         self._strategy = workers.strategy
+        mine = workers.devices // workers.processes
+        self._replicas = range(workers.rank * mine, (workers.rank + 1) * mine)
 
     @property
     def records(self) -> bool:
         # What is measured is part of the program, which must be the same.
         return True
 
+    def batches(self) -> dict[str, Any]:
+        return {"replicas": self.count, "replica": self._replicas}
+
+    def validation_batches(self) -> dict[str, Any]:
+        return self.batches()
+
+    def validation_batch(self, images: int, batch_size: int) -> int:
+        return batch_size
+
+    def fed(
+        self, batches: Any, class_weight: dict[int, float] | None = None
+    ) -> dict[str, Any]:
+        import tensorflow as tf
+
+        mine = len(self._replicas)
+
+        def shares(*batch: Any) -> Any:
+            """A batch of this process as one for each of its devices."""
+            if class_weight is not None:
+                weights = tf.constant(
+                    [class_weight[key] for key in sorted(class_weight)]
+                )
+                labels = batch[1]
+                if labels.shape.rank > 1:
+                    labels = tf.argmax(labels, axis=-1)
+                batch = (*batch, tf.gather(weights, labels))
+            return tuple(
+                tf.reshape(part, (mine, -1, *part.shape[1:])) for part in batch
+            )
+
+        divided = batches.map(shares).unbatch()
+        return {
+            # Keras cannot weight classes of batches that are laid out.
+            "x": self._strategy.distribute_datasets_from_function(lambda _: divided)
+        }
+
+    def trained(self, network: keras.Model) -> keras.Model:
+        return WorkersModel(network)
+
     def seed_others(
         self, generators: Sequence[keras.Variable], seed: int, epoch: int
     ) -> None:
-        mine = len(self._strategy.extended.worker_devices)
-        for place in range(mine):
-            if rank := self.rank * mine + place:
+        for place, rank in enumerate(self._replicas):
+            if rank:
                 for variable, value in _seeds(generators, seed, epoch, rank):
                     self._on_devices(variable)[place].assign(value)
 
@@ -273,17 +323,11 @@ class TensorFlowWorkers(TensorFlowReplicas):
         import tensorflow as tf
 
         flat = np.concatenate([a.astype("float64").ravel() for a in arrays])
-
-        @tf.function
-        def mean(values: Any) -> Any:
-            def reduced() -> Any:
-                context = tf.distribute.get_replica_context()
-                return context.all_reduce(tf.distribute.ReduceOp.MEAN, values)
-
-            return self._strategy.run(reduced)
-
-        found = self._strategy.experimental_local_results(mean(tf.constant(flat)))
-        return _parted(found[0].numpy(), arrays)
+        mine = self._strategy.experimental_distribute_values_from_function(
+            lambda _: tf.constant(flat)
+        )
+        found = self._strategy.reduce(tf.distribute.ReduceOp.MEAN, mine, axis=None)
+        return _parted(found.numpy(), arrays)
 
 
 class TorchProcesses(OneDevice):

@@ -140,15 +140,34 @@ def evaluate(
     print(evaluation.summary())
     ```
     """
+    return evaluate_with_errors(
+        model,
+        batches,
+        validation=validation,
+        class_names=class_names,
+        from_logits=from_logits,
+    )[0]
+
+
+def evaluate_with_errors(
+    model: keras.Model,
+    batches: Iterable[tuple[Any, Any]],
+    *,
+    validation: Iterable[tuple[Any, Any]] | None,
+    class_names: Sequence[str] | None,
+    from_logits: bool,
+) -> tuple[Evaluation, list[dict[str, Any]]]:
+    """As `evaluate`, with the `worst_errors` of the same pass."""
     log_probabilities, labels = log_probabilities_of(model, batches, from_logits)
     temperature = None
     if validation is not None:
         temperature = fit_temperature(
             *log_probabilities_of(model, validation, from_logits)
         )
-    return measure(
+    evaluation = measure(
         log_probabilities, labels, temperature=temperature, class_names=class_names
     )
+    return evaluation, worst_errors(log_probabilities, labels)
 
 
 def measure(
@@ -387,8 +406,9 @@ def log_probabilities_of(
     scores, truth = np.concatenate(outputs), np.concatenate(labels)
     if not np.isfinite(scores).all():
         raise ValueError(
-            "The model's output is not finite for "
-            f"{int((~np.isfinite(scores)).any(axis=1).sum())} of {len(scores)} images."
+            "The model's output should be finite: a lower learning rate may help. "
+            "Received: other values for "
+            f"{int((~np.isfinite(scores)).any(axis=1).sum())} of {len(scores)} images"
         )
     classes = scores.shape[-1]
     if truth.ndim == 2:

@@ -22,21 +22,21 @@ from keras_gradattn.training import _checkpoint
 from keras_gradattn.training._accelerator import accelerator
 from keras_gradattn.training._data import Data
 from keras_gradattn.training._depth_weights import analyze_depth_weights
-from keras_gradattn.training._files import check_writable, read_json, write_json
+from keras_gradattn.training._files import (
+    read_json,
+    remove_empty,
+    results_folder,
+    write_json,
+)
 from keras_gradattn.training._gradient_analysis import analyze_gradients
 from keras_gradattn.training._networks import Model, Network
-from keras_gradattn.training._plan import plain, plan_run
+from keras_gradattn.training._plan import Plan, plain, plan_run
 from keras_gradattn.training._reduction import reduced
 from keras_gradattn.training._train import train
 from keras_gradattn.training._training_loop import TrainingLoop
 from keras_gradattn.training.devices import OneDevice, choose
-from keras_gradattn.training.evaluation import (
-    fit_temperature,
-    log_probabilities_of,
-    measure,
-    worst_errors,
-)
-from keras_gradattn.training.machines import workers
+from keras_gradattn.training.evaluation import evaluate_with_errors
+from keras_gradattn.training.machines import Workers, workers
 from keras_gradattn.training.recipe import Recipe
 from keras_gradattn.training.results import FORMAT, read_result
 from keras_gradattn.training.saved_model import save_model as save_for_use
@@ -158,9 +158,49 @@ def run(
         devices=devices if together is None else together.devices,
         model_options=model_options,
     )
-    configuration, spec = plan.configuration, plan.data.spec
     folder = Path(results)
-    check_writable(folder)
+    with results_folder(folder):
+        return _run_plan(
+            plan,
+            folder,
+            devices,
+            together,
+            download=download,
+            engine=engine,
+            save_model=save_model,
+            pictures=pictures,
+            verbose=_verbosity(verbose),
+        )
+
+
+def _check_installed(pictures: bool) -> None:
+    """Find out before training what the end of a run would miss."""
+    needed = {"sklearn": ("measures", "scikit-learn", "data")}
+    if pictures:
+        needed["matplotlib"] = ("pictures", "matplotlib", "plots")
+    for module, (what, name, extra) in needed.items():
+        if importlib.util.find_spec(module) is None:
+            raise ImportError(
+                f"The {what} of a run need {name}. Get it with: "
+                f"pip install 'keras-gradattn[{extra}]'. Nothing was trained. "
+                f"Received: pictures={pictures}"
+            )
+
+
+def _run_plan(
+    plan: Plan,
+    folder: Path,
+    devices: int,
+    together: Workers | None,
+    *,
+    download: bool,
+    engine: str,
+    save_model: bool,
+    pictures: bool,
+    verbose: int,
+) -> dict[str, Any]:
+    """Read the result, or train and write it."""
+    configuration, spec = plan.configuration, plan.data.spec
     stem = folder / plan.name
     path = stem.with_name(f"{stem.name}.json")
     finished = _finished(path, configuration)
@@ -209,7 +249,7 @@ def run(
             network=plan.network,
             splits=splits,
             engine=engine,
-            verbose=_verbosity(verbose),
+            verbose=verbose,
             devices=chosen,
             save_to=stem.with_name(f"{stem.name}.keras") if save_model else None,
         )
@@ -222,20 +262,6 @@ def run(
     for remark in content.get("remarks", []):
         print(f"{path}: {remark}")
     return content
-
-
-def _check_installed(pictures: bool) -> None:
-    """Find out before training what the end of a run would miss."""
-    needed = {"sklearn": ("measures", "scikit-learn", "data")}
-    if pictures:
-        needed["matplotlib"] = ("pictures", "matplotlib", "plots")
-    for module, (what, name, extra) in needed.items():
-        if importlib.util.find_spec(module) is None:
-            raise ImportError(
-                f"The {what} of a run need {name}. Get it with: "
-                f"pip install 'keras-gradattn[{extra}]'. Nothing was trained. "
-                f"Received: pictures={pictures}"
-            )
 
 
 def _run(
@@ -278,18 +304,14 @@ def _run(
 
     def evaluation() -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Every measure, and the worst errors."""
-        logs, labels = log_probabilities_of(
-            model, batches(splits.test), trained.from_logits
+        measured, errors = evaluate_with_errors(
+            model,
+            batches(splits.test),
+            validation=batches(splits.validation),
+            class_names=spec.class_names,
+            from_logits=trained.from_logits,
         )
-        temperature = fit_temperature(
-            *log_probabilities_of(
-                model, batches(splits.validation), trained.from_logits
-            )
-        )
-        measured = measure(
-            logs, labels, temperature=temperature, class_names=spec.class_names
-        )
-        return measured.to_dict(), worst_errors(logs, labels)
+        return measured.to_dict(), errors
 
     remarks = _remarks(splits)
     if (momentum := trained.recipe.ema_momentum) != recipe.ema_momentum:
@@ -470,19 +492,12 @@ def _working_folder(working: Path) -> Iterator[None]:
             finally:
                 if not (working / _checkpoint.FILE_NAME).exists():
                     shutil.rmtree(working, ignore_errors=True)
-                    _remove_empty(working.parent)
+                    # Recipe, network and data set of the run's name.
+                    remove_empty(list(working.parents)[:3])
     except system.InUseError:
         raise RuntimeError(
             f"This experiment is running in another process. Received: {working}"
         ) from None
-
-
-def _remove_empty(folder: Path) -> None:
-    """Take away the folders of a run's name that nothing was written to."""
-    # Recipe, network and data set; the results folder itself stays.
-    for level in (folder, folder.parent, folder.parent.parent):
-        with contextlib.suppress(OSError):
-            level.rmdir()
 
 
 def _verbosity(verbose: int | str) -> int:

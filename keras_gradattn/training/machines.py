@@ -66,7 +66,7 @@ def _torch() -> Workers | None:
 
 @functools.cache
 def _tensorflow() -> Workers | None:
-    cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+    cluster = _cluster(os.environ.get("TF_CONFIG") or "{}")
     if sum(map(len, cluster.values())) < 2:
         return None
     import tensorflow as tf
@@ -82,6 +82,23 @@ def _tensorflow() -> Workers | None:
         strategy.num_replicas_in_sync,
         strategy,
     )
+
+
+def _cluster(told: str) -> dict[str, list[str]]:
+    """The addresses by kind of process, as `TF_CONFIG` has them."""
+    try:
+        content = json.loads(told)
+        cluster: dict[str, list[str]] = content.get("cluster", {})
+        if cluster:
+            _ = content["task"]["type"], int(content["task"]["index"])
+            _ = [address for kind in cluster.values() for address in kind]
+    except (ValueError, AttributeError, KeyError, TypeError):
+        raise ValueError(
+            'TF_CONFIG should be JSON such as {"cluster": {"worker": ["first:29500", '
+            '"second:29500"]}, "task": {"type": "worker", "index": 0}}. '
+            f"Received: {told}"
+        ) from None
+    return cluster
 
 
 _JAX = {
@@ -102,10 +119,20 @@ def _jax() -> Workers | None:
                 f"Processes of JAX need {', '.join(_JAX.values())}. "
                 f"Received: {', '.join(missing)} unset"
             )
+        try:
+            processes, rank = int(said["num_processes"]), int(said["process_id"])
+        except ValueError:
+            processes, rank = 0, 0
+        if not 0 <= rank < processes:
+            raise ValueError(
+                f"{_JAX['process_id']} should be a whole number, from 0 to one less "
+                f"than {_JAX['num_processes']}. Received: {said['process_id']!r} of "
+                f"{said['num_processes']!r}"
+            )
         jax.distributed.initialize(
             coordinator_address=said["coordinator_address"].split(",")[0],
-            num_processes=int(said["num_processes"]),
-            process_id=int(said["process_id"]),
+            num_processes=processes,
+            process_id=rank,
         )
     if not jax.distributed.is_initialized() or jax.process_count() < 2:
         return None

@@ -109,7 +109,13 @@ def load_model(path: str | os.PathLike[str]) -> SavedModel:
         raise ValueError(
             f"A saved model is a .keras file, whole. Received: {str(path)!r}"
         )
-    model = keras.saving.load_model(path, compile=False)
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except (TypeError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"Keras cannot read this model. Received: {str(path)!r}: "
+            f"{' '.join(str(error).split())}"
+        ) from error
     with zipfile.ZipFile(path) as archive:
         if _ENTRY in archive.namelist():
             content = json.loads(archive.read(_ENTRY))

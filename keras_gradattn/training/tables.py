@@ -5,7 +5,7 @@ import html
 import io
 import shutil
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 # Of a file or a pipe; a terminal says its own.
 _PAGE = 120
@@ -50,6 +50,34 @@ def table(
     return _OTHERS[style](cells)
 
 
+def markdown(
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = False
+) -> str:
+    """A Markdown table.
+
+    Args:
+        header: Names of the columns.
+        rows: Cells, as many a row as there are names.
+        numbers: Whether all columns but the first are set to the right.
+
+    Returns:
+        The table, without a last line break.
+
+    Example:
+
+    >>> from keras_gradattn.training.tables import markdown
+    >>> print(markdown(("model", "top-1"), [("resnet18", "85.91")], numbers=True))
+    | model | top-1 |
+    | --- | ---: |
+    | resnet18 | 85.91 |
+    """
+    rule = ["---", *["---:" if numbers else "---"] * (len(header) - 1)]
+    escaped = ([cell.replace("|", "\\|") for cell in row] for row in (header, *rows))
+    first, *others = ("| " + " | ".join(row) + " |" for row in escaped)
+    # Not aligned: one longer cell would change every line of a table.
+    return "\n".join([first, f"| {' | '.join(rule)} |", *others])
+
+
 def _text(cells: list[list[str]], width: int) -> str:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     room = width - len(_GAP) * (len(widths) - 1)
@@ -69,14 +97,6 @@ def _text(cells: list[list[str]], width: int) -> str:
             ]
             lines.append(_GAP.join(parts).rstrip())
     return "\n".join(lines)
-
-
-def _markdown(cells: list[list[str]]) -> str:
-    header, *rows = [
-        ["" if not cell else cell.replace("|", "\\|") for cell in row] for row in cells
-    ]
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _csv(cells: list[list[str]]) -> str:
@@ -104,7 +124,7 @@ def _html_row(row: list[str], tag: str) -> str:
 
 
 _OTHERS: dict[str, Callable[[list[list[str]]], str]] = {
-    "markdown": _markdown,
+    "markdown": lambda cells: markdown(cells[0], cells[1:]),
     "csv": _csv,
     "html": _html,
 }

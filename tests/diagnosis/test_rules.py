@@ -265,6 +265,12 @@ def test_overfitting_counts_where_guessing_was_better():
     assert "overfitting" in names(healthy(logs=mild), "note")
 
 
+def test_numbers_that_are_worse_than_their_mean():
+    logs = {"val_loss": np.append(np.full(4, 0.9), np.linspace(0.9, 1.2, 6))}
+    assert "overfitting" in names(healthy(logs=logs, numbers=True))
+    assert "overfitting" not in names(healthy(logs=logs))
+
+
 def test_penalties_are_taken_from_the_loss():
     layers = dataclasses.replace(healthy().layers, penalty=np.array([10.0, 5.0, 0.0]))
     seen = healthy(

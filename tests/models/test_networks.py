@@ -159,16 +159,25 @@ def test_training_lowers_the_loss(network):
     assert history.history["loss"][-1] < 0.8 * history.history["loss"][0]
 
 
-@FAMILY
+WAYS = (
+    {"jit_compile": True},
+    {"run_eagerly": True},
+    {"steps_per_execution": 2},
+    {"jit_compile": False},
+)
+
+
 @pytest.mark.parametrize(
-    "options",
+    ("network", "options"),
     [
-        {"jit_compile": True},
-        {"run_eagerly": True},
-        {"steps_per_execution": 2},
-        {"jit_compile": False},
+        (network, options)
+        for network in ("cbam_resnet18", "gradattn_v3")
+        for options in WAYS
+        # PyTorch's compiler takes a minute a network, so it gets one of them.
+        if (keras.backend.backend(), network, options)
+        != ("torch", "cbam_resnet18", {"jit_compile": True})
     ],
-    ids=lambda options: next(iter(options.items())),
+    ids=str,
 )
 def test_ways_of_compiling_train_alike(network, options, backend):
     if backend == "torch" and "steps_per_execution" in options:

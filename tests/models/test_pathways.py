@@ -333,7 +333,14 @@ def test_depth_groups_cover_every_layer_with_weights():
     assert grouped == {id(v) for v in model.trainable_variables}
 
 
-@MIXINGS
+@pytest.mark.parametrize(
+    "mixing",
+    [
+        "attention",
+        # The same but for what weighs; the analysis takes long to compile.
+        *(pytest.param(m, marks=pytest.mark.any_backend) for m in ("static", "equal")),
+    ],
+)
 def test_recorder_and_analysis_take_the_network(mixing):
     model = narrow(mixing=mixing, input_shape=(16, 16, 3), **TWO_STAGES)
     model.compile("adam", "sparse_categorical_crossentropy")
@@ -396,7 +403,13 @@ def test_a_part_of_the_network_keeps_its_start(tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [{"jit_compile": True}, {"run_eagerly": True}],
+    [
+        # PyTorch's compiler takes a minute, and test_networks has one network for it.
+        pytest.param(
+            {"jit_compile": True}, marks=pytest.mark.backends("jax", "tensorflow")
+        ),
+        {"run_eagerly": True},
+    ],
     ids=lambda options: next(iter(options)),
 )
 def test_ways_of_compiling_train_alike(options):

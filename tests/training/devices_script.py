@@ -1,9 +1,10 @@
 # ruff: noqa: E402
-"""Trains on two virtual devices or processes in two ways; prints both as JSON.
+"""Trains on two virtual devices or processes, and once more in another way.
 
-Usage: python devices_script.py RESULTS ENGINE [resumed]
+Usage: python devices_script.py RESULTS WAY...
 
-The second way is without them, or, with dropout, in two goes.
+Prints both results of each way as JSON. The ways are an engine, where the other
+training is without several devices, and `resumed`, where it is in two goes.
 """
 
 import contextlib
@@ -39,8 +40,8 @@ from tests.backend_gradients import loss_and_gradients
 # but for rounding, which Adam would blow up to whole steps.
 MODEL = "gradattn_v3"
 NARROW = {
-    "stage_filters": (4, 4, 8, 8),
-    "stage_blocks": (1, 1, 1, 1),
+    "stage_filters": (4, 4),
+    "stage_blocks": (1, 1),
     "width": 8,
     "num_heads": 2,
     "feed_forward": 8,
@@ -254,8 +255,19 @@ def flat(weights):
     ]
 
 
+def both(results, way):
+    """Several devices, and what must come out the same."""
+    if way == "resumed":
+        several = by_run(f"{results}/one", 2, "auto", dropout=0.3)
+        return {"several": several, "other": by_two_goes(f"{results}/two", "auto")}
+    several = by_run(results, 2, way)
+    # BatchNorm sees the whole batch on JAX.
+    other = by_run(results, 1, way) if BACKEND == "jax" else by_hand()
+    return {"several": several, "other": other}
+
+
 if __name__ == "__main__":
-    results, engine, *resumed = sys.argv[1:]
+    results, *ways = sys.argv[1:]
     # A further process of PyTorch's loads the data for itself, all of it.
     if BACKEND != "torch":
         datasets.load = load_odd_validation
@@ -263,14 +275,7 @@ if __name__ == "__main__":
         VALIDATION = IMAGES
     experiment.analyze_gradients = lambda *arguments: {"layers": []}
     experiment.analyze_depth_weights = lambda *arguments: {}
-    if resumed:
-        several = by_run(f"{results}/one", 2, engine, dropout=0.3)
-        other = by_two_goes(f"{results}/two", engine)
-    else:
-        several = by_run(results, 2, engine)
-        # BatchNorm sees the whole batch on JAX.
-        other = by_run(results, 1, engine) if BACKEND == "jax" else by_hand()
-    found = {"several": several, "other": other}
+    found = {way: both(f"{results}/{way}", way) for way in ways}
     if BACKEND == "tensorflow":
         found["masks"] = masks()
     print(json.dumps(found))

@@ -1,6 +1,8 @@
 """Runs one tiny experiment; kills itself where it is told to.
 
-Usage: python resume_script.py RESULTS [KILL_AT_STEP]
+Usage: python resume_script.py KILL_AT_STEP RESULTS...
+
+One run after the other, each into a folder of its own; step 0 kills none.
 """
 
 import os
@@ -24,8 +26,8 @@ RECIPE = training.Recipe(
 )
 
 NARROW = {
-    "stage_filters": (4, 4, 8, 8),
-    "stage_blocks": (1, 1, 1, 1),
+    "stage_filters": (4, 4),
+    "stage_blocks": (1, 1),
     "width": 8,
     "num_heads": 2,
     "feed_forward": 8,
@@ -70,6 +72,8 @@ def run(results):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
-        kill_at(int(sys.argv[2]))
-    run(sys.argv[1])
+    step, *folders = sys.argv[1:]
+    kill_at(int(step))
+    for folder in folders:
+        run(folder)
+        print(f"finished {folder}", file=sys.stderr)

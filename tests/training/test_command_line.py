@@ -27,7 +27,8 @@ def refused(capsys, monkeypatch, tmp_path):
         said = capsys.readouterr()
         assert code == 2
         assert said.err.count("\n") == 1, said.err
-        assert list(tmp_path.rglob("*.json")) == []
+        # Not even an empty folder.
+        assert list(tmp_path.iterdir()) == []
         return said.err
 
     return command
@@ -68,9 +69,12 @@ DIGITS = ("run", "--dataset", "digits")
         (("compare", "--style", "latex"), "Received: 'latex'"),
         (("compare", "--results", "nowhere"), "Received: results=nowhere"),
         (("predict", "model.keras", "."), "There is no image to predict."),
-        (("predict", "m", ".", "--output", "no/where.csv"), "no folder for the table"),
+        (("predict", "m", ".", "--output", "no/where.csv"), "There is no such folder."),
+        (("predict", "m", ".", "--output", "."), "The table is a file."),
+        (("predict", "m", ".", "--output", "/proc/x.csv"), "Nothing was predicted."),
         (("sweep", "--dataset", "digits", "--vary", "mixup=1"), "a list of values"),
         (("sweep", "--dataset", "digits", "--epochs", "x"), "positive whole number"),
+        (("sweep", "--dataset", "digits", "--gpus-per-run", "-1"), "0 or more."),
     ],
 )
 def test_one_sentence(refused, arguments, message):

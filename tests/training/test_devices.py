@@ -17,14 +17,17 @@ from keras_gradattn.training import experiment
 SCRIPT = Path(__file__).with_name("devices_script.py")
 
 
-def train(folder, backend, *arguments):
+@pytest.fixture(scope="module")
+def found(tmp_path_factory, backend):
+    """Everything by one process: to start it takes longer than to train."""
     environment = dict(os.environ)
     if backend == "jax":
         # The script asks for two devices by it.
         environment.pop("XLA_FLAGS", None)
     root = str(SCRIPT.parents[2])
+    ways = ["auto", "resumed", *(["device"] if backend == "jax" else [])]
     result = subprocess.run(
-        [sys.executable, str(SCRIPT), str(folder), *arguments],
+        [sys.executable, str(SCRIPT), str(tmp_path_factory.mktemp("runs")), *ways],
         env=environment | {"KERAS_BACKEND": backend, "PYTHONPATH": root},
         cwd=root,
         capture_output=True,
@@ -34,30 +37,31 @@ def train(folder, backend, *arguments):
     return json.loads(result.stdout.splitlines()[-1])
 
 
-def check(found):
-    several, single = found["several"], found["other"]
+def check(several, other):
     for name in ("loss", "val_loss", "val_accuracy", "test_loss", "rms"):
-        np.testing.assert_allclose(several[name], single[name], rtol=2e-4, err_msg=name)
+        np.testing.assert_allclose(several[name], other[name], rtol=2e-4, err_msg=name)
     # Six steps of Adam, each of up to 1e-3 whatever the gradient's size.
-    np.testing.assert_allclose(several["weights"], single["weights"], atol=2e-5)
+    np.testing.assert_allclose(several["weights"], other["weights"], atol=2e-5)
 
 
-def test_two_devices(tmp_path, backend):
-    check(train(tmp_path, backend, "auto"))
+def test_two_devices(found):
+    check(**found["auto"])
 
 
-def test_two_devices_go_on_after_an_interruption_to_the_same_bits(tmp_path, backend):
-    found = train(tmp_path, backend, "auto", "resumed")
-    assert found["several"] == found["other"]
+def test_two_devices_go_on_after_an_interruption_to_the_same_bits(found, backend):
+    assert found["resumed"]["several"] == found["resumed"]["other"]
     if backend == "tensorflow":
         first, second = found["masks"]
         assert first != second
 
 
-def test_two_devices_with_images_on_them(tmp_path, backend):
-    if backend == "jax":
-        check(train(tmp_path, backend, "device"))
-        return
+@pytest.mark.backends("jax")
+def test_two_devices_with_images_on_them(found):
+    check(**found["device"])
+
+
+@pytest.mark.backends("tensorflow", "torch")
+def test_images_are_kept_on_several_devices_on_jax_only(tmp_path):
     with pytest.raises(ValueError, match=r"on JAX only.*devices=2, engine='device'"):
         training.run("digits", "resnet18", devices=2, engine="device", results=tmp_path)
 
@@ -138,7 +142,7 @@ def test_more_devices_than_there_are(tmp_path, backend, monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ValueError, match="Received: devices=32"):
-        training.run("digits", "resnet18", devices=32, results=tmp_path)
+        training.run("digits", "resnet18", devices=32, results=tmp_path / "none")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -170,7 +170,7 @@ def test_result_is_json_and_text():
     [
         ([], "at least one batch"),
         ([(np.eye(3, dtype="float32"), [0, 1, 3])], "labels from 0 to 3"),
-        ([(np.full((1, 3), np.nan, "float32"), [0])], "not finite"),
+        ([(np.full((1, 3), np.nan, "float32"), [0])], "should be finite"),
     ],
 )
 def test_bad_input_is_named(batches, message):

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from keras_gradattn.training import machines
 from tests.datasets.image_folders import write_classes
 
-# On TensorFlow Keras 3.15 does not build a model from batches of several workers.
-pytestmark = [pytest.mark.slow, pytest.mark.backends("jax", "torch")]
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
 
@@ -155,6 +155,39 @@ def test_a_killed_process_ends_all_and_the_same_command_goes_on(
     said = finish([start(*p) for p in commands(backend, arguments(photos, tmp_path))])
     assert "resumed after epoch" in said[0]
     check(result(tmp_path), alone)
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    "told",
+    [
+        "{",
+        "[]",
+        '{"cluster": {"worker": ["a:1", "b:1"]}}',
+        '{"cluster": {"worker": 2}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": "x"}}',
+    ],
+)
+def test_what_is_no_cluster(told):
+    with pytest.raises(ValueError, match="TF_CONFIG should be JSON such as"):
+        machines._cluster(told)
+
+
+@pytest.mark.backends("jax")
+@pytest.mark.parametrize(
+    ("set_", "message"),
+    [
+        (("127.0.0.1:1", "2"), "PROCESS_ID unset"),
+        (("127.0.0.1:1", "2", "2"), "Received: '2' of '2'"),
+        (("127.0.0.1:1", "two", "0"), "Received: '0' of 'two'"),
+    ],
+)
+def test_processes_of_jax_that_cannot_meet(monkeypatch, set_, message):
+    for name, value in zip(machines._JAX.values(), set_, strict=False):
+        monkeypatch.setenv(name, value)
+    machines._jax.cache_clear()
+    with pytest.raises(ValueError, match=message):
+        machines.workers()
 
 
 @pytest.mark.backends("torch")

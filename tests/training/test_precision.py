@@ -23,6 +23,7 @@ NARROW = {
     "num_layers": 1,
     "dropout": 0.0,
 }
+SHALLOW = NARROW | {"stage_filters": (4, 4), "stage_blocks": (1, 1)}
 # bfloat16 keeps eight significant bits: rounding changes a number by at most this.
 ROUNDOFF = 2.0**-9
 DESCRIBED = paper.RECIPES["as_described"]
@@ -176,7 +177,7 @@ def test_interrupted_run_ends_in_the_same_numbers(tmp_path, monkeypatch):
             recipe,
             results=tmp_path / folder,
             limit=64,
-            model_options=NARROW,
+            model_options=SHALLOW,
             pictures=False,
             verbose=0,
         )

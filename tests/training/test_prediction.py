@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+import zipfile
 
 import keras
 import numpy as np
@@ -97,6 +98,13 @@ def test_what_is_no_model(tmp_path, photos):
     (tmp_path / "half.keras").write_bytes(b"PK half of an archive")
     with pytest.raises(ValueError, match=r"is a \.keras file, whole"):
         training.predict(tmp_path / "half.keras", photos)
+    with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:
+        archive.writestr(
+            "config.json", '{"module": "nowhere", "class_name": "Nothing"}'
+        )
+        archive.writestr("metadata.json", "{}")
+    with pytest.raises(ValueError, match=r"Keras cannot read.*other\.keras"):
+        training.predict(tmp_path / "other.keras", photos)
 
 
 @pytest.mark.any_backend

@@ -43,8 +43,8 @@ def test_run_does_not_import_tensorflow(tmp_path, backend):
     )
     command = ["run", "--dataset", "digits", "--model", "resnet18", "--epochs", "1"]
     command += ["--limit", "64", "--results", str(tmp_path), "--no-pictures"]
-    command += ["--model-option", "stage_filters=[4,4,8,8]"]
-    command += ["--model-option", "stage_blocks=[1,1,1,1]"]
+    command += ["--model-option", "stage_filters=[4,4]"]
+    command += ["--model-option", "stage_blocks=[1,1]"]
     result = subprocess.run(
         [sys.executable, "-c", code, *command],
         env=os.environ | {"KERAS_BACKEND": backend},

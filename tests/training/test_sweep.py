@@ -2,6 +2,7 @@
 
 import functools
 import json
+import subprocess
 import sys
 
 import pytest
@@ -142,6 +143,48 @@ def test_a_run_in_a_process_of_its_own(tmp_path, monkeypatch):
     # Decoding all images for each combination would take hours.
     assert len(read) == 1
     assert "networks:tiny" in training.compare(tmp_path / "results")
+
+
+def test_a_run_sees_the_devices_that_its_machine_gives_it(monkeypatch):
+    """Not those of the process that sweeps, which may be on another machine."""
+    seen = []
+
+    def run(words, env, **settings):
+        seen.append(env)
+        return subprocess.CompletedProcess(words, 0, "")
+
+    monkeypatch.setattr(_sweep.subprocess, "run", run)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    run_command(["run"], {"CUDA_VISIBLE_DEVICES": "0", "OTHER": "kept"})
+    assert seen[0]["CUDA_VISIBLE_DEVICES"] == "3"
+    assert seen[0]["OTHER"] == "kept"
+
+
+@pytest.mark.outside
+def test_on_ray(tmp_path, monkeypatch):
+    """For real, with one network that crashes its process."""
+    photos = write_classes(tmp_path / "photos", count=20)
+    monkeypatch.setattr(
+        _sweep, "_environment", lambda own=_sweep._environment: own() | {"CRASH": "1"}
+    )
+    networks = [f"tests.training.networks:{name}" for name in ("crashing", "tiny")]
+
+    def statuses():
+        trials = sweep(
+            str(photos),
+            networks,
+            results=tmp_path / "results",
+            max_epochs=1,
+            pictures=False,
+            engine="ray",
+        )
+        return [trial.status for trial in trials]
+
+    assert statuses() == ["failed", "finished"]
+    # What is finished is not run again.
+    assert statuses() == ["failed", "found"]
+    (log,) = (tmp_path / "results").rglob("*.log")
+    assert log.name == "seed42.log"
 
 
 def test_what_a_run_says_is_kept():

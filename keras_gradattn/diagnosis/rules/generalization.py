@@ -40,7 +40,10 @@ def overfitting(seen: Seen) -> Iterable[Finding]:
     rises = rose > limit and train < 0.5 * last and known[-1] - best >= 3
     if not useless and not rises:
         return
-    bad = useless or (lost and rose > threshold("validation_rise_far"))
+    # Of numbers a loss above guessing is worse than their mean. Of classes a few sure
+    # answers may do it, most others being right.
+    far = seen.numbers or rose > threshold("validation_rise_far")
+    bad = useless or (lost and far)
     epochs = np.arange(1, len(validation) + 1, dtype=float).tolist()
     lines = {
         "validation": (epochs, np.nan_to_num(validation).tolist()),
