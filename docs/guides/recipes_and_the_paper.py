@@ -35,9 +35,9 @@ print("recipes:", *training.RECIPES, *paper.RECIPES)
 # are too few to learn much; the recipe has a hundred.
 
 # %%
-small = {"stage_filters": (8, 16), "stage_blocks": (1, 1), "width": 32, "num_layers": 1}
-short = {"max_epochs": 3, "limit": 256, "model_options": small, "verbose": 0}
-result = training.run("digits", "gradattn_v2", seed=1, **short)
+small = {"stage_filters": (8, 16), "stage_blocks": (1, 1)}
+short = {"max_epochs": 3, "limit": 256, "verbose": 0}
+result = training.run("digits", "resnet18", seed=1, model_options=small, **short)
 print(f"{result['epochs_run']} epochs, short: {result['short']}")
 
 # %% [markdown]
@@ -48,7 +48,7 @@ print(f"{result['epochs_run']} epochs, short: {result['short']}")
 #   recipe's.
 
 # %%
-again = training.run("digits", "gradattn_v2", seed=1, **short)
+again = training.run("digits", "resnet18", seed=1, model_options=small, **short)
 again["metrics"]["top1"] == result["metrics"]["top1"]
 
 # %% [markdown]
@@ -109,6 +109,7 @@ result = training.run(
     "gradattn_v2",
     paper.RECIPES["as_described"],
     seed=42,
+    model_options={**small, "width": 32, "num_layers": 1},
     **short,
 )
 print(sorted(result))
