@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from keras_gradattn.datasets._numbers import is_count
 from keras_gradattn.datasets.channel_statistics import mean_and_std
 from keras_gradattn.datasets.file_check import BadFile, some
 from keras_gradattn.datasets.images import Array, ChosenRows, Images
@@ -79,9 +80,14 @@ class Division:
                 "`on_rare` should be 'stop' or 'train'. "
                 f"Received: on_rare={self.on_rare!r}"
             )
-        if self.limit is not None and self.limit < 1:
+        if self.limit is not None and not is_count(self.limit):
             raise ValueError(
-                f"`limit` should be positive. Received: limit={self.limit}"
+                f"`limit` should be positive. Received: limit={self.limit!r}"
+            )
+        if self.seed != 0 and not is_count(self.seed):
+            raise ValueError(
+                "`seed` should be a whole number, 0 or more. "
+                f"Received: seed={self.seed!r}"
             )
 
 
@@ -111,6 +117,15 @@ def assemble(
             source gives, or a part is empty.
     """
     labels, images = collection.labels, collection.images
+    if batch_size is not None and not is_count(batch_size):
+        raise ValueError(
+            f"`batch_size` should be positive. Received: batch_size={batch_size!r}"
+        )
+    if not all(isinstance(entry, Augmentation) for entry in augmentation or ()):
+        raise ValueError(
+            "`augmentation` should hold entries such as Augmentation('mixup'). "
+            f"Received: augmentation={augmentation!r}"
+        )
     rows = _divide(collection, division)
     empty = [part for part in NAMES if not len(rows[part])]
     if empty:

@@ -14,6 +14,7 @@ from typing import TypeVar
 import keras
 import numpy as np
 
+from keras_gradattn.datasets._numbers import is_count
 from keras_gradattn.datasets.channel_statistics import channel_moments, moments_in_units
 from keras_gradattn.datasets.image_files import (
     RESIZES,
@@ -104,11 +105,11 @@ def check_reading(
     size: int | None, channels: int | None, resize: str, on_bad: str
 ) -> None:
     """Raises ValueError where an argument is none of those possible."""
-    if size is not None and (isinstance(size, bool) or not size >= 1):
+    if size is not None and not is_count(size):
         raise ValueError(
             f"`size` should be a positive number of pixels. Received: size={size!r}"
         )
-    if channels is not None and (isinstance(channels, bool) or not channels >= 1):
+    if channels is not None and not is_count(channels):
         raise ValueError(
             "`channels` should be 1 (grey), 3 (colour) or 4 (colour and opacity). "
             f"Received: channels={channels!r}"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_gradattn.datasets._numbers import is_share
 from keras_gradattn.datasets.images import Array
 from keras_gradattn.datasets.splits import NAMES
 
@@ -23,9 +24,10 @@ def shares_of(validation: float, test: float) -> Shares:
         ValueError: Unless both are positive and leave something for training.
     """
     for name, share in (("validation", validation), ("test", test)):
-        if isinstance(share, bool) or not 0 < share < 1:
+        if not is_share(share):
             raise ValueError(
-                f"`{name}` should be a share between 0 and 1. Received: {name}={share}"
+                f"`{name}` should be a share between 0 and 1. "
+                f"Received: {name}={share!r}"
             )
     if validation + test >= 1:
         raise ValueError(

@@ -106,6 +106,11 @@ def _read(
             return _called(datasets.from_table, path, division)
     elif path.is_dir():
         return _called(datasets.from_folder, path, division)
+    elif path.is_file():
+        raise ValueError(
+            "Images come from a folder or from a table "
+            f"({' or '.join(_TABLES)}). Received: the file {os.fspath(data)!r}"
+        )
     if isinstance(data, str) and not _is_meant_as_a_path(data):
         by_name = {key: value for key, value in options.items() if value is not None}
         if data_options:

@@ -221,6 +221,15 @@ def test_scans_of_twelve_bits(tmp_path):
         ({"validation": 0.0}, "validation=0.0"),
         ({"validation": 0.5, "test": 0.5}, "something for training"),
         ({"limit": 0}, "limit=0"),
+        # As they come from the command line.
+        ({"size": "large"}, "size='large'"),
+        ({"channels": "RGB"}, "channels='RGB'"),
+        ({"test": "x"}, "test='x'"),
+        ({"limit": 2.5}, "limit=2.5"),
+        ({"seed": "x"}, "seed='x'"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"augmentation": "mixup"}, "augmentation='mixup'"),
+        ({"levels": 3}, "levels=3"),
         ({"levels": (5, 1)}, "black below white"),
     ],
 )

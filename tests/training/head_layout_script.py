@@ -22,8 +22,8 @@ def train():
     model = keras_gradattn.GradAttnV1(
         4,
         (16, 16, 1),
-        stage_filters=(4, 4),
-        stage_blocks=(1, 1),
+        stage_filters=(4, 4, 8, 8),
+        stage_blocks=(1, 1, 1, 1),
         width=16,
         num_heads=2,
         feed_forward=32,

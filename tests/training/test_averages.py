@@ -9,7 +9,7 @@ from keras_gradattn.training import _training_loop
 from keras_gradattn.training._building import build_loss, build_model, build_optimizer
 from keras_gradattn.training._training_loop import TrainingLoop
 
-NARROW = {"stage_filters": (4, 4), "stage_blocks": (1, 1)}
+NARROW = {"stage_filters": (4, 4, 8, 8), "stage_blocks": (1, 1, 1, 1)}
 MOMENTUM = 0.8
 
 

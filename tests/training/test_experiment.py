@@ -198,8 +198,8 @@ def test_pathways_are_read_and_frozen(tmp_path, no_analysis):
         limit=150,
         results=tmp_path,
         model_options={
-            "stage_filters": (4, 4, 4),
-            "stage_blocks": (1, 1, 1),
+            "stage_filters": (4, 4, 8, 8),
+            "stage_blocks": (1, 1, 1, 1),
             "channel_groups": 2,
         },
         save_model=True,
@@ -233,8 +233,8 @@ def test_pathways_are_read_and_frozen(tmp_path, no_analysis):
         "stage2_block1",
     ]
     np.testing.assert_allclose(
-        pathways["mean"]["head"]["stage3_block1"],
-        seen.mean[-1, :, seen.sources.index("stage3_block1")],
+        pathways["mean"]["head"]["stage4_block1"],
+        seen.mean[-1, :, seen.sources.index("stage4_block1")],
         rtol=1e-5,
     )
     assert seen.movement.max() > 1e-4

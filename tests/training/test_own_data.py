@@ -221,6 +221,7 @@ def test_what_is_no_network_of_this_data(tmp_path, photos, model, message):
         ("photos", {"sise": 3}, "Did you mean 'size'"),
         ("photo/", {}, r"no such folder or table\. Did you mean 'photos'"),
         ("labels.csv", {}, "no such folder or table"),
+        ("photos/cat/0.png", {}, "Images come from a folder or from a table"),
     ],
 )
 def test_what_is_no_data(tmp_path, photos, monkeypatch, data, options, message):
