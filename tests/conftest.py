@@ -69,9 +69,10 @@ if keras.backend.backend() == "tensorflow":
 
         @functools.wraps(step)
         def prepared(iterator):
-            batch = tensorflow_compat.described_batch(iterator)
-            if model.built and not model.optimizer.built and batch is not None:
-                keras_compat.make_training_state(model, batch)
+            if model.built and not model.optimizer.built:
+                batch = tensorflow_compat.described_batch(iterator)
+                if batch is not None:
+                    keras_compat.make_training_state(model, batch)
             return step(iterator)
 
         model.train_function = prepared

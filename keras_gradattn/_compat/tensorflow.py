@@ -48,7 +48,6 @@ def described_batch(iterator: Any) -> Any:
         The batch's structure, `None` for what is left out of it; `None` altogether
         where the iterator does not say, or where a part is no plain tensor.
     """
-    import keras
     import tensorflow as tf
 
     def described(spec: Any) -> Any:
