@@ -81,7 +81,7 @@ def find_copy(
         The first copy by name, folders before archives; `None` if there is none, or
         TFDS has prepared the data set there.
     """
-    kind = _KINDS.get(description.name)
+    kind = _KINDS.get(str(description.source.tfds))
     if kind is None or data_dir is None:
         return None
     folder = pathlib.Path(data_dir)
@@ -106,7 +106,7 @@ def read_copy(
         ImportError: If the library that reads such files is not installed.
         ValueError: If files are missing or damaged, or hold something else.
     """
-    kind = _KINDS[description.name]
+    kind = _KINDS[str(description.source.tfds)]
     parts = dict(kind.read(description, path))
     if verify:
         _warn_of_differences(description, path, sum(map(len, parts.values())), kind)
@@ -115,7 +115,7 @@ def read_copy(
 
 def has_archives(description: DatasetSpec) -> bool:
     """Whether a data set can be read from an archive of its authors."""
-    kind = _KINDS.get(description.name)
+    kind = _KINDS.get(str(description.source.tfds))
     return kind is not None and kind.in_archives
 
 
@@ -237,6 +237,7 @@ def _published_sums(
         yield path, kind.sums
 
 
+# By the source, so that a set at another size finds the same copies.
 _KINDS = {
     "tiny_imagenet": _Kind(
         has_tiny_imagenet,
@@ -252,12 +253,12 @@ _KINDS = {
         # Python's and the binary one (cs.toronto.edu/~kriz).
         sums=("c58f30108f718f92721af3b95e74349a", "c32a1d4ab5d03f1284b67883e8d87530"),
     ),
-    "svhn": _Kind(
+    "svhn_cropped": _Kind(
         _svhn_files.has_svhn,
         lambda _, folder: _svhn_files.read_svhn(folder),
         sums=_svhn_files.MD5,
     ),
-    "pcam": _Kind(
+    "patch_camelyon": _Kind(
         _pcam_files.has_pcam, lambda _, folder: _pcam_files.read_pcam(folder)
     ),
     "pad_ufes_20": _Kind(

@@ -37,6 +37,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    # Whoever prints a part wants its size, not its pixels.
+    def __repr__(self) -> str:
+        return f"<Split {self.name!r}: {len(self):,} images>"
+
 
 @dataclasses.dataclass(frozen=True)
 class DatasetSplits:
@@ -61,6 +65,11 @@ class DatasetSplits:
     validation: Split
     test: Split
     bad_files: tuple[BadFile, ...] = ()
+
+    def __repr__(self) -> str:
+        parts = (self.train, self.validation, self.test)
+        sizes = ", ".join(f"{len(part):,} {part.name}" for part in parts)
+        return f"<DatasetSplits {self.spec.title}: {sizes}>"
 
 
 class DatasetNotFoundError(FileNotFoundError):

@@ -153,6 +153,16 @@ def test_tiny_imagenet_is_read_from_any_copy(tmp_path, root, extracted):
     assert len(splits.spec.class_names) == 200
 
 
+def test_a_set_at_another_size_and_name_finds_the_same_copy(tmp_path, monkeypatch):
+    write_tiny_imagenet(tmp_path / "copy.zip", root="inner")
+    half = dataclasses.replace(
+        datasets.SPECS["tiny_imagenet"], name="tiny_imagenet_32", image_size=32
+    )
+    monkeypatch.setitem(datasets.SPECS, half.name, half)
+    splits = load("tiny_imagenet_32", tmp_path)
+    assert by_row(splits)[0].shape == (15, 32, 32, 3)
+
+
 def test_the_extracted_folder_itself_is_a_data_folder(tmp_path):
     write_tiny_imagenet(tmp_path / "copy.zip", root="inner")
     with zipfile.ZipFile(tmp_path / "copy.zip") as archive:
