@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from latex2mathml.converter import convert
 from mkdocs.structure.files import File, Files
 
+from docs.pictures import dark_picture
+
 ROOT = Path(__file__).parents[2]
 # Texts of the repository that are pages as well, and the pictures they show.
 ELSEWHERE = (
@@ -38,7 +40,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     """Leave the words of a link whose target is in the repository but not in the site.
 
     Links between the site's pages and the repository's other texts become relative to
-    the site. A link to nowhere stays, for MkDocs to complain about.
+    the site. A picture that has another one for dark pages is shown as both. A link to
+    nowhere stays, for MkDocs to complain about.
     """
     here = page.file.src_uri
     elsewhere = any(Path(here).match(pattern) for pattern in ELSEWHERE)
@@ -53,6 +56,9 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         if files.get_file_from_path(address) is None:
             return match[2] if (ROOT / path).exists() else match[0]
         link = posixpath.relpath(address, posixpath.dirname(here) or ".")
+        dark = dark_picture(Path(link)).as_posix()
+        if match[1] and (ROOT / dark_picture(Path(path))).exists():
+            return f"![{match[2]}]({link}#only-light)\n![{match[2]}]({dark}#only-dark)"
         anchor = f"#{target.fragment}" if target.fragment else ""
         return f"{match[1]}[{match[2]}]({link}{anchor})"
 
