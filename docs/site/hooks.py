@@ -2,6 +2,7 @@
 
 import posixpath
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +25,13 @@ ELSEWHERE = (
 )
 _LINK = re.compile(r"(!?)\[([^\[\]]*)\]\(([^()\s]+)\)")
 _EQUATION = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
+_FINDINGS = re.compile(r"<!-- every finding: .*? -->")
+# What `Symptom.when` says, in words.
+_WHEN = {
+    "before": "Before training, from data, model and settings",
+    "probe": "Before training, by running one batch",
+    "during": "During training",
+}
 _DRAWING = re.compile(r'<img alt="([^"]*)" src="([^"]*/)?images/([\w-]+\.svg)" ?/?>')
 
 
@@ -62,7 +70,25 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         anchor = f"#{target.fragment}" if target.fragment else ""
         return f"{match[1]}[{match[2]}]({link}{anchor})"
 
-    return _LINK.sub(kept, markdown)
+    return _FINDINGS.sub(_findings, _LINK.sub(kept, markdown))
+
+
+def _findings(match: re.Match[str]) -> str:
+    """A table for each time at which something can be found."""
+    # The file alone: importing the package would need a backend.
+    path = ROOT / "keras_gradattn" / "diagnosis" / "symptoms.py"
+    symptoms = runpy.run_path(str(path))["SYMPTOMS"].values()
+    lines = []
+    for when, words in _WHEN.items():
+        lines += [f"### {words}", ""]
+        lines += ["| finding | meaning | try first |", "|---|---|---|"]
+        lines += [
+            f"| `{symptom.name}` | {symptom.meaning} | `{symptom.causes[0][1]}` |"
+            for symptom in symptoms
+            if symptom.when == when
+        ]
+        lines.append("")
+    return "\n".join(lines)
 
 
 def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
