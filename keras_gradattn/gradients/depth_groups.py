@@ -131,7 +131,7 @@ def _parts(model: Any, level: Any) -> Any:
 
     def walk(layer: Any, prefix: Any, depth: Any) -> None:
         groups = _depth_groups(layer)
-        children = order.children(layer)
+        children = _named_children(layer, groups) or order.children(layer)
         labels = _unique([child.name for child in children])
         for child, label in zip(children, labels, strict=True):
             if label in groups:
@@ -146,6 +146,18 @@ def _parts(model: Any, level: Any) -> Any:
 
     walk(model, "", 1)
     return parts
+
+
+def _named_children(layer: Any, groups: dict[str, str]) -> list[Any]:
+    """Children in the order of the layer's own groups, if these name them all.
+
+    To find the order by running the model takes longer than a step on PyTorch.
+    """
+    children = keras_compat.flatten_layers(layer, include_self=False, recursive=False)
+    by_name = {child.name: child for child in children if child.variables}
+    if not groups or set(by_name) - set(groups):
+        return []
+    return [by_name[name] for name in groups if name in by_name]
 
 
 def _part(group: Any, layer: Any) -> Any:
