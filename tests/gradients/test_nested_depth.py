@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
+import keras_gradattn
 from keras_gradattn.gradients import _layer_order
 from keras_gradattn.gradients.depth_groups import group_variables
 from keras_gradattn.gradients.gradient_norms import GradientNorms
-from keras_gradattn.training import MODELS
 
 
 def names(model, **arguments):
@@ -176,10 +176,11 @@ def test_recurrent_layers_are_a_group_each(recurrent):
 
 
 @pytest.mark.any_backend
-@pytest.mark.parametrize("network", ["gradattn_v2", "gradattn_pathways", "resnet18"])
+@pytest.mark.parametrize("network", ["GradAttnV2", "GradAttnPathways", "ResNet18"])
 def test_networks_that_know_their_depths_are_not_run_to_find_them(network, monkeypatch):
     """To run one without values takes longer than a step on PyTorch."""
-    model = MODELS[network](3, (16, 16, 3), stage_filters=(4, 8), stage_blocks=(1, 1))
+    make = getattr(keras_gradattn, network)
+    model = make(3, (16, 16, 3), stage_filters=(4, 8), stage_blocks=(1, 1))
     monkeypatch.setattr(
         _layer_order, "run_symbolically", lambda *_: pytest.fail("was run")
     )
