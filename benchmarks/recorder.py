@@ -2,11 +2,10 @@
 
     python -m benchmarks.recorder jax --output benchmarks/recorder/jax.json
 
-Steps with and without recording share a process; on PyTorch the usual way, a hook for
-each parameter, is measured beside them. A diagnosis is measured by epochs of `fit`: all
-that it does while training goes on, its looks at layers too. The wait for the first
-step starts in a new process each time, so that nothing is compiled already; what is
-checked before training is in it.
+Steps with and without recording share a process; on PyTorch a hook for each parameter,
+the usual way, is measured beside them. A diagnosis is measured by epochs of `fit`, with
+all that it does. The wait for the first step starts in a new process each time, so that
+nothing is compiled already; what is checked before training is in it.
 """
 
 import argparse

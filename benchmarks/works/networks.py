@@ -3,7 +3,6 @@
 import keras
 from keras import layers
 
-WORDS = 1_000_000
 NETWORKS = ("dense200", "convolutions50", "embedding1m")
 
 
@@ -11,8 +10,8 @@ def everyday(name: str, num_classes: int, size: int, channels: int) -> keras.Mod
     """Dense layers, convolutions with BatchNorm, or words, few of which a batch has."""
     x = inputs = keras.Input((size, size, channels))
     if name == "embedding1m":
-        numbers = keras.ops.cast(keras.ops.abs(x) * WORDS / 10, "int32")
-        x = layers.Embedding(WORDS, 32)(layers.Reshape((-1, 1))(numbers))
+        numbers = keras.ops.cast(keras.ops.abs(x) * 1e5, "int32")
+        x = layers.Embedding(1_000_000, 32)(layers.Reshape((-1, 1))(numbers))
     if name == "convolutions50":
         for _ in range(50):
             x = layers.Conv2D(16, 3, padding="same", use_bias=False)(x)
