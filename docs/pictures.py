@@ -26,10 +26,34 @@ def save_for_both_schemes(figure: Any, folder: Path, stem: str) -> tuple[Path, P
     return light, dark
 
 
-def _save(figure: Any, path: Path) -> None:
+def save_on_paper_and_dark(figure: Any, path: Path) -> Path:
+    """Save a matplotlib figure for texts that are read on the site and elsewhere.
+
+    A text names the picture on white paper. The site shows the other one on a dark
+    page.
+
+    Args:
+        figure: A `matplotlib.figure.Figure`. Its ink is changed.
+        path: Where to save it on white paper.
+
+    Returns:
+        The path of the picture for a dark page, which is `dark_picture(path)`.
+    """
+    _save(figure, path, paper=True)
+    _lighten(figure)
+    _save(figure, dark_picture(path))
+    return dark_picture(path)
+
+
+def dark_picture(path: Path) -> Path:
+    """Where the picture for a dark page lies, beside that on white paper."""
+    return path.with_name(f"{path.stem}_dark.png")
+
+
+def _save(figure: Any, path: Path, *, paper: bool = False) -> None:
     from PIL import Image
 
-    figure.patch.set_alpha(0)
+    figure.patch.set_alpha(1 if paper else 0)
     for axes in figure.axes:
         axes.patch.set_alpha(0)
     stream = io.BytesIO()

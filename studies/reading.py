@@ -136,6 +136,15 @@ def layers(experiment: Experiment) -> int:
     return 2 * sum(blocks) + 2
 
 
+def filters_in_words(experiment: Experiment) -> str:
+    """Filters of its stages, where they were chosen: `16, 32, 64 and 128`."""
+    filters = options_of(experiment).get("stage_filters")
+    if not filters:
+        return "the published"
+    *others, last = map(str, filters)
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def is_standard(experiment: Experiment) -> bool:
     """Of full size, on all images: no smoke run, no control."""
     return not options_of(experiment) and not of(experiment, "limit")

@@ -101,13 +101,17 @@ def _introduction(experiments: Sequence[Experiment]) -> str:
     hardware = ", ".join(sorted({every_run.hardware(e) for e in experiments}))
     short = sum(e["short"] for e in experiments)
     return (
-        "Written by `python -m studies.report` from the JSON files in `runs/` and from "
-        f"nothing else.\n\n{len(experiments)} runs, {short} of them short (cut before "
-        f"their recipe would have ended them), on {backends} ({hardware}). Accuracies "
-        "are test top-1 in percent: mean over seeds and their sample standard "
-        "deviation. A figure without a deviation is one seed, and a difference between "
-        "single seeds says nothing about which network is better. *Published* are the "
-        "figures of Ghoshal and Buckchash (2026), one seed."
+        f"This page holds {len(experiments)} runs on {backends} ({hardware}). "
+        "`python -m studies.report` writes it from the JSON files in `runs/`.\n\n"
+        "How to read the tables:\n\n"
+        "* Figures are accuracies on test images, in percent.\n"
+        "* With several seeds you see their mean ± sample standard deviation, and "
+        "`n`, the number of seeds.\n"
+        "* Without a deviation the figure is one seed. Two single seeds do not tell "
+        "which network is better.\n"
+        f"* *short* means that a run was ended before its recipe would have ended it. "
+        f"{short} runs are short.\n"
+        "* *published* are the figures of Ghoshal and Buckchash (2026), one seed."
     )
 
 

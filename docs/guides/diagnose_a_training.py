@@ -8,6 +8,9 @@
 # Both give findings. A finding says what was seen, where and since when. It gives the
 # number that was measured and its threshold. Then it names likely causes, each with a
 # line of code to try.
+#
+# This page begins with `check`. Then it tells five stories. Each has a broken training,
+# what the report says, the line that was changed, and the curve before and after.
 
 # %%
 import keras
@@ -29,99 +32,259 @@ y = digits.train.labels
 
 
 # %%
-def network(last, rate):
-    """A small dense network, compiled."""
+def network(rate=1e-3, activation="relu", depth=2, last="softmax", from_logits=False):
+    """A small dense network for the digits, compiled."""
+    hidden = [keras.layers.Dense(32, activation) for _ in range(depth)]
     model = keras.Sequential(
         [
             keras.Input((8, 8, 1)),
             keras.layers.Flatten(),
-            keras.layers.Dense(64, activation="relu", name="first"),
-            keras.layers.Dense(64, activation="relu", name="second"),
-            last,
+            *hidden,
+            keras.layers.Dense(10, last, name="classes"),
         ]
     )
-    model.compile(
-        keras.optimizers.Adam(rate),
-        "sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
+    model.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
     return model
 
 
-model = network(keras.layers.Dense(10, name="classes"), rate=1.0)
+model = network(last=None, rate=1.0)
 print(kg.check(model, x, y).report())
 
 # %% [markdown]
 # `check` runs one batch through the network. It changes nothing: weights, optimizer and
 # random seeds stay as they are.
 #
-# ## Mend and check again
+# Mend the three faults and check again:
 
 # %%
-scaled = x / 255
-model = network(keras.layers.Dense(10, activation="softmax", name="classes"), rate=1e-3)
-print(kg.check(model, scaled, y).report())
+x = x / 255
+print(kg.check(network(), x, y).report())
 
 # %% [markdown]
-# ## During training
+# ## Story 1: the loss stays where it is
 #
-# Some faults show only later. `TrainingDiagnosis` is a callback that looks for them. It
-# reads the gradient norms, the loss of each batch and the logs. From time to time it also
-# looks at the outputs of the layers.
+# Some faults show only in training. `TrainingDiagnosis` is a callback that looks for
+# them. It reads the gradient norms, the loss of each batch and the logs. From time to
+# time it also looks at the outputs of the layers.
 #
-# By default it warns. With `on_finding="stop"` it ends a training that has a fault. Here
-# it keeps quiet until the end, and the learning rate is far too high.
+# By default it warns while `fit` runs. With `on_finding="stop"` it ends a training that
+# has a fault. Here it keeps quiet until the end.
+
 
 # %%
-hasty = network(keras.layers.Dense(10, activation="softmax", name="classes"), rate=0.5)
-doctor = kg.TrainingDiagnosis(on_finding="ignore")
-history = hasty.fit(scaled, y, epochs=6, batch_size=32, verbose=0, callbacks=[doctor])
-print("loss by epoch:", np.round(history.history["loss"], 2))
+def train(model, x, y, epochs=6):
+    """Train it under the diagnosis, and return the curves and the diagnosis."""
+    doctor = kg.TrainingDiagnosis(on_finding="ignore")
+    history = model.fit(
+        x, y, validation_split=0.2, epochs=epochs, verbose=0, callbacks=[doctor]
+    )
+    return history.history, doctor
+
+
+broken, doctor = train(network(rate=0.5), x, y)
 print(doctor.report())
-
-# %% [markdown]
-# The findings are data as well. `doctor.findings` is a list. Each has a `name`, a
-# `severity`, `layers`, `evidence`, `causes` and `changes`. `to_json` and `to_html` write
-# them to a file.
-
-# %%
-for finding in doctor.findings:
-    print(f"{finding.severity:8s} {finding.name:28s} {finding.confidence:.0%}")
 doctor.to_html("diagnosis.html")
 
 # %% [markdown]
-# `to_html` writes one page that needs no network. It begins like this:
+# Read the first finding first. The others may follow from it. Here they do: the learning
+# rate is far too high, and that has killed most of the units.
+#
+# `to_html` writes the same as one page that needs no network. It begins like this:
 #
 # ![The report in a browser: the first finding with its numbers, a curve and what to try](../images/diagnosis_report_light.png#only-light)
 # ![The report in a browser: the first finding with its numbers, a curve and what to try](../images/diagnosis_report_dark.png#only-dark)
 #
-# The callback has recorded the gradients too:
-
-# %% Gradient norms of the hasty training: large at first, then gone in the hidden layers
-doctor.record.plot(kind="lines")
-
-# %% [markdown]
-# ## A healthy training
-#
-# The mended network, with the same callback:
+# The change is one number, from `rate=0.5` to `rate=1e-3`:
 
 # %%
-doctor = kg.TrainingDiagnosis()
-history = model.fit(scaled, y, epochs=6, batch_size=32, verbose=0, callbacks=[doctor])
-print("loss by epoch:", np.round(history.history["loss"], 2))
+mended, doctor = train(network(rate=1e-3), x, y)
+print(doctor.report())
+
+
+# %% Validation accuracy by epoch: low and flat before the change, rising after it
+def curves(broken, mended, name="val_accuracy"):
+    """Both trainings, epoch by epoch."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 2.4), layout="constrained")
+    axes = figure.subplots()
+    for history, label, line in ((broken, "before", "--"), (mended, "after", "-")):
+        values = history[name]
+        colour = "#D55E00" if label == "before" else "#0072B2"
+        axes.plot(range(1, len(values) + 1), values, line, color=colour, label=label)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(name)
+    axes.legend(frameon=False)
+    return figure
+
+
+curves(broken, mended)
+
+# %% [markdown]
+# ## Story 2: the loss is NaN
+#
+# A regression: the progress of diabetes from ten measurements of a patient. The data are
+# scikit-learn's.
+
+# %%
+from sklearn.datasets import load_diabetes
+
+patients, progress = load_diabetes(return_X_y=True)
+patients = patients / patients.std(axis=0)
+
+
+def regression():
+    """A small dense network for one number, compiled."""
+    layers = [keras.layers.Dense(32, "relu"), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.Input((10,)), *layers])
+    model.compile(keras.optimizers.SGD(0.02), "mean_squared_error")
+    return model
+
+
+broken, doctor = train(regression(), patients, progress, epochs=20)
+print(broken["loss"][:3])
 print(doctor.report())
 
 # %% [markdown]
-# ## How to read it
+# The fault is that the loss is not finite. The reason stands below it: the targets go up
+# to 346, far beyond what a new network gives. So the first errors are huge, and so are
+# the gradients.
+#
+# The change is the line that the report proposes for the targets:
+
+# %%
+progress = (progress - progress.mean()) / progress.std()
+
+mended, doctor = train(regression(), patients, progress, epochs=20)
+print(doctor.report())
+
+# %% Loss by epoch after the change: it falls; before the change there was no number to draw
+curves(broken, mended, "loss")
+
+# %% [markdown]
+# ## Story 3: the first layers stand still
+#
+# Eight layers with sigmoid. Such networks were hard to train for decades.
+
+# %%
+broken, doctor = train(network(activation="sigmoid", depth=8), x, y)
+
+
+def first_finding(doctor):
+    """The report of the first finding alone."""
+    return kg.diagnosis.Findings(doctor.findings[:1]).report()
+
+
+print(first_finding(doctor))
+
+# %% [markdown]
+# The callback has recorded the gradients too. Here you see what the finding means: from
+# the last layer to the first, the gradient gets smaller with each layer.
+
+# %% Gradient norms of nine layers: largest at the output, smaller with each layer before it
+doctor.record.plot(kind="lines")
+
+# %% [markdown]
+# The change is `activation="relu"`:
+
+# %%
+mended, doctor = train(network(activation="relu", depth=8), x, y)
+print(doctor.report())
+
+# %% Validation accuracy by epoch: flat with sigmoid, rising with ReLU
+curves(broken, mended)
+
+# %% [markdown]
+# ## Story 4: good in training, bad in validation
+#
+# That looks like overfitting. It need not be.
+
+
+# %%
+def normalised(momentum):
+    """A network with batch normalisation, compiled."""
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(32),
+            keras.layers.BatchNormalization(momentum=momentum, name="norm"),
+            keras.layers.ReLU(),
+            keras.layers.Dense(10, "softmax"),
+        ]
+    )
+    model.compile(
+        keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy", ["accuracy"]
+    )
+    return model
+
+
+broken, doctor = train(normalised(momentum=0.999), x, y)
+for name in ("accuracy", "val_accuracy"):
+    print(f"{name:13s}", np.round(broken[name], 2))
+print(first_finding(doctor))
+
+# %% [markdown]
+# In training, batch normalisation uses the mean and deviation of the batch. In validation
+# it uses a running mean of them. With a momentum of 0.999 this running mean needs
+# thousands of steps to catch up. This training has fewer than 200.
+#
+# The change is `momentum=0.9`:
+
+# %%
+mended, doctor = train(normalised(momentum=0.9), x, y)
+print(doctor.report())
+
+# %% Validation accuracy by epoch: low for long before the change, high from the start after it
+curves(broken, mended)
+
+# %% [markdown]
+# ## Story 5: it learns, but not well
+#
+# The loss falls, so nobody looks for a fault. Yet the loss ends far above zero.
+
+# %%
+broken, doctor = train(network(from_logits=True), x, y)
+print(first_finding(doctor))
+
+# %% [markdown]
+# The last layer gives probabilities. The loss was told that it gets logits, so it takes
+# softmax once more. Keras does not always warn. `check` finds this before the first step,
+# and `TrainingDiagnosis` begins with a `check`.
+#
+# The change is to leave out `from_logits=True`:
+
+# %%
+mended, doctor = train(network(), x, y)
+print(doctor.report())
+
+# %% Validation accuracy by epoch: the mended training is ahead in every epoch
+curves(broken, mended)
+
+# %% [markdown]
+# ## How to read a report
 #
 # * A **fault** is a mistake that nobody makes on purpose. A **warning** probably makes
 #   results worse. A **note** is good to know; healthy trainings have notes too.
-# * Begin with the first finding. Causes stand before what they cause.
+# * Begin with the first finding. Findings of the same kind are in order: causes stand
+#   before what they cause.
+# * The percentage tells how often such a finding was the cause, on programs with one
+#   known fault. A low one means that it mostly follows from something else.
 # * *Not judged* says what could not be seen, and why. If you call `fit` with batches
 #   instead of arrays, give the callback some data to look at:
 #   `TrainingDiagnosis(data=(x, y))`.
 # * You have a run that went well? Save its gradients with `GradientNorms.save`. Then
 #   `TrainingDiagnosis(reference="good.npz")` says where this run departs from it.
 #
-# [Rules of other tools](../diagnosis_rules.md) lists what is looked for, and where each
-# rule comes from. [The reference](../reference/diagnosis.md) has every argument.
+# Findings are data as well:
+
+# %%
+for finding in kg.check(network(from_logits=True), x, y):
+    print(finding.severity, finding.name, finding.layers, finding.changes[0], sep="\n")
+
+# %% [markdown]
+# `to_json` and `to_html` write them to a file.
+#
+# [Every finding](../reference/diagnosis.md#every-finding) is explained in the reference. You know another
+# tool? [Rules of other tools](../diagnosis_rules.md) has its names beside ours.

@@ -2,13 +2,11 @@
 # # See your gradients
 #
 # You have a Keras model. You want to know which gradient each depth gets while it trains.
-# One callback records that, and this page shows how to read it. The model here is
-# MobileNetV2 from `keras.applications`. It knows nothing of this package; yours need not
-# either.
+# One callback records that, and this page shows how to read it. The model here is a small
+# residual network in plain Keras. It knows nothing of this package; yours need not either.
 
 # %%
 import keras
-import numpy as np
 
 import keras_gradattn as kg
 
@@ -18,18 +16,33 @@ keras.utils.set_random_seed(1)
 # %% [markdown]
 # ## A model and some images
 #
-# Any compiled Keras model will do: Functional, Sequential, your own class, or a task of
-# KerasHub. It may hold other models, have several outputs, and use any optimizer.
+# Any compiled Keras model will do: Functional, Sequential, your own class, a network of
+# `keras.applications`, or a task of KerasHub. It may hold other models, have several
+# outputs, and use any optimizer.
 
 # %%
 data = kg.datasets.load("digits", limit=512)
 train = kg.datasets.batches(data.train, data.spec, training=True, seed=1)
 
+
+def block(x, name, filters, strides):
+    """Two convolutions, and a shortcut around them."""
+    way = keras.layers.Conv2D(filters, 1, strides, name=f"{name}_shortcut")(x)
+    x = keras.layers.Conv2D(filters, 3, strides, "same", name=f"{name}_conv1")(x)
+    x = keras.layers.BatchNormalization(name=f"{name}_norm1")(x)
+    x = keras.layers.ReLU()(x)
+    x = keras.layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv2")(x)
+    x = keras.layers.BatchNormalization(name=f"{name}_norm2")(x)
+    return keras.layers.ReLU()(keras.layers.Add()([x, way]))
+
+
 inputs = keras.Input((8, 8, 1))
-images = keras.layers.Resizing(32, 32)(inputs)
-images = keras.layers.Concatenate()([images] * 3)
-body = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, weights=None, classes=10)
-model = keras.Model(inputs, body(images), name="digits")
+x = keras.layers.Conv2D(16, 3, padding="same", activation="relu", name="first")(inputs)
+for number, (filters, strides) in enumerate([(16, 1), (32, 2), (32, 1), (64, 2)]):
+    x = block(x, f"block{number + 1}", filters, strides)
+x = keras.layers.GlobalAveragePooling2D()(x)
+outputs = keras.layers.Dense(10, activation="softmax", name="classes")(x)
+model = keras.Model(inputs, outputs, name="small_resnet")
 model.compile(
     keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"]
 )
@@ -38,20 +51,16 @@ model.compile(
 # ## Which depth is which?
 #
 # `kg.GradientNorms()` alone makes a group of each layer, in the order in which they
-# compute. It opens a model inside the model as well. MobileNetV2 has more than a hundred
-# layers, which is too many to read. So we choose coarser groups, by a function that gives
-# the group of a variable. A mapping from layer names to groups works too.
+# compute. It opens a model inside the model as well. This network has 22 layers with
+# weights, which is too many to read. So we choose coarser groups, by a function that
+# gives the group of a variable. A mapping from layer names to groups works too.
 
 
 # %%
 def part(variable):
-    """The block of MobileNetV2 that a variable belongs to."""
-    name = variable.path.split("/")[-2]
-    if not name.startswith("block_"):
-        return "first" if "onv1" in name or "expanded" in name else "last"
-    number = int(name.split("_")[1])
-    first = number - (number - 1) % 4
-    return f"blocks {first} to {first + 3}"
+    """`block2` for a variable of the layer `block2_conv1`."""
+    layer = variable.path.split("/")[-2]
+    return layer.split("_")[0]
 
 
 # %% [markdown]
@@ -62,7 +71,7 @@ def part(variable):
 # callback.
 
 # %%
-norms = kg.GradientNorms(groups=part, name="MobileNetV2")
+norms = kg.GradientNorms(groups=part)
 history = model.fit(train, epochs=3, shuffle=False, verbose=0, callbacks=[norms])
 
 # %% [markdown]
@@ -87,7 +96,7 @@ print(norms.report())
 #
 # ## The picture
 
-# %% A heat map of MobileNetV2: six groups by 24 steps, early blocks with larger gradients
+# %% A heat map: six groups by 24 steps, the colour is the size of the gradient
 norms.plot()
 
 # %% [markdown]
@@ -146,12 +155,8 @@ comparison.plot()
 # the model as it is. `with_output_taps` measures it during training.
 
 # %%
-batch = next(iter(train))
 flow = kg.analyze_gradient_flow(
-    body,
-    (np.tile(np.kron(batch[0], np.ones((1, 4, 4, 1))), 3).astype("float32"), batch[1]),
-    loss="sparse_categorical_crossentropy",
-    batches=1,
+    model, train, loss="sparse_categorical_crossentropy", batches=1
 )
 print("\n".join(flow.report().splitlines()[:12]))
 

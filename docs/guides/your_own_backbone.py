@@ -51,7 +51,7 @@ model = kg.attach(
 # ## Train it
 
 # %%
-data = kg.datasets.load("digits", limit=512)
+data = kg.datasets.load("digits", limit=384)
 # 8 by 8 grey pictures as 32 by 32 with three channels, from -1 to 1.
 images = np.kron(data.train.images, np.ones((1, 4, 4, 3))).astype("float32")
 images, labels = images / 127.5 - 1, data.train.labels
@@ -83,9 +83,9 @@ weights.plot()
 from keras_hub.models import ResNetBackbone
 
 hub = ResNetBackbone(
-    input_conv_filters=[64],
+    input_conv_filters=[16],
     input_conv_kernel_sizes=[3],
-    stackwise_num_filters=[64, 128, 256],
+    stackwise_num_filters=[16, 32, 64],
     stackwise_num_blocks=[1, 1, 1],
     stackwise_num_strides=[1, 2, 2],
     block_type="basic_block",

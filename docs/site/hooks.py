@@ -2,12 +2,15 @@
 
 import posixpath
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from latex2mathml.converter import convert
 from mkdocs.structure.files import File, Files
+
+from docs.pictures import dark_picture
 
 ROOT = Path(__file__).parents[2]
 # Texts of the repository that are pages as well, and the pictures they show.
@@ -22,6 +25,13 @@ ELSEWHERE = (
 )
 _LINK = re.compile(r"(!?)\[([^\[\]]*)\]\(([^()\s]+)\)")
 _EQUATION = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
+_FINDINGS = re.compile(r"<!-- every finding: .*? -->")
+# What `Symptom.when` says, in words.
+_WHEN = {
+    "before": "Before training, from data, model and settings",
+    "probe": "Before training, by running one batch",
+    "during": "During training",
+}
 _DRAWING = re.compile(r'<img alt="([^"]*)" src="([^"]*/)?images/([\w-]+\.svg)" ?/?>')
 
 
@@ -38,7 +48,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     """Leave the words of a link whose target is in the repository but not in the site.
 
     Links between the site's pages and the repository's other texts become relative to
-    the site. A link to nowhere stays, for MkDocs to complain about.
+    the site. A picture that has another one for dark pages is shown as both. A link to
+    nowhere stays, for MkDocs to complain about.
     """
     here = page.file.src_uri
     elsewhere = any(Path(here).match(pattern) for pattern in ELSEWHERE)
@@ -53,10 +64,31 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         if files.get_file_from_path(address) is None:
             return match[2] if (ROOT / path).exists() else match[0]
         link = posixpath.relpath(address, posixpath.dirname(here) or ".")
+        dark = dark_picture(Path(link)).as_posix()
+        if match[1] and (ROOT / dark_picture(Path(path))).exists():
+            return f"![{match[2]}]({link}#only-light)\n![{match[2]}]({dark}#only-dark)"
         anchor = f"#{target.fragment}" if target.fragment else ""
         return f"{match[1]}[{match[2]}]({link}{anchor})"
 
-    return _LINK.sub(kept, markdown)
+    return _FINDINGS.sub(_findings, _LINK.sub(kept, markdown))
+
+
+def _findings(match: re.Match[str]) -> str:
+    """A table for each time at which something can be found."""
+    # The file alone: importing the package would need a backend.
+    path = ROOT / "keras_gradattn" / "diagnosis" / "symptoms.py"
+    symptoms = runpy.run_path(str(path))["SYMPTOMS"].values()
+    lines = []
+    for when, words in _WHEN.items():
+        lines += [f"### {words}", ""]
+        lines += ["| finding | meaning | try first |", "|---|---|---|"]
+        lines += [
+            f"| `{symptom.name}` | {symptom.meaning} | `{symptom.causes[0][1]}` |"
+            for symptom in symptoms
+            if symptom.when == when
+        ]
+        lines.append("")
+    return "\n".join(lines)
 
 
 def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:

@@ -51,7 +51,7 @@ def _section(runs: list[Experiment]) -> str:
         dataset_title(runs[0]),
         *_tables(of_paper, published=True),
         *_tables(others, published=False),
-        f"Trained by others: {reference}." if reference else "",
+        f"For comparison, trained by others: {reference}." if reference else "",
         *filter(None, remark_lines(runs)),
         "\n".join(_differences(runs)),
     )

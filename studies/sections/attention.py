@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from studies import table
+from studies import pictures, table
 from studies.reading import (
     Experiment,
     dataset_title,
@@ -21,6 +21,7 @@ from studies.reading import (
 )
 
 PICTURE = "attention.png"
+_RUNS_A_ROW = 2
 
 
 def _name(runs: list[Experiment]) -> str:
@@ -66,12 +67,17 @@ def text(experiments: Sequence[Experiment]) -> str:
         ]
     return table.section(
         "What attention over depth does",
-        "How far an image's attention map lies from the mean map (half the sum of "
-        "absolute differences of a row, averaged over heads: 0 is a fixed weighing, "
-        "100 a wholly different one), block by block; and what each depth gives in "
-        "the last block, mean and standard deviation over test images. *Static* "
-        "weighs by learned numbers that no image changes, *equal* by a plain mean.",
+        "Do the weights of depths follow the image? *Moves* tells, block by block. It "
+        "is 0 if every image has the same weights, and 100 if an image's weights have "
+        "nothing in common with the mean. (It is half the sum of absolute differences "
+        "of a row from the mean map, averaged over heads.)",
+        "The other columns show how much each depth gives in the last block: mean and "
+        "standard deviation over test images. *Static* networks have learned weights "
+        "that no image changes. *Equal* ones take a plain mean.",
         *parts,
+        "In the picture each run has a row of three blocks. A row of a block shows "
+        "from which depths the token of one depth takes: the stem and the stages 1 to "
+        "4.",
         f"![Mean attention over depth by network and block](figures/{PICTURE})",
     )
 
@@ -81,39 +87,34 @@ def draw(experiments: Sequence[Experiment], folder: Path) -> None:
     runs = _chosen(experiments)
     if not runs:
         return
-    from matplotlib.figure import Figure
-
     # Over heads: (block, query, key) of each run.
     maps = [np.mean(e["attention"]["mean"], axis=1) for e in runs]
     blocks = max(map(len, maps))
-    rows = math.ceil(len(runs) / 2)
-    figure = Figure(figsize=(4.4 * blocks + 1, 2.5 * rows), layout="constrained")
-    panels = figure.subplots(rows, 2 * blocks, squeeze=False)
-    for axes in panels.flat:
-        axes.axis("off")
+    rows = math.ceil(len(runs) / _RUNS_A_ROW)
+    figure = pictures.new_figure(1.9 * rows + 0.8)
+    grid = figure.subfigures(rows, _RUNS_A_ROW, squeeze=False)
     largest = max(map(np.max, maps))
-    for index, (e, mean) in enumerate(zip(runs, maps, strict=True)):
-        stages = e["attention"]["stages"]
-        for block, values in enumerate(mean):
-            axes = panels[index % rows][index // rows * blocks + block]
-            axes.axis("on")
-            picture = axes.imshow(values, vmin=0, vmax=largest, cmap="viridis")
-            axes.set_xticks(range(len(stages)), stages, rotation=45, fontsize=7)
-            axes.set_yticks(range(len(stages)), stages, fontsize=7)
-            axes.set_title(
-                f"{network_title(e)}, {dataset_title(e)}\n"
-                f"{recipe_title(e)}, block {block + 1}",
-                fontsize=7,
-            )
+    drawn = []
+    for place, e, mean in zip(grid.T.flat, runs, maps, strict=False):
+        place.suptitle(
+            f"{network_title(e)}, {dataset_title(e)}, {recipe_title(e)}",
+            fontsize=pictures.SMALL,
+        )
+        stages = [stage.removeprefix("stage") for stage in e["attention"]["stages"]]
+        for block, axes in enumerate(place.subplots(1, blocks, squeeze=False)[0]):
+            drawn.append(axes)
+            picture = axes.imshow(mean[block], vmin=0, vmax=largest, cmap=pictures.HEAT)
+            axes.set_xticks(range(len(stages)), stages, fontsize=7)
+            axes.set_yticks(range(len(stages)), [] if block else stages, fontsize=7)
     figure.colorbar(
         picture,
-        ax=panels,
+        ax=drawn,
         label="attention, mean over heads and images",
         location="bottom",
         shrink=0.4,
         aspect=40,
     )
-    figure.savefig(folder / PICTURE, dpi=120)
+    pictures.save(figure, folder / PICTURE)
 
 
 def _chosen(experiments: Sequence[Experiment]) -> list[Experiment]:

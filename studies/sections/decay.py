@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from studies import table
+from studies import pictures, table
 from studies.reading import (
     DECAY_STUDY,
     MODEL_TITLES,
@@ -61,10 +61,14 @@ def text(experiments: Sequence[Experiment]) -> str:
     by_depth = {"": _name, **{group: _of_depth(group) for group in groups}}
     return table.section(
         "Does coupled L2 starve layers?",
-        "Fixed numbers of steps at one learning rate, only the decay differs.",
+        "Coupled L2 adds the decay to the gradient, and Adam then rescales both. Does "
+        "that take all gradient from some layers? All runs here have the same number "
+        "of steps and one learning rate. Only the decay differs.",
         table.tabulate(_LENGTH, table.each(chosen)),
-        "Per depth: norm of all kernels at the start → at the end, and kernels that "
-        "were dead in the last window (gradient exactly zero in every step).",
+        "The next table looks at each depth. First stands the norm of its kernels, at "
+        "the start → at the end. Then stands how many of its kernels are dead. A "
+        "kernel is dead if its gradient is exactly zero in every step of the last "
+        "window.",
         table.tabulate(by_depth, table.each(chosen)),
         f"![Weight norms and dead kernels over steps](figures/{PICTURE})",
     )
@@ -75,23 +79,22 @@ def draw(experiments: Sequence[Experiment], folder: Path) -> None:
     runs = _chosen(experiments)
     if not runs:
         return
-    from matplotlib.figure import Figure
-
     models = list(dict.fromkeys(of(e, "model") for e in runs))
-    size = (4 * len(DECAY_STUDY), 5 * len(models))
-    figure = Figure(figsize=size, layout="constrained")
+    figure = pictures.new_figure(4 * len(models))
     panels = figure.subplots(
         2 * len(models), len(DECAY_STUDY), sharey="row", squeeze=False
     )
     for row, model in enumerate(models):
         for column, recipe in enumerate(DECAY_STUDY):
             above, below = panels[2 * row][column], panels[2 * row + 1][column]
-            above.set_title(f"{MODEL_TITLES[model]}, {RECIPE_TITLES[recipe]}")
+            above.set_title(
+                f"{MODEL_TITLES[model]}, {RECIPE_TITLES[recipe]}", fontsize="medium"
+            )
             above.set_yscale("log")
             for e in runs:
                 if (of(e, "model"), recipe_name(e)) == (model, recipe):
                     _draw_run(e, above, below)
-            below.set_xlabel("step")
+            below.set_xlabel("thousands of steps")
         above, below = panels[2 * row][0], panels[2 * row + 1][0]
         above.set_ylabel("norm of kernels")
         # Starved kernels shrink without end, and would press the others into a line.
@@ -102,16 +105,23 @@ def draw(experiments: Sequence[Experiment], folder: Path) -> None:
     # A study under way has panels without a run.
     drawn = [axes for axes in panels[0] if axes.lines]
     if drawn:
-        drawn[-1].legend(loc="lower right", fontsize="small")
-    figure.savefig(folder / PICTURE, dpi=120)
+        lines = drawn[-1].get_lines()
+        figure.legend(
+            handles=lines, loc="outside upper center", ncols=len(lines), frameon=False
+        )
+    pictures.save(figure, folder / PICTURE)
 
 
 def _draw_run(experiment: Experiment, above: Any, below: Any) -> None:
     training = experiment["gradients"]["training"]
     norms = experiment["weight_norms"]
-    for index, (group, values) in enumerate(norms["norms"].items()):
-        above.plot(norms["steps"], values, f"C{index}", label=group)
-        below.plot(training["step"], training["dead"][group], f"C{index}")
+    steps = [step / 1000 for step in norms["steps"]]
+    windows = [step / 1000 for step in training["step"]]
+    for colour, (group, values) in zip(
+        pictures.COLOURS, norms["norms"].items(), strict=False
+    ):
+        above.plot(steps, values, color=colour, label=group)
+        below.plot(windows, training["dead"][group], color=colour)
 
 
 def _chosen(experiments: Sequence[Experiment]) -> list[Experiment]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from keras_gradattn import datasets, paper
 from keras_gradattn.training import MODELS
-from studies import table
+from studies import pictures, table
 from studies.reading import (
     MODEL_TITLES,
     RECIPE_TITLES,
@@ -60,11 +60,11 @@ def text(experiments: Sequence[Experiment]) -> str:
         return ""
     return table.section(
         "One defect at a time",
-        "The released training with single defects repaired: its training pixels, and "
-        "testing the best epoch's weights rather than the last one's. A star: tested "
-        "in the run of another column, whose training is the same (every run tests "
-        "both weights; its other differences are in networks that the row is not "
-        "about).",
+        "The released training has two defects. It trains on damaged pixels, and it "
+        "tests the weights of the last epoch in place of the best one. Here one defect "
+        "is repaired at a time.",
+        "A star (*) marks a figure from the run of another column. Its training is the "
+        "same, and every run tests both the best and the last weights.",
         table.markdown(
             ["", "published", *(RECIPE_TITLES[name] for name in _COLUMNS)],
             [
@@ -82,9 +82,7 @@ def draw(experiments: Sequence[Experiment], folder: Path) -> None:
     rows = _rows(experiments)
     if not rows:
         return
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    figure = pictures.new_figure(3.6)
     axes = figure.subplots()
     width = 0.8 / len(rows)
     for index, (dataset, model, cells) in enumerate(rows):
@@ -94,14 +92,19 @@ def draw(experiments: Sequence[Experiment], folder: Path) -> None:
         shift = (index - (len(rows) - 1) / 2) * width
         present = [(i + shift, v) for i, v in enumerate(values) if v is not None]
         places, heights = [p for p, _ in present], [h for _, h in present]
-        bars = axes.bar(places, heights, width, label=_title(dataset, model))
-        axes.bar_label(bars, fmt="%.1f", fontsize=7)
+        colour = pictures.COLOURS[index % len(pictures.COLOURS)]
+        bars = axes.bar(
+            places, heights, width, color=colour, label=_title(dataset, model)
+        )
+        axes.bar_label(bars, fmt="%.1f", fontsize=pictures.SMALL)
     titles = ["published", *(RECIPE_TITLES[name] for name in _COLUMNS)]
-    axes.set_xticks(range(len(titles)), titles, fontsize="small")
+    axes.set_xticks(
+        range(len(titles)), [t.replace(" repaired", "\nrepaired") for t in titles]
+    )
     axes.set_ylabel("test accuracy, %")
     axes.set_ylim(0, 100)
-    figure.legend(loc="outside upper center", ncols=2, fontsize="small")
-    figure.savefig(folder / PICTURE, dpi=120)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
+    pictures.save(figure, folder / PICTURE)
 
 
 def _title(dataset: str, model: str) -> str:

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from keras_gradattn.training.comparison import group_by_seed
-from studies import table
+from studies import pictures, table
 from studies.reading import (
     Experiment,
     best_validation,
     dataset_title,
     dead_kernels,
+    filters_in_words,
     is_of_depth_study,
     layers,
     of,
-    options_of,
     over_seeds,
     recipe_title,
     top1,
@@ -27,12 +27,12 @@ from studies.rounding import percent
 PICTURE = "depth.png"
 # Colours by family, the same in every panel.
 _COLORS = {
-    "plain": "C7",
-    "residual": "C0",
-    "published": "C3",
-    "pathways, equal": "C8",
-    "pathways, static": "C1",
-    "pathways, attention": "C2",
+    "plain": pictures.GREY,
+    "residual": pictures.COLOURS[0],
+    "published": pictures.COLOURS[3],
+    "pathways, equal": pictures.COLOURS[5],
+    "pathways, static": pictures.COLOURS[1],
+    "pathways, attention": pictures.COLOURS[2],
 }
 
 
@@ -69,56 +69,59 @@ def text(experiments: Sequence[Experiment]) -> str:
     if not chosen:
         return ""
     first = chosen[0]
-    filters = options_of(first).get("stage_filters", "as published")
+    filters = filters_in_words(first)
     return table.section(
         "How depth trains",
-        f"{dataset_title(first)}, {of(first, 'limit'):,} images a split, filters "
-        f"{filters}, recipe {recipe_title(first)}, at most {of(first, 'max_epochs')} "
-        "epochs; all short. *Plain* is the residual network without its shortcuts, "
-        "*published* the same trunk with the head of GradAttn V2. *Stem / stage 4* is "
-        "the ratio of the gradients' RMS over the kernels of stem and last stage: 1 "
-        "is even (over seeds the geometric mean). The picture has every seed.",
+        "Deep networks without shortcuts train badly. Do pathways or GradAttn help?",
+        f"The data are {of(first, 'limit'):,} images a split of "
+        f"{dataset_title(first)}. The stages have {filters} filters. The recipe is "
+        f"{recipe_title(first)}, with at most {of(first, 'max_epochs')} epochs. All "
+        "runs are short.",
+        "* *Plain* is the residual network without its shortcuts.\n"
+        "* *Published* is the plain trunk with the head of GradAttn V2.\n"
+        "* *Stem / stage 4* compares the RMS of the gradient at the first and at the "
+        "last depth. 1 is even. Over seeds it is the geometric mean.",
+        "The picture has every seed.",
         table.tabulate(_COLUMNS, group_by_seed(chosen)),
         f"![Curves and gradients by depth](figures/{PICTURE})",
     )
 
 
 def draw(experiments: Sequence[Experiment], folder: Path) -> None:
-    """Validation curves and gradients through the trunk, a column for each depth."""
+    """Validation curves and gradients through the trunk, a row for each depth."""
     chosen = _chosen(experiments)
     if not chosen:
         return
-    from matplotlib.figure import Figure
-
     depths = sorted({layers(e) for e in chosen})
-    figure = Figure(figsize=(4 * len(depths), 7.5), layout="constrained")
-    panels = figure.subplots(2, len(depths), squeeze=False, sharey="row")
-    for column, depth in enumerate(depths):
-        curves, gradients = panels[0][column], panels[1][column]
-        curves.set_title(f"{depth} layers")
-        curves.set_xlabel("epoch")
-        gradients.set_xlabel("convolution of the trunk, from shallow to deep")
+    figure = pictures.new_figure(2.5 * len(depths) + 0.6)
+    panels = figure.subplots(len(depths), 2, squeeze=False, sharey="col")
+    for (curves, gradients), depth in zip(panels, depths, strict=True):
+        curves.set_ylabel(f"{depth} layers")
         gradients.set_yscale("log")
         for e in chosen:
             if layers(e) == depth:
                 _draw_run(e, curves, gradients)
-    panels[0][0].set_ylabel("validation accuracy, %")
-    panels[1][0].set_ylabel("RMS of |g| at its output, trained network")
-    lines = {line.get_label(): line for axes in panels[0] for line in axes.get_lines()}
+    panels[0][0].set_title("validation accuracy, %", fontsize="medium")
+    panels[0][1].set_title("RMS of the gradient, trained network", fontsize="medium")
+    panels[-1][0].set_xlabel("epoch")
+    panels[-1][1].set_xlabel("convolution, from shallow to deep")
+    lines = {
+        line.get_label(): line for curves, _ in panels for line in curves.get_lines()
+    }
     figure.legend(
         lines.values(),
         lines.keys(),
         loc="outside upper center",
-        ncols=len(lines),
-        fontsize="small",
+        ncols=3,
+        frameon=False,
     )
-    figure.savefig(folder / PICTURE, dpi=120)
+    pictures.save(figure, folder / PICTURE)
 
 
 def _draw_run(experiment: Experiment, curves: Any, gradients: Any) -> None:
     title, history = trunk_title(experiment), experiment["history"]
     accuracies = list(map(float, percent(history["val_accuracy"])))
-    curves.plot(history["epoch"], accuracies, _COLORS[title], label=title)
+    curves.plot(history["epoch"], accuracies, color=_COLORS[title], label=title)
     measured = experiment["gradients"]["test"]["layers"]
     rms = [
         value
@@ -127,7 +130,7 @@ def _draw_run(experiment: Experiment, curves: Any, gradients: Any) -> None:
         # Dead layers have no place on a logarithmic axis; the table tells.
         if _is_of_trunk(layer) and value
     ]
-    gradients.plot(range(1, len(rms) + 1), rms, _COLORS[title])
+    gradients.plot(range(1, len(rms) + 1), rms, color=_COLORS[title], linewidth=1)
 
 
 def _chosen(experiments: Sequence[Experiment]) -> list[Experiment]:

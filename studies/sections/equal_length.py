@@ -40,9 +40,10 @@ def text(experiments: Sequence[Experiment]) -> str:
         return ""
     return table.section(
         "At equal length",
-        "The highest validation accuracy until the last epoch of the shortest run of a "
-        "data set and recipe. The rate falls when the accuracy stalls, so an epoch "
-        "does not know how many follow.",
+        "Runs of one recipe have different lengths. Here each is read only as far as "
+        "the shortest one goes. The figure is the best validation accuracy until then. "
+        "That is fair, because the learning rate falls when the accuracy stalls. So an "
+        "epoch is the same however many follow.",
         table.markdown(_HEADER, rows),
     )
 

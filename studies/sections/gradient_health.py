@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from studies import table
+from studies import pictures, table
 from studies.rank_correlation import rank_correlation
 from studies.reading import (
     MODEL_TITLES,
@@ -87,11 +87,17 @@ def text(experiments: Sequence[Experiment]) -> str:
         ]
     return table.section(
         "Gradient health and accuracy",
-        "Health as published (share of registered layers whose mean whole-batch "
-        "gradient norm lies between 1e-6 and 10; at most 91.43 % for V1 and V2 and "
-        "92.68 % for V3, whatever the network does), corrected (only layers that can "
-        "receive a gradient), and the share of kernels whose gradient was exactly "
-        "zero in every step of the last recorded window.",
+        "Does a network with healthier gradients reach a better accuracy? There are "
+        "three measures of health:",
+        "* **Published health**: the share of registered layers whose mean gradient "
+        "norm lies between 1e-6 and 10. Some registered layers never receive a "
+        "gradient. So V1 and V2 reach 91.43 % at most, and V3 92.68 %.\n"
+        "* **Corrected health**: the same share among layers that can receive a "
+        "gradient.\n"
+        "* **Dead kernels**: the share of kernels whose gradient was exactly zero in "
+        "every step of the last recorded window.",
+        "A rank correlation of +1 would mean that accuracy rises with the measure in "
+        "all runs, and 0 that it has nothing to do with it.",
         *parts,
     )
 
@@ -160,16 +166,23 @@ def _values(
 
 
 def _draw(runs: list[Experiment], path: Path) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
-    panels = figure.subplots(1, len(_MEASURES), sharey=True)
-    for axes, name in zip(panels, _MEASURES, strict=True):
-        for model in dict.fromkeys(of(e, "model") for e in runs):
+    models = list(dict.fromkeys(of(e, "model") for e in runs))
+    # A measure that is the same in every run has nothing to show.
+    names = [n for n, (values, _) in _values(runs).items() if len(set(values)) > 1]
+    figure = pictures.new_figure(4.2)
+    panels = figure.subplots(1, max(len(names), 1), sharey=True, squeeze=False)[0]
+    for axes, name in zip(panels, names, strict=False):
+        for index, model in enumerate(models):
             mine = _values([e for e in runs if of(e, "model") == model])
             if name in mine:
-                axes.plot(*mine[name], "o", label=MODEL_TITLES[model])
+                axes.plot(
+                    *mine[name],
+                    pictures.MARKERS[index],
+                    color=pictures.COLOURS[index],
+                    label=MODEL_TITLES[model],
+                )
         axes.set_xlabel(f"{name}, %")
     panels[0].set_ylabel("best validation accuracy, %")
-    panels[-1].legend(fontsize="small")
-    figure.savefig(path, dpi=120)
+    handles, titles = panels[0].get_legend_handles_labels()
+    figure.legend(handles, titles, loc="outside upper center", ncols=4, frameon=False)
+    pictures.save(figure, path)

@@ -34,4 +34,11 @@ def text(experiments: Sequence[Experiment]) -> str:
                 "--recipe as_described --data-dir DIR`",
             ]
         )
-    return table.section("Not run here", table.markdown(_HEADER, rows)) if rows else ""
+    if not rows:
+        return ""
+    return table.section(
+        "Not run here",
+        "The paper has figures for these data sets too. The last column says how to "
+        "run the network that did best there.",
+        table.markdown(_HEADER, rows),
+    )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_gradattn.training.comparison import group_by_seed
-from studies import table
+from studies import pictures, table
 from studies.reading import (
     Experiment,
     dataset_title,
@@ -22,6 +22,7 @@ from studies.reading import (
     over_seeds,
     recipe_title,
     top1,
+    trunk_title,
 )
 from studies.rounding import percent, written
 
@@ -73,11 +74,16 @@ def text(experiments: Sequence[Experiment]) -> str:
         ]
     return table.section(
         "What the mixing weights of pathways do",
-        "Share of a block's mixing weights that moves with the image (mean over "
-        "heads of half the sum of absolute differences from the mean weights), "
-        "and the test accuracy of the same trained network with its weights "
-        "frozen to their mean over the training images.",
+        "Do the weights of pathways follow the image, and does the trained network "
+        "need that?",
+        "* *Moves* is the share of a block's weights that changes with the image. (It "
+        "is half the sum of absolute differences from the mean weights, averaged over "
+        "heads.)\n"
+        "* *Frozen* is the test accuracy of the same trained network after its weights "
+        "were set to their mean over the training images.",
         *parts,
+        "In the picture 2.1 is the first block of stage 2, and *n* counts seeds. A row "
+        "shows from which depths a block draws.",
         f"![Which depth feeds which block](figures/{PICTURE})",
     )
 
@@ -90,35 +96,43 @@ def draw(experiments: Sequence[Experiment], folder: Path) -> None:
     chosen = _chosen(experiments)
     if not chosen:
         return
-    from matplotlib.figure import Figure
-
     groups = group_by_seed([e for e in chosen if _learns_weights(e)] or chosen)
     columns = min(_PANELS_A_ROW, len(groups))
     rows = math.ceil(len(groups) / columns)
-    figure = Figure(figsize=(4.2 * columns + 1, 3.8 * rows), layout="constrained")
+    figure = pictures.new_figure(3.1 * rows + 0.8)
     panels = figure.subplots(rows, columns, squeeze=False)
     for axes, runs in itertools.zip_longest(panels.flat, groups):
         if runs is None:
             axes.axis("off")
             continue
         blocks, sources, values = _mean_weights(runs)
-        picture = axes.imshow(values, vmin=0, vmax=1, cmap="viridis")
-        axes.set_xticks(range(len(sources)), sources, rotation=90, fontsize=7)
-        axes.set_yticks(range(len(blocks)), blocks, fontsize=7)
-        axes.set_title(
-            f"{network_title(runs[0])}\n{dataset_title(runs[0])}, "
-            f"{recipe_title(runs[0])}, n={len(runs)}",
-            fontsize=8,
+        picture = axes.imshow(values, vmin=0, vmax=1, cmap=pictures.HEAT)
+        axes.set_xticks(
+            range(len(sources)), map(_short, sources), rotation=90, fontsize=7
         )
-    figure.supxlabel("source")
-    figure.supylabel("fed block")
+        axes.set_yticks(range(len(blocks)), map(_short, blocks), fontsize=7)
+        axes.set_title(
+            f"{trunk_title(runs[0])}\n{recipe_title(runs[0])}\n"
+            f"{dataset_title(runs[0])}, n={len(runs)}",
+            fontsize=pictures.SMALL,
+        )
+    figure.supxlabel("source", fontsize="medium")
+    figure.supylabel("fed block", fontsize="medium")
     figure.colorbar(
         picture,
         ax=panels,
         label="weight, mean over heads, images and seeds",
-        shrink=0.6,
+        location="bottom",
+        shrink=0.4,
+        aspect=40,
     )
-    figure.savefig(folder / PICTURE, dpi=120)
+    pictures.save(figure, folder / PICTURE)
+
+
+def _short(name: str) -> str:
+    """`stage2_block1` as `2.1`, `stage2` as `stage 2`."""
+    stage, _, block = name.removeprefix("stage").partition("_block")
+    return f"{stage}.{block}" if block else name.replace("stage", "stage ")
 
 
 def _chosen(experiments: Sequence[Experiment]) -> list[Experiment]:

@@ -9,6 +9,7 @@ from studies.reading import (
     Experiment,
     best_validation,
     dataset_title,
+    filters_in_words,
     is_of_depth_study,
     layers,
     of,
@@ -34,7 +35,15 @@ def text(experiments: Sequence[Experiment]) -> str:
     parts = []
     for setting in sorted(settings):
         parts += _parts([e for e in on_part if _setting(e) == setting])
-    return table.section("What was tried on pathways", *parts) if parts else ""
+    if not parts:
+        return ""
+    return table.section(
+        "What was tried on pathways",
+        "Each row is one idea. Most did not win, and their options were removed. The "
+        "last two columns are differences of test accuracy with Welch's 95 % interval. "
+        "An interval that holds zero shows no difference.",
+        *parts,
+    )
 
 
 def _is_control(experiment: Experiment) -> bool:
@@ -79,11 +88,11 @@ def _parts(chosen: list[Experiment]) -> list[str]:
         **minus(_REFERENCES[1]),
     }
     first = chosen[0]
-    filters = options_of(first).get("stage_filters", "as published")
+    filters = filters_in_words(first)
     return [
-        f"{dataset_title(first)}, {of(first, 'limit'):,} images a split, "
-        f"{layers(first)} layers, filters {filters}, recipe {recipe_title(first)}, at "
-        f"most {of(first, 'max_epochs')} epochs; all short. Differences of the test "
-        "accuracy with Welch's 95 % interval; one that holds zero shows no difference.",
+        f"**{layers(first)} layers.** {dataset_title(first)}, "
+        f"{of(first, 'limit'):,} images a split. The stages have {filters} filters. "
+        f"The recipe is {recipe_title(first)}, with at most "
+        f"{of(first, 'max_epochs')} epochs. All runs are short.",
         table.tabulate(columns, [groups[name] for name in names]),
     ]

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from docs.pictures import dark_picture
 from keras_gradattn.training.results import FORMAT, read_results
 from keras_gradattn.training.run_name import run_name
 from studies import insert_figures, report
@@ -74,7 +75,7 @@ def test_every_picture_is_shown_and_every_link_leads_somewhere():
         for link in re.findall(r"!\[[^\]]*\]\(([^)]+\.png)\)", page.read_text("utf-8")):
             path = (page.parent / link).resolve()
             assert path.exists(), (page, link)
-            shown.add(path)
+            shown |= {path, dark_picture(path)}
     assert set((report.FOLDER / "figures").iterdir()) <= shown
 
 
