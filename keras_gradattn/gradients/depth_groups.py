@@ -131,7 +131,7 @@ def _parts(model: Any, level: Any) -> Any:
 
     def walk(layer: Any, prefix: Any, depth: Any) -> None:
         groups = _depth_groups(layer)
-        children = _named_children(layer, groups) or order.children(layer)
+        children = _graph_that_knows(layer, groups) or order.children(layer)
         labels = _unique([child.name for child in children])
         for child, label in zip(children, labels, strict=True):
             if label in groups:
@@ -148,16 +148,17 @@ def _parts(model: Any, level: Any) -> Any:
     return parts
 
 
-def _named_children(layer: Any, groups: dict[str, str]) -> list[Any]:
-    """Children in the order of the layer's own groups, if these name them all.
+def _graph_that_knows(layer: Any, groups: dict[str, str]) -> list[Any]:
+    """Layers of a graph that has named the depth of all that have weights.
 
-    To find the order by running the model takes longer than a step on PyTorch.
+    Our networks have a `call` around their graph. To find the order by running them
+    would take longer than a step on PyTorch.
     """
-    children = keras_compat.flatten_layers(layer, include_self=False, recursive=False)
-    by_name = {child.name: child for child in children if child.variables}
-    if not groups or set(by_name) - set(groups):
+    if not groups or not keras_compat.has_graph(layer):
         return []
-    return [by_name[name] for name in groups if name in by_name]
+    children = list(layer.layers)
+    named = all(child.name in groups for child in children if child.variables)
+    return children if named else []
 
 
 def _part(group: Any, layer: Any) -> Any:
