@@ -40,7 +40,9 @@ def _filled(match: re.Match[str], folder: Path) -> str:
     # Of the same label together, and each kind in the order of its files.
     labels = list(dict.fromkeys(result["label"] for result in results))
     results.sort(key=lambda result: labels.index(result["label"]))
-    return f"{begin}\n{table(results, only or '')}\n\n{end}"
+    kinds = dict.fromkeys(tuple(result["columns"]) for result in results)
+    alike = ([r for r in results if tuple(r["columns"]) == kind] for kind in kinds)
+    return "\n".join([begin, *(f"{table(some, only or '')}\n" for some in alike), end])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

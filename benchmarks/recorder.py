@@ -2,11 +2,10 @@
 
     python -m benchmarks.recorder jax --output benchmarks/recorder/jax.json
 
-Steps with and without recording share a process; on PyTorch the usual way, a hook for
-each parameter, is measured beside them. A diagnosis is measured by epochs of `fit`: all
-that it does while training goes on, its looks at layers too. The wait for the first
-step starts in a new process each time, so that nothing is compiled already; what is
-checked before training is in it.
+Steps with and without recording share a process; on PyTorch a hook for each parameter,
+the usual way, is measured beside them. A diagnosis is measured by epochs of `fit`, with
+all that it does. The wait for the first step starts in a new process each time, so that
+nothing is compiled already; what is checked before training is in it.
 """
 
 import argparse
@@ -27,7 +26,7 @@ def add_options(add: Callable[..., Any]) -> None:
     command.add_turns(add, rounds=100, steps=1)
     command.add_network(add, size=32)
     add("backend", choices=command.BACKENDS)
-    add("--network", default="GradAttnV2")
+    add("--networks", nargs="+", default=["GradAttnV2"], help="see works/networks.py")
     add("--epochs", type=int, default=8, help="with a diagnosis and without")
     add("--batches", type=int, default=50, help="of an epoch")
     add("--starts", type=int, default=3, help="of the processes that wait")
@@ -35,9 +34,14 @@ def add_options(add: Callable[..., Any]) -> None:
 
 def comparisons(options: argparse.Namespace) -> Iterator[Comparison]:
     """The step, the epochs, then the wait."""
+    for network in options.networks:
+        yield from _of_network(network, options)
+
+
+def _of_network(network: str, options: argparse.Namespace) -> Iterator[Comparison]:
     backend = options.backend
     task = Task(
-        network=options.network,
+        network=network,
         size=options.size,
         batch=options.batch,
         arguments=options.arguments,
@@ -51,7 +55,7 @@ def comparisons(options: argparse.Namespace) -> Iterator[Comparison]:
         starts = settings is None
         yield Comparison(
             title=f"{label}, {task.title}, {backend}",
-            label=f"{label}, {backend}",
+            label=f"{network}, {label}, {backend}",
             contenders=[
                 keras_contender(
                     part,

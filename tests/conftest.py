@@ -156,6 +156,23 @@ def double_precision():
         yield
 
 
+@pytest.fixture
+def without_traces():
+    """Let TensorFlow take few steps operation by operation: a trace takes seconds.
+
+    For tests of what happens around the steps. That compiled steps compute the same is
+    tested by networks, recorder and runner each.
+    """
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 def _compile_on_jax(quickly: bool):
     if keras.backend.backend() == "jax":
         import jax

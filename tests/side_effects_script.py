@@ -91,7 +91,7 @@ def main():
 
     import keras_gradattn as kg
 
-    trunk = {"stage_filters": (4, 4, 8, 8), "stage_blocks": (1, 1, 1, 1)}
+    trunk = {"stage_filters": (4, 4), "stage_blocks": (1, 1)}
     head = {"width": 8, "num_heads": 2, "feed_forward": 8, "num_layers": 1}
     networks = {
         kg.GradAttnV1: trunk | head,

@@ -24,24 +24,14 @@ _OF_STARTS = ("compile_and_first_step_seconds", "compile_and_first_step_cpu_seco
 
 @dataclass(frozen=True)
 class Contender:
-    """Who takes part.
-
-    Attributes:
-        name: As it stands in the table.
-        make: As `Session` takes it.
-        backend: Keras' backend in its process.
-        arguments: Of the work. Contenders of equal work share a process.
-        part: Of the work's parts.
-        is_reference: Whether the others are compared with it, or with the fastest where
-            there are several.
-    """
+    """Who takes part. Contenders of equal work share a process."""
 
     name: str
-    make: str
+    make: str  # as `Session` takes it
     backend: str
     arguments: dict[str, Any] = field(default_factory=dict)
-    part: str = ""
-    is_reference: bool = False
+    part: str = ""  # of the work's parts
+    is_reference: bool = False  # of several, the fastest
 
     @property
     def work(self) -> dict[str, Any]:
@@ -52,27 +42,16 @@ class Contender:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A table to be measured.
-
-    Attributes:
-        title: What is compared.
-        label: The same in a word, for texts that put several in one table.
-        contenders: In the order of the lines.
-        columns: Keys of `benchmarks.harness.table.COLUMNS`.
-        rounds: Turns of each contender.
-        steps: Of a turn.
-        warm_up: Steps before them that do not count.
-        starts: How often the processes start anew, for what happens once in each.
-    """
+    """A table to be measured; `columns` are keys of `benchmarks.harness.table`."""
 
     title: str
-    label: str
+    label: str  # the same in a word, for texts that put several in one table
     contenders: Sequence[Contender]
     columns: Sequence[str]
-    rounds: int = 8
-    steps: int = 3
-    warm_up: int = 1
-    starts: int = 1
+    rounds: int = 8  # turns of each contender
+    steps: int = 3  # of a turn
+    warm_up: int = 1  # steps before them that do not count
+    starts: int = 1  # of the processes, for what happens once in each
 
 
 def measure(

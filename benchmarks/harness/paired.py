@@ -9,10 +9,7 @@ Figure = TypeVar("Figure")
 
 
 def alternate(
-    turns: Sequence[Callable[[int], Figure]],
-    rounds: int,
-    steps: int,
-    warm_up: int = 1,
+    turns: Sequence[Callable[[int], Figure]], rounds: int, steps: int, warm_up: int = 1
 ) -> list[list[Figure]]:
     """Let contenders take turns, so that all meet the same machine.
 
@@ -22,8 +19,7 @@ def alternate(
         turns: Each runs that many steps and says what it took.
         rounds: How often everybody has a turn.
         steps: Steps of a turn that count.
-        warm_up: Steps before them that do not count, because the caches hold another
-            contender's values. Defaults to 1.
+        warm_up: Steps before them, as the caches hold another's values. Defaults to 1.
 
     Returns:
         For each contender what its turns took, round by round.

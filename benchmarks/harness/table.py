@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_gradattn.training.tables import markdown
+
 Values = dict[str, Any]
 
 
@@ -37,17 +39,13 @@ def _memory(values: Values, reference: Values) -> str:
     return f"{own / 2**20:,.0f}{compared}"
 
 
-def _reference_milliseconds(values: Values, reference: Values) -> str:
-    return f"{reference['median_step_ms']:,.1f}" if reference else ""
-
-
 # Heading, and what stands below it. Ratios are to the reference.
 COLUMNS: dict[str, Callable[[Values, Values], str]] = {
     "parameters": _median("parameters", 1, 0),
     "step ms": _median("seconds_per_step", 1e3, 1),
     "CPU ms": _median("cpu_seconds_per_step", 1e3, 1),
     "images/s": _rate,
-    "reference ms": _reference_milliseconds,
+    "reference ms": lambda _, it: f"{it['median_step_ms']:,.1f}" if it else "",
     "times as fast (95 %)": _ratio("times_as_fast"),
     "times the time (95 %)": _ratio("times_the_time"),
     "times the CPU time (95 %)": _ratio("times_the_cpu_time"),
@@ -66,7 +64,7 @@ def table(results: Sequence[dict[str, Any]], only: str = "") -> str:
         only: How the names of the contenders begin that are shown.
     """
     columns = results[0]["columns"]
-    lines = ["| | " + " | ".join(columns) + " |", "|---" + "|--:" * len(columns) + "|"]
+    rows = []
     for result in results:
         label = f"{result['label']}, " if len(results) > 1 else ""
         reference = result["contenders"].get(result["reference"], {})
@@ -75,8 +73,8 @@ def table(results: Sequence[dict[str, Any]], only: str = "") -> str:
                 continue
             mark = " (reference)" if values is reference else ""
             cells = [COLUMNS[column](values, reference) for column in columns]
-            lines.append(f"| {label}{name}{mark} | " + " | ".join(cells) + " |")
+            rows.append([f"{label}{name}{mark}", *cells])
         for name, reason in result["not_measured"].items():
-            empty = " |" * (len(columns) - 1)
-            lines.append(f"| {label}{name} | not measured: {reason} |{empty}")
-    return "\n".join(lines)
+            empty = [""] * (len(columns) - 1)
+            rows.append([f"{label}{name}", f"not measured: {reason}", *empty])
+    return markdown(["", *columns], rows, numbers=True)

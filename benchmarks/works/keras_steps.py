@@ -12,6 +12,7 @@ import numpy as np
 
 import keras_gradattn
 from benchmarks.harness.session import Work
+from benchmarks.works.networks import NETWORKS, everyday
 from benchmarks.works.task import LEARNING_RATE, WEIGHT_DECAY, Task
 from keras_gradattn import config, training
 from keras_gradattn._compat import jax as jax_compat
@@ -55,19 +56,28 @@ class KerasSteps(Work):
 
     def build(self) -> None:
         seed_libraries(0)
-        self.model = getattr(keras_gradattn, self.task.network)(
-            self.task.num_classes,
-            (None, None, self.task.channels),
-            classifier_activation=None,
-            dtype=self.task.precision,
-            **self.task.arguments,
-        )
-        self.arrays = self.task.random_batch()
+        task = self.task
+        self.optimizer = keras.optimizers.SGD(self.learning_rate)
+        if task.network in NETWORKS:
+            self.model = everyday(
+                task.network, task.num_classes, task.size, task.channels
+            )
+        else:
+            self.model = getattr(keras_gradattn, task.network)(
+                task.num_classes,
+                (None, None, task.channels),
+                classifier_activation=None,
+                dtype=task.precision,
+                **task.arguments,
+            )
+            self.optimizer = training.CoupledAdam(
+                self.learning_rate, weight_decay=WEIGHT_DECAY
+            )
+        self.arrays = task.random_batch()
 
     def compile(self) -> None:
         self.model.compile(
-            training.CoupledAdam(self.learning_rate, weight_decay=WEIGHT_DECAY),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            self.optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         )
         training_mode = self.task.mode == "training"
         self.execute = _EXECUTE[BACKEND](self.model, training_mode, *self.arrays)
@@ -82,21 +92,25 @@ class KerasSteps(Work):
         return {"parameters": parameters, "images": self.task.batch}
 
 
+def _function(model: Any, training: bool, batch: Any) -> Any:
+    """What `fit` or `predict` calls for a batch."""
+    if not training:
+        model.make_predict_function()
+        return model.predict_function
+    model._symbolic_build(data_batch=batch)
+    model.make_train_function()
+    model.reset_metrics()
+    return model.train_function
+
+
 def _on_jax(model: Any, training: bool, images: Any, labels: Any) -> Execute:
     import jax
 
-    batch = tuple(
-        jax.device_put(a) for a in ((images, labels) if training else (images,))
-    )
+    batch = jax.device_put((images, labels) if training else (images,))
     kinds = ["trainable_variables", "non_trainable_variables"]
     if training:
         kinds += ["optimizer_variables", "metrics_variables"]
-        model._symbolic_build(data_batch=batch)
-        model.make_train_function()
-        model.reset_metrics()
-    else:
-        model.make_predict_function()
-    function = model.train_function if training else model.predict_function
+    function = _function(model, training, batch)
     batches = itertools.repeat(batch)
 
     def execute(count: int) -> None:
@@ -121,22 +135,17 @@ def _on_tensorflow(model: Any, training: bool, images: Any, labels: Any) -> Exec
         shape = [None, *values.shape[1:]]
         return tf.raw_ops.PlaceholderWithDefault(input=values, shape=shape)
 
+    function = _function(model, training, (images, labels))
     if not training:
-        model.make_predict_function()
-        batch = (tf.constant(images),)
-        return lambda count: [model.predict_function([batch]) for _ in range(count)][
-            -1
-        ].numpy()
+        batch = [(tf.constant(images),)]
+        return lambda count: [function(batch) for _ in range(count)][-1].numpy()
     batches = tf.data.Dataset.from_tensors((images, labels)).repeat()
     batches = batches.map(lambda x, y: (any_number_of(x), any_number_of(y)))
     iterator = iter(batches)
-    model._symbolic_build(data_batch=(images, labels))
-    model.make_train_function()
-    model.reset_metrics()
 
     def execute(count: int) -> None:
         for _ in range(count):
-            logs = model.train_function(iterator)
+            logs = function(iterator)
         # Fetching a number waits for an accelerator.
         float(logs["loss"])
 
@@ -147,15 +156,9 @@ def _on_torch(model: Any, training: bool, images: Any, labels: Any) -> Execute:
     import torch
 
     batch = tuple(map(keras.ops.convert_to_tensor, (images, labels)))
-    if training:
-        model._symbolic_build(data_batch=batch)
-        model.make_train_function()
-        model.reset_metrics()
-    else:
-        model.make_predict_function()
-        batch = batch[:1]
+    function = _function(model, training, batch)
+    batch = batch[: 2 if training else 1]
     model.train(training)
-    function = model.train_function if training else model.predict_function
 
     def execute(count: int) -> None:
         for _ in range(count):

@@ -292,8 +292,15 @@ def is_functional(model: Any) -> bool:
     The class `Functional` has no public name. Absent: `False`, and the order is found
     by running the model without values.
     """
-    operations = getattr(model, "_operations_by_depth", None)
-    return operations is not None and "call" not in _own_methods(model)
+    return has_graph(model) and "call" not in _own_methods(model)
+
+
+def has_graph(model: Any) -> bool:
+    """Whether a model was made from a graph of layers, whatever its `call` does.
+
+    The class `Functional` has no public name. Absent: `False`, as above.
+    """
+    return getattr(model, "_operations_by_depth", None) is not None
 
 
 def _own_methods(model: Any) -> set[str]:

@@ -47,6 +47,7 @@ class Probe:
         self._calls: dict[bool, list[tuple[Any, int, int]]] = {}
         self._modes: dict[bool, dict[int, bool]] = {}
         self._compiled: dict[Any, Callable[..., Any]] = {}
+        self._structure: Any = None
 
     def values(self) -> list[Any]:
         """The trainable variables' values."""
@@ -110,6 +111,16 @@ class Probe:
         """The compiled loss in inference mode, without penalties of layers."""
         run = self._compile("loss", self._loss_of)
         return float(_numpy(run(self.values(), self.state(), self.x, self.y)))
+
+    def loss_after(self, outputs: list[np.ndarray]) -> float:
+        """The compiled loss of the batch's labels and what `forward` gave.
+
+        Args:
+            outputs: Of the last forward pass, flat.
+        """
+        return self.loss_of(
+            self.y, keras.tree.pack_sequence_as(self._structure, outputs)
+        )
 
     def loss_of(self, y: Any, outputs: Any) -> float:
         """The compiled loss of labels and outputs that are given.
@@ -176,6 +187,7 @@ class Probe:
             modes: dict[int, bool] = {}
             with self._noting_modes(modes), outputs_seen_by(self.layers, note):
                 outputs, after, (penalty, _) = self._run(values, state, x, training)
+            self._structure = keras.tree.map_structure(lambda _: 0, outputs)
             ends = {id(one): i for i, one in enumerate(keras.tree.flatten(outputs))}
             self._modes[training] = modes
             self._calls[training] = [

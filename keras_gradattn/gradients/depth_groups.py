@@ -131,7 +131,7 @@ def _parts(model: Any, level: Any) -> Any:
 
     def walk(layer: Any, prefix: Any, depth: Any) -> None:
         groups = _depth_groups(layer)
-        children = order.children(layer)
+        children = _graph_that_knows(layer, groups) or order.children(layer)
         labels = _unique([child.name for child in children])
         for child, label in zip(children, labels, strict=True):
             if label in groups:
@@ -146,6 +146,19 @@ def _parts(model: Any, level: Any) -> Any:
 
     walk(model, "", 1)
     return parts
+
+
+def _graph_that_knows(layer: Any, groups: dict[str, str]) -> list[Any]:
+    """Layers of a graph that has named the depth of all that have weights.
+
+    Our networks have a `call` around their graph. To find the order by running them
+    would take longer than a step on PyTorch.
+    """
+    if not groups or not keras_compat.has_graph(layer):
+        return []
+    children = list(layer.layers)
+    named = all(child.name in groups for child in children if child.variables)
+    return children if named else []
 
 
 def _part(group: Any, layer: Any) -> Any:

@@ -5,7 +5,6 @@ import runpy
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
@@ -22,21 +21,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(set(datasets.SPECS) - {"pbc28"})
 
 
-@pytest.fixture(scope="module", autouse=True)
-def without_xla_on_tensorflow(backend):
-    """Compile fast rather than well: these networks run for a few steps only."""
-    patch = pytest.MonkeyPatch()
-    if backend == "tensorflow":
-        compile_model = keras.Model.compile
-
-        def compile_and_build(self, *arguments, **settings):
-            compile_model(self, *arguments, jit_compile=False, **settings)
-            # Otherwise the step is traced twice, once to make these variables.
-            self.optimizer.build(self.trainable_variables)
-
-        patch.setattr(keras.Model, "compile", compile_and_build)
-    yield
-    patch.undo()
+# The runner, whose compiled steps are tested with it, takes each for a few steps.
+pytestmark = pytest.mark.usefixtures("without_traces")
 
 
 def prepare_tfds(name, folder, file_format):

@@ -19,7 +19,7 @@ def quickstart(monkeypatch):
     spec = importlib.util.spec_from_file_location("quickstart", EXAMPLE)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "STAGE_FILTERS", (8, 16, 16))
+    monkeypatch.setattr(module, "STAGE_FILTERS", (8, 16))
     for name in ("GradAttnV2", "ResNet18"):
         monkeypatch.setattr(module.kg, name, short(getattr(keras_gradattn, name)))
     return module
@@ -27,7 +27,7 @@ def quickstart(monkeypatch):
 
 def short(network):
     def make(**options):
-        return network(stage_blocks=(1, 1, 1), **options)
+        return network(stage_blocks=(1, 1), **options)
 
     make.__name__ = network.__name__
     return make

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import pytest
 
+import keras_gradattn
+from keras_gradattn.gradients import _layer_order
 from keras_gradattn.gradients.depth_groups import group_variables
 from keras_gradattn.gradients.gradient_norms import GradientNorms
 
@@ -171,3 +173,17 @@ def test_recurrent_layers_are_a_group_each(recurrent):
         ]
     )
     assert names(model) == ("lower", "upper")
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("network", ["GradAttnV2", "GradAttnPathways", "ResNet18"])
+def test_networks_that_know_their_depths_are_not_run_to_find_them(network, monkeypatch):
+    """To run one without values takes longer than a step on PyTorch."""
+    make = getattr(keras_gradattn, network)
+    model = make(3, (16, 16, 3), stage_filters=(4, 8), stage_blocks=(1, 1))
+    monkeypatch.setattr(
+        _layer_order, "run_symbolically", lambda *_: pytest.fail("was run")
+    )
+    found = group_variables(model, model.trainable_variables)
+    assert found.names == ("stem", "stage1", "stage2", "head")
+    assert -1 not in found.members

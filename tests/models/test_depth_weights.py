@@ -14,6 +14,8 @@ from tests.models.test_pathways import disturb
 from tests.models.test_pathways import narrow as narrow_pathways
 from tests.narrow import HEAD, narrow, random_images
 
+# Networks are called here; that they compile is tested with the networks.
+pytestmark = pytest.mark.usefixtures("without_traces")
 SIZE = (16, 16, 3)
 TARGETS = (
     "stage2_block1",

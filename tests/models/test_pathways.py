@@ -333,6 +333,7 @@ def test_depth_groups_cover_every_layer_with_weights():
     assert grouped == {id(v) for v in model.trainable_variables}
 
 
+@pytest.mark.usefixtures("without_traces")
 @pytest.mark.parametrize(
     "mixing",
     [
@@ -432,6 +433,7 @@ def test_ways_of_compiling_train_alike(options):
     assert not np.array_equal(trained[0][0], weights[0])
 
 
+@pytest.mark.usefixtures("without_traces")
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_trains(policy):
     model = narrow(input_shape=(16, 16, 1), dtype=policy, **TWO_STAGES)

@@ -98,6 +98,7 @@ SMALL = {"num_classes": 4, "input_shape": (32, 32, 3), "stage_filters": (4, 4, 8
 HEAD = {"width": 8, "num_heads": 2, "feed_forward": 8}
 
 
+@pytest.mark.usefixtures("without_traces")
 @pytest.mark.parametrize(
     ("network", "arguments", "registered", "measured"),
     [

@@ -117,8 +117,8 @@ def by_two_goes(results, engine):
             _training_loop.TrainingLoop, "on_epoch_begin", interrupt
         ),
     ):
-        by_run(results, 2, engine, dropout=0.3)
-    return by_run(results, 2, engine, dropout=0.3)
+        dropped(results, 2, engine)
+    return dropped(results, 2, engine)
 
 
 def masks():
@@ -258,12 +258,30 @@ def flat(weights):
 def both(results, way):
     """Several devices, and what must come out the same."""
     if way == "resumed":
-        several = by_run(f"{results}/one", 2, "auto", dropout=0.3)
-        return {"several": several, "other": by_two_goes(f"{results}/two", "auto")}
-    several = by_run(results, 2, way)
-    # BatchNorm sees the whole batch on JAX.
-    other = by_run(results, 1, way) if BACKEND == "jax" else by_hand()
-    return {"several": several, "other": other}
+        other = by_two_goes(f"{results}/goes", "auto")
+        return {"several": straight(results), "other": other}
+    if BACKEND == "jax":
+        # BatchNorm sees the whole batch, and dropout draws for it.
+        auto = way == "auto"
+        several = straight(results) if auto else dropped(f"{results}/{way}", 2, way)
+        return {"several": several, "other": alone(results)}
+    return {"several": by_run(f"{results}/{way}", 2, way), "other": by_hand()}
+
+
+@functools.cache
+def straight(results):
+    """Two devices with dropout, in one go."""
+    return dropped(f"{results}/straight", 2, "auto")
+
+
+@functools.cache
+def alone(results):
+    """The same on one device."""
+    return dropped(f"{results}/alone", 1, "auto")
+
+
+def dropped(results, devices, engine):
+    return by_run(results, devices, engine, dropout=0.3)
 
 
 if __name__ == "__main__":
@@ -275,7 +293,7 @@ if __name__ == "__main__":
         VALIDATION = IMAGES
     experiment.analyze_gradients = lambda *arguments: {"layers": []}
     experiment.analyze_depth_weights = lambda *arguments: {}
-    found = {way: both(f"{results}/{way}", way) for way in ways}
+    found = {way: both(results, way) for way in ways}
     if BACKEND == "tensorflow":
         found["masks"] = masks()
     print(json.dumps(found))

@@ -151,6 +151,7 @@ def test_another_configuration_does_not_pass_for_the_finished_one(finished):
         )
 
 
+@pytest.mark.usefixtures("without_traces")
 def test_weights_that_the_recipe_leaves_are_tested_as_well(
     tmp_path, no_analysis, monkeypatch
 ):
@@ -188,6 +189,7 @@ def test_weights_that_the_recipe_leaves_are_tested_as_well(
     }
 
 
+@pytest.mark.usefixtures("without_traces")
 def test_pathways_are_read_and_frozen(tmp_path, no_analysis):
     content = training.run(
         "digits",
@@ -280,6 +282,7 @@ def test_compare_reads_the_folder(finished, capsys):
     assert "150 images a split" in table
 
 
+@pytest.mark.usefixtures("without_traces")
 def test_fixed_steps_end_in_the_middle_of_an_epoch(tmp_path, no_analysis):
     recipe = dataclasses.replace(
         paper.RECIPES["fixed_steps_decoupled"], max_steps=5, batch_size=32

@@ -130,15 +130,10 @@ def check(found, alone):
     assert found["steps"] == alone["steps"]
 
 
-def test_two_processes_train_as_one_does(tmp_path, photos, alone, backend):
-    pairs = commands(backend, arguments(photos, tmp_path))
-    finish([start(*pair) for pair in pairs])
-    check(result(tmp_path), alone)
-
-
-def test_a_killed_process_ends_all_and_the_same_command_goes_on(
+def test_two_processes_train_as_one_does_though_one_is_killed(
     tmp_path, photos, alone, backend
 ):
+    """Its end ends all, the same command goes on, the numbers are of one process."""
     processes = [start(*p) for p in commands(backend, arguments(photos, tmp_path))]
     try:
         deadline = time.monotonic() + 500

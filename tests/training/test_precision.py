@@ -159,6 +159,7 @@ def without_times(content):
     )
 
 
+@pytest.mark.usefixtures("without_traces")
 def test_interrupted_run_ends_in_the_same_numbers(tmp_path, monkeypatch):
     monkeypatch.setattr(experiment, "analyze_gradients", lambda *a: {"layers": []})
     monkeypatch.setattr(experiment, "analyze_depth_weights", lambda *a: {})
