@@ -151,7 +151,8 @@ print(doctor.report())
 # to 346, far beyond what a new network gives. So the first errors are huge, and so are
 # the gradients.
 #
-# The change is the line that the report proposes for the targets:
+# The change is the line that the report proposes for the targets. The picture has one
+# curve only, because before the change there was no number to draw.
 
 # %%
 progress = (progress - progress.mean()) / progress.std()

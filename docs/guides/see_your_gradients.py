@@ -4,6 +4,9 @@
 # You have a Keras model. You want to know which gradient each depth gets while it trains.
 # One callback records that, and this page shows how to read it. The model here is a small
 # residual network in plain Keras. It knows nothing of this package; yours need not either.
+#
+# The pictures, tables and pages here need `".[data,plots,tables,html]"`; see
+# [Install](../install.md).
 
 # %%
 import keras
@@ -87,9 +90,9 @@ print(norms.report())
 #   by this.
 # * **first epoch**, **last epoch**: the mean norm in each.
 # * **to weights**: `|g|` over the length of the weights.
-# * **update/weight**: how far one step moved the weights, relative to their length. About
-#   0.001 is common for Adam. Far more: the learning rate is too high. Far less: the depth
-#   stands still.
+# * **update/weight**: how far one step moved the weights, relative to their length. With
+#   Adam 0.001 to 0.01 is common. Far more: the learning rate is too high. Far less: the
+#   depth stands still.
 # * **exact zeros**: share of gradient elements that are exactly zero. Near 100 % the depth
 #   is dead.
 # * **not finite**: steps with NaN or infinity in this group.

@@ -83,9 +83,9 @@ weights.plot()
 from keras_hub.models import ResNetBackbone
 
 hub = ResNetBackbone(
-    input_conv_filters=[16],
+    input_conv_filters=[64],
     input_conv_kernel_sizes=[3],
-    stackwise_num_filters=[16, 32, 64],
+    stackwise_num_filters=[64, 64, 64],
     stackwise_num_blocks=[1, 1, 1],
     stackwise_num_strides=[1, 2, 2],
     block_type="basic_block",

@@ -3,6 +3,13 @@
 #
 # From a folder of pictures to a trained network, a report and a model file that others
 # can use.
+#
+# You need the package with a backend, and what reads and draws pictures:
+#
+#     pip install -c constraints.txt ".[jax,data,plots,html]"
+#     export KERAS_BACKEND=jax
+#
+# [Install](../install.md) has the other backends.
 
 # %%
 import keras
