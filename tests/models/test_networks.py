@@ -147,6 +147,7 @@ def test_without_shortcuts_the_trunk_is_the_published_plain_one():
     )
 
 
+@pytest.mark.usefixtures("without_traces")
 @NETWORK
 def test_training_lowers_the_loss(network):
     arguments = {"dropout": 0.0} if network.startswith("gradattn") else {}
