@@ -117,6 +117,7 @@ def test_recorder(backend, tmp_path):
     assert len(start["diagnosed"]["compile_and_first_step_seconds"]) == 2
 
 
+@pytest.mark.any_backend
 def test_recorded_steps_alone_are_recorded(backend):
     from benchmarks.works.recorded import RecordedSteps
 
