@@ -215,7 +215,9 @@ def normalised(momentum):
         ]
     )
     model.compile(
-        keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy", ["accuracy"]
+        keras.optimizers.Adam(1e-2),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
     )
     return model
 

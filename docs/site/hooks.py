@@ -25,7 +25,7 @@ ELSEWHERE = (
 )
 _LINK = re.compile(r"(!?)\[([^\[\]]*)\]\(([^()\s]+)\)")
 _EQUATION = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
-_FINDINGS = re.compile(r"<!-- every finding: .*? -->")
+_TABLE = re.compile(r"<!-- every (finding|threshold): .*? -->")
 # What `Symptom.when` says, in words.
 _WHEN = {
     "before": "Before training, from data, model and settings",
@@ -70,14 +70,29 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         anchor = f"#{target.fragment}" if target.fragment else ""
         return f"{match[1]}[{match[2]}]({link}{anchor})"
 
-    return _FINDINGS.sub(_findings, _LINK.sub(kept, markdown))
+    return _TABLE.sub(_table, _LINK.sub(kept, markdown))
 
 
-def _findings(match: re.Match[str]) -> str:
+def _table(match: re.Match[str]) -> str:
+    return _findings() if match[1] == "finding" else _thresholds()
+
+
+def _of_diagnosis(module: str, name: str) -> Any:
+    """One table of the package, without the import, which would need a backend."""
+    path = ROOT / "keras_gradattn" / "diagnosis" / f"{module}.py"
+    return runpy.run_path(str(path))[name]
+
+
+def _thresholds() -> str:
+    lines = ["| threshold | value | what set it |", "|---|--:|---|"]
+    for name, one in _of_diagnosis("thresholds", "THRESHOLDS").items():
+        lines.append(f"| `{name}` | {one.value:g} | {one.source} |")
+    return "\n".join(lines)
+
+
+def _findings() -> str:
     """A table for each time at which something can be found."""
-    # The file alone: importing the package would need a backend.
-    path = ROOT / "keras_gradattn" / "diagnosis" / "symptoms.py"
-    symptoms = runpy.run_path(str(path))["SYMPTOMS"].values()
+    symptoms = _of_diagnosis("symptoms", "SYMPTOMS").values()
     lines = []
     for when, words in _WHEN.items():
         lines += [f"### {words}", ""]

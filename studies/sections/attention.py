@@ -92,9 +92,9 @@ def draw(experiments: Sequence[Experiment], folder: Path) -> None:
     blocks = max(map(len, maps))
     rows = math.ceil(len(runs) / _RUNS_A_ROW)
     figure = pictures.new_figure(1.9 * rows + 0.8)
-    grid = figure.subfigures(rows, _RUNS_A_ROW, squeeze=False)
+    above, below = figure.subfigures(2, 1, height_ratios=(1.9 * rows, 0.8))
+    grid = above.subfigures(rows, _RUNS_A_ROW, squeeze=False)
     largest = max(map(np.max, maps))
-    drawn = []
     for place, e, mean in zip(grid.T.flat, runs, maps, strict=False):
         place.suptitle(
             f"{network_title(e)}, {dataset_title(e)}, {recipe_title(e)}",
@@ -102,17 +102,14 @@ def draw(experiments: Sequence[Experiment], folder: Path) -> None:
         )
         stages = [stage.removeprefix("stage") for stage in e["attention"]["stages"]]
         for block, axes in enumerate(place.subplots(1, blocks, squeeze=False)[0]):
-            drawn.append(axes)
             picture = axes.imshow(mean[block], vmin=0, vmax=largest, cmap=pictures.HEAT)
             axes.set_xticks(range(len(stages)), stages, fontsize=7)
             axes.set_yticks(range(len(stages)), [] if block else stages, fontsize=7)
-    figure.colorbar(
+    below.colorbar(
         picture,
-        ax=drawn,
+        cax=below.subplots(),
         label="attention, mean over heads and images",
-        location="bottom",
-        shrink=0.4,
-        aspect=40,
+        orientation="horizontal",
     )
     pictures.save(figure, folder / PICTURE)
 

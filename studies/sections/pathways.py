@@ -122,7 +122,7 @@ def draw(experiments: Sequence[Experiment], folder: Path) -> None:
         picture,
         ax=panels,
         label="weight, mean over heads, images and seeds",
-        location="bottom",
+        location="top",
         shrink=0.4,
         aspect=40,
     )

@@ -94,8 +94,19 @@ def batch_norm_drift(seen: Seen) -> Iterable[Finding]:
         f"{shift[worst]:.2g} spreads off, {spread[worst]:.2g} times as wide; on a "
         f"training batch the loss is {inference:.3g} in inference and {seen.end:.3g} "
         "in training.",
-        Evidence("distance from its own mean, in spreads", float(shift[worst]), high),
-        Evidence("spread, to its own one", float(spread[worst]), factor),
+        *(
+            one
+            for one in (
+                Evidence(
+                    "distance from its own mean, in spreads", float(shift[worst]), high
+                ),
+                Evidence(
+                    "times as wide or as narrow", float(np.exp(off[worst])), factor
+                ),
+            )
+            # Either tells; the other need not be above.
+            if one.value > (one.threshold or 0)
+        ),
         Evidence("loss in inference, to that in training",
                  inference / max(seen.end, 1e-6), threshold("drift_loss_factor")),
         layers=tuple(layers.names[i] for i in where),
