@@ -122,6 +122,16 @@ _ALL = (
         ),
     ),
     Symptom(
+        "tokens_out_of_range", "before",
+        "Tokens are not among the rows of the table of embeddings.",
+        f"torch-audit, TA305; {_TAXONOMY}, training data", 11,
+        (
+            ("the vocabulary is larger than the table",
+             "keras.layers.Embedding(x.max() + 1, n)"),
+            ("unknown words have a negative number", "x = np.maximum(x, 0)"),
+        ),
+    ),
+    Symptom(
         "target_scale", "before",
         "Targets of a regression are far from zero mean and unit spread.",
         f"{_TAXONOMY}, missing normalisation", 26,
@@ -228,6 +238,13 @@ _ALL = (
         "Layers follow each other without an activation: together they are one.",
         f"{_UMLAUT}, missing activation functions", 22,
         (("the activation was left out", "keras.layers.Dense(n, activation='relu')"),),
+    ),
+    Symptom(
+        "limited_logits", "before",
+        "An activation before softmax or sigmoid limits how sure an answer can be.",
+        f"{_UMLAUT}, activation before softmax", 15,
+        (("the last layer before it has an activation",
+          "keras.layers.Dense(num_classes)"),),
     ),
     Symptom(
         "bottleneck", "before",

@@ -20,6 +20,7 @@ ONE_HOT = np.eye(3, dtype="float32")[Y]
 SEQUENCES = _random.normal(size=(40, 5, 3)).astype("float32")
 TOKENS = _random.integers(1, 9, size=(40, 6))
 TOKENS[:, 4:] = 0
+SHORT = SEQUENCES * (np.arange(5) < 3)[:, None]
 BINARY = (SEQUENCES[:, 0, 0] > 0).astype("int32")
 SPARSE = "sparse_categorical_crossentropy"
 
@@ -54,6 +55,18 @@ class _Subclassed(keras.Model):
         return self.answer(x)
 
 
+class _Reader(keras.Model):
+    """Looks tokens up."""
+
+    def __init__(self, rows):
+        super().__init__()
+        self.table = L.Embedding(rows, 4)
+        self.answer = L.Dense(1, activation="sigmoid")
+
+    def call(self, tokens):
+        return self.answer(keras.ops.mean(self.table(tokens), axis=1))
+
+
 class Batches(keras.utils.PyDataset):
     """Batches of 8, in their order."""
 
@@ -72,6 +85,14 @@ class Batches(keras.utils.PyDataset):
 def dense(activation="softmax", units=3, **hidden):
     hidden = {"activation": "relu", **hidden}
     return [L.Dense(8, **hidden), L.Dense(units, activation=activation)]
+
+
+def pooled():
+    return [L.GlobalAveragePooling1D(), L.Dense(1, activation="sigmoid")]
+
+
+def words():
+    return [L.Embedding(9, 4), *pooled()]
 
 
 def model_of(layers, loss, optimizer="adam", shape=(8,), **compiled):
@@ -283,6 +304,32 @@ CASES = {
             ),
         ),
     ),
+    "tokens that the table has no row for": (
+        "tokens_out_of_range",
+        lambda: severe(words(), "binary_crossentropy", x=TOKENS - 1, y=BINARY),
+        lambda: severe(words(), "binary_crossentropy", x=TOKENS, y=BINARY),
+    ),
+    "tokens beyond a subclass' table": (
+        "tokens_out_of_range",
+        lambda: severe(_Reader(8), "binary_crossentropy", x=TOKENS, y=BINARY),
+        lambda: severe(_Reader(9), "binary_crossentropy", x=TOKENS, y=BINARY),
+    ),
+    "an activation before softmax": (
+        "limited_logits",
+        lambda: severe([L.Dense(3, "tanh"), L.Dropout(0.1), L.Softmax()]),
+        # Some networks end in a ReLU, a mean over pixels and softmax.
+        lambda: severe([L.Dense(8, "relu"), L.Dense(3), L.Softmax()]),
+    ),
+    "logits with an activation": (
+        "limited_logits",
+        lambda: severe(dense("relu"), CATEGORICAL(from_logits=True)),
+        lambda: severe(dense("leaky_relu"), CATEGORICAL(from_logits=True)),
+    ),
+    "a first loss far above guessing": (
+        "initial_loss",
+        lambda: severe([L.Rescaling(900.0), L.Dense(3, "softmax")]),
+        lambda: severe([L.Dense(3, "softmax")]),
+    ),
     "one unit for everything": (
         "bottleneck",
         lambda: severe([L.Dense(1, "relu"), L.Dense(3, "softmax")]),
@@ -388,6 +435,21 @@ CASES = {
             y=BINARY,
         ),
     ),
+    "masked steps that count": (
+        "ignored_mask",
+        lambda: severe(
+            [L.Masking(), L.Conv1D(4, 2), *pooled()],
+            "binary_crossentropy",
+            x=SHORT,
+            y=BINARY,
+        ),
+        lambda: severe(
+            [L.Masking(), L.SimpleRNN(4), L.Dense(1, "sigmoid")],
+            "binary_crossentropy",
+            x=SHORT,
+            y=BINARY,
+        ),
+    ),
     "a layer that is never called": (
         "uncalled_layer",
         lambda: severe(_Subclassed(calls_second=False)),
@@ -464,6 +526,14 @@ def test_a_linear_layer_before_a_sum_is_no_mistake():
     x = x + L.Dense(8)(L.Dense(8, "relu")(x))
     model = model_of(keras.Model(inputs, L.Dense(3, "softmax")(x)), SPARSE)
     assert kg.check(model, X, Y).at_least("warning") == []
+
+
+@pytest.mark.any_backend
+def test_columns_that_are_there_twice_are_a_note():
+    twice = np.concatenate([X, X[:, :2]], axis=1)
+    (found,) = [f for f in findings(dense(), x=twice) if f.name == "duplicated_inputs"]
+    assert (found.severity, found.evidence[0].value) == ("note", 2)
+    assert "duplicated_inputs" not in findings(dense()).names
 
 
 @pytest.mark.any_backend

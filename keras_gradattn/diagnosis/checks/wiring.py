@@ -1,5 +1,6 @@
 """Checks of what depends on what, by running changed batches."""
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,8 +9,10 @@ import numpy as np
 
 from keras_gradattn._compat import keras as keras_compat
 from keras_gradattn.diagnosis.finding import Evidence, Finding, found
+from keras_gradattn.diagnosis.probe import Probe
 from keras_gradattn.diagnosis.subject import Subject
 from keras_gradattn.diagnosis.thresholds import threshold
+from keras_gradattn.gradients._recorded_step import exchanged
 from keras_gradattn.gradients.output_taps import STEPPING
 
 _DROPOUTS = (
@@ -130,7 +133,57 @@ def _input_name(subject: Subject, place: int) -> str:
 
 
 def ignored_mask(subject: Subject) -> Iterable[Finding]:
-    """Masked tokens whose embedding matters."""
+    """Masked tokens whose embedding matters, masked steps whose values do."""
+    yield from _masked_tokens(subject)
+    yield from _masked_steps(subject)
+
+
+def _masked_steps(subject: Subject) -> Iterable[Finding]:
+    """`Masking` whose masked steps change the outputs."""
+    probe = subject.probe
+    if probe is None or subject.inference is None:
+        return
+    masking = [
+        layer
+        for layer in _inside(subject.model)
+        if isinstance(layer, keras.layers.Masking)
+    ]
+    before = subject.inference[0]
+    # One output a step: those of masked steps may well change.
+    if not masking or any(len(one.shape) > 2 for one in before):
+        return
+
+    def noisy(layer: Any) -> Any:
+        def call(inputs: Any) -> Any:
+            kept = keras.ops.expand_dims(layer.compute_mask(inputs), -1)
+            return keras.ops.where(kept, inputs, 1.0)
+
+        return call
+
+    with contextlib.ExitStack() as stack:
+        for layer in masking:
+            stack.enter_context(exchanged(layer, "call", noisy(layer)))
+        # One of its own, so that nothing compiled is used again.
+        after = Probe(subject.model, probe.x).outputs()
+    size = _change(before, after, list(range(len(before[0]))))
+    if size > threshold("mixing_high"):
+        names = [layer.name for layer in masking]
+        yield _mask_is_lost(size, names, "values of masked steps")
+
+
+def _mask_is_lost(size: float, names: list[str], what: str) -> Finding:
+    return found(
+        "ignored_mask", "warning",
+        f"Other {what} change the outputs, although they are masked: a layer after "
+        "the mask was made drops it.",
+        Evidence("change of the outputs, to their spread", size,
+                 threshold("mixing_high")),
+        layers=tuple(names),
+    )  # fmt: skip
+
+
+def _masked_tokens(subject: Subject) -> Iterable[Finding]:
+    """Embeddings with `mask_zero` whose row for padding matters."""
     probe = subject.probe
     if probe is None or subject.inference is None:
         return
@@ -164,15 +217,9 @@ def ignored_mask(subject: Subject) -> Iterable[Finding]:
             return
         before, after = [before[0][kept]], [after[0][kept]]
         rows = list(range(len(before[0])))
-    size, limit = _change(before, after, rows), threshold("mixing_high")
-    if size > limit:
-        yield found(
-            "ignored_mask", "warning",
-            "Another embedding of the padding token changes the outputs, although it "
-            "is masked: a layer after the embedding drops the mask.",
-            Evidence("change of the outputs, to their spread", size, limit),
-            layers=tuple(names),
-        )  # fmt: skip
+    size = _change(before, after, rows)
+    if size > threshold("mixing_high"):
+        yield _mask_is_lost(size, names, "embeddings of the padding token")
 
 
 def unreached_variables(subject: Subject) -> Iterable[Finding]:

@@ -52,7 +52,11 @@ def saturated_units(seen: Seen) -> Iterable[Finding]:
     worst = int(where[np.argmax(layers.saturated_share[-1, where])])
     share = float(layers.saturated_share[-1, worst])
     # Gates that are open or shut serve well; what counts is whether training works.
-    bad = seen.poor or (seen.gain is not None and seen.gain < 0.5 and share > 0.9)
+    bad = seen.poor or (
+        seen.gain is not None
+        and seen.gain < threshold("saturated_gain")
+        and share > threshold("saturated_share_of_half_a_fit")
+    )
     yield found(
         "saturated_units", "warning" if bad else "note",
         f"In {layers.names[worst]!r} {share:.0%} of the values stand at the ends of "
@@ -75,7 +79,7 @@ def batch_norm_drift(seen: Seen) -> Iterable[Finding]:
     inference = float(layers.loss[-1])
     harmed = not np.isfinite(inference) or (
         inference > threshold("drift_loss_factor") * max(seen.end, 1e-6)
-        and (seen.guess is None or inference > 0.1 * seen.guess)
+        and (seen.guess is None or inference > threshold("drift_loss") * seen.guess)
     )
     # Where inference suffers, a smaller drift explains it too.
     kind = "harmful" if harmed else "alone"
