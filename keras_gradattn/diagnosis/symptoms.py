@@ -344,7 +344,7 @@ _ALL = (
         (("the first two axes are exchanged", "x = keras.ops.swapaxes(x, 0, 1)"),),
     ),
     Symptom(
-        "unused_input", "probe", "An input changes nothing in the output.",
+        "unused_input", "probe", "An input, or a column of one, changes no output.",
         _TORCHTEST, 17,
         (("the input is not connected",
           "x = keras.layers.Concatenate()([first, second])"),),
@@ -373,6 +373,13 @@ _ALL = (
         (("`training` is not handed on", "x = self.dropout(x, training=training)"),
          ("the layer is called with training=False",
           "x = batch_norm(x)  # without training=False")),
+    ),
+    Symptom(
+        "training_always", "probe",
+        "Dropout or BatchNorm stay in training mode in inference.",
+        f"{_TORCHTEST}, eval determinism", 29,
+        (("the layer is called with training=True",
+          "x = self.norm(x, training=training)"),),
     ),
     # During training.
     Symptom(

@@ -74,6 +74,9 @@ THRESHOLDS = {
     "random_frozen_share_high": Threshold(0.5, _HEALTHY),
     # Wiring.
     "mixing_high": Threshold(1e-3, "rounding is about 1e-6 of the spread"),
+    "column_spread_low": Threshold(0.1, "of the median column's spread"),
+    "no_effect": Threshold(1e-6, "rounding of single precision is about 1e-7"),
+    "clear_effect": Threshold(1e-3, "a thousand times what counts as none"),
     # Loss during training.
     "fewest_steps": Threshold(20, "fewer steps say nothing about a curve"),
     "fewest_steps_of_a_stall": Threshold(100, "plateaus that resolve last shorter"),

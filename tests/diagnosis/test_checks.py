@@ -13,6 +13,7 @@ L = keras.layers
 N = 120
 _random = np.random.default_rng(0)
 X = _random.normal(size=(N, 8)).astype("float32")
+CODED = np.concatenate([np.arange(N)[:, None] % 4, X[:, 1:]], 1).astype("float32")
 WEIGHTS = _random.normal(size=(8, 3))
 Y = (X @ WEIGHTS).argmax(1)
 NUMBERS = (X @ WEIGHTS)[:, 0].astype("float32")
@@ -37,7 +38,7 @@ class _Function(L.Layer):
 class _Subclassed(keras.Model):
     """Makes two layers, and may forget one, or the mode."""
 
-    def __init__(self, calls_second=True, hands_on=True, builds_second=True):
+    def __init__(self, calls_second=True, hands_on=True, builds_second=True, norm=None):
         super().__init__()
         self.first = L.Dense(6, activation="relu")
         self.second = L.Dense(6, activation="relu")
@@ -45,12 +46,17 @@ class _Subclassed(keras.Model):
             self.second.build((None, 6))
         self.dropout = L.Dropout(0.5)
         self.answer = L.Dense(3, activation="softmax")
+        self.norm = L.BatchNormalization() if norm else None
         self._calls_second, self._hands_on = calls_second, hands_on
+        self._mode = {"always": True, "never": False}.get(norm)
 
     def call(self, x, training=None):
         x = self.first(x)
         if self._calls_second:
             x = self.second(x)
+        if self.norm is not None:
+            mode = training if self._mode is None else self._mode
+            x = self.norm(x, training=mode)
         x = self.dropout(x, training=training if self._hands_on else False)
         return self.answer(x)
 
@@ -65,6 +71,19 @@ class _Reader(keras.Model):
 
     def call(self, tokens):
         return self.answer(keras.ops.mean(self.table(tokens), axis=1))
+
+
+class _Coded(keras.Model):
+    """The first column is a category, and numbers are cast to look it up."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = L.Embedding(4, 8)
+        self.answer = L.Dense(3, activation="softmax")
+
+    def call(self, x):
+        kind = self.table(keras.ops.cast(x[:, 0], "int32"))
+        return self.answer(keras.ops.concatenate([kind, x[:, 1:]], axis=1))
 
 
 class Batches(keras.utils.PyDataset):
@@ -487,6 +506,21 @@ CASES = {
         lambda: severe(_Subclassed(hands_on=False)),
         lambda: severe(_Subclassed()),
     ),
+    "a mode that is always training": (
+        "training_always",
+        lambda: severe(_Subclassed(norm="always")),
+        lambda: severe(_Subclassed(norm="as the model")),
+    ),
+    "columns that are sliced away": (
+        "unused_input",
+        lambda: severe([_Function(lambda x: x[:, :6]), *dense()]),
+        lambda: severe([_Function(lambda x: x[:, ::-1]), *dense()]),
+    ),
+    "columns that only a table looks up": (
+        "unused_input",
+        lambda: severe([_Function(lambda x: x[:, 1:]), *dense()], x=CODED),
+        lambda: severe(_Coded(), x=CODED),
+    ),
 }  # fmt: skip
 
 
@@ -500,8 +534,7 @@ def _quiet():
 
 def _about_data_alone(case):
     """Whether no network is run for what the case shows."""
-    names = ("probe", "wiring")
-    return kg.diagnosis.SYMPTOMS[CASES[case][0]].when not in names
+    return kg.diagnosis.SYMPTOMS[CASES[case][0]].when != "probe"
 
 
 @pytest.mark.any_backend

@@ -127,7 +127,8 @@ def _tables(subject: Subject) -> Iterator[tuple[int, keras.layers.Embedding]]:
             taken = id(layer.input)
         except (AttributeError, ValueError):
             # Of a subclassed model, or called several times.
-            if len(found_here) == len(subject.inputs) == 1 and not inputs:
+            alone = len(found_here) == len(subject.inputs) == 1 and not inputs
+            if alone and subject.inputs[0].dtype.kind in "iu":
                 yield 0, layer
             continue
         if taken in inputs and len(inputs) == len(subject.inputs):
