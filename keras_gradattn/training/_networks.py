@@ -18,7 +18,12 @@ from keras_gradattn._compat.keras import flatten_layers
 from keras_gradattn.datasets._names import suggestion
 from keras_gradattn.datasets.specs import DatasetSpec
 from keras_gradattn.training._building import MODELS, build_model, precision
-from keras_gradattn.training._pretrained import application, hub_preset
+from keras_gradattn.training._pretrained import (
+    application,
+    check_application,
+    check_preset,
+    hub_preset,
+)
 from keras_gradattn.training.recipe import Recipe, look_up
 
 Model: TypeAlias = "str | keras.Model | Callable[..., keras.Model]"
@@ -82,6 +87,8 @@ class Network:
                 _check_options(getattr(models, constructor), self.options)
             elif self._library is None:
                 _check_options(imported(self.model), self.options)
+            else:
+                self._check_library(self.model.partition(":")[2])
         elif not callable(self.model):
             raise ValueError(
                 "`model` should be a name, 'package.module:function', a Keras model or "
@@ -116,6 +123,12 @@ class Network:
             network(keras.Input(spec.input_shape))
             return network
         return _checked(network, spec, self.name)
+
+    def _check_library(self, wanted: str) -> None:
+        if self._library is hub_preset:
+            check_preset(wanted)
+        else:
+            check_application(wanted, self.options)
 
     @property
     def _library(self) -> Callable[..., keras.Model] | None:

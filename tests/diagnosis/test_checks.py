@@ -346,8 +346,8 @@ CASES = {
     ),
     "a first loss far above guessing": (
         "initial_loss",
-        lambda: severe([L.Rescaling(900.0), L.Dense(3, "softmax")]),
-        lambda: severe([L.Dense(3, "softmax")]),
+        lambda: severe([L.Rescaling(900.0), L.Dense(3)], CATEGORICAL(True)),
+        lambda: severe([L.Dense(3)], CATEGORICAL(True)),
     ),
     "one unit for everything": (
         "bottleneck",

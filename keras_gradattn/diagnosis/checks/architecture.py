@@ -33,7 +33,7 @@ _DROPOUTS = (
     keras.layers.GaussianDropout,
 )
 # Activations that no large value of some sign leaves.
-_LIMITING = ("relu", "relu6", "tanh", "softsign", "softplus", "hard_sigmoid")
+_LIMITING = ("relu", "relu6", "tanh", "softsign", "softplus")
 _INITIALIZED = (keras.layers.Dense, *_CONVOLUTIONS)
 
 
@@ -139,7 +139,11 @@ def limited_logits(subject: Subject) -> Iterable[Finding]:
         if last.weights or not _gives_output(subject, last):
             continue
         before = [one for one in chain[:-1] if not isinstance(one, _PASSING)]
-        if before and activation_of(before[-1]) in (*_LIMITING, "sigmoid"):
+        if before and activation_of(before[-1]) in (
+            *_LIMITING,
+            "sigmoid",
+            "hard_sigmoid",
+        ):
             limiting.append((before[-1].name, activation_of(before[-1])))
     for name, activation in limiting:
         yield found(

@@ -8,6 +8,9 @@ from keras_gradattn.diagnosis.finding import Curve, Evidence, Finding, found
 from keras_gradattn.diagnosis.seen import Seen
 from keras_gradattn.diagnosis.thresholds import threshold
 
+# Layers whose share is told, the worst ones.
+_MOST_LAYERS = 8
+
 
 def _lasting(values: np.ndarray, limit: float) -> np.ndarray:
     """(layers,) whether the last two measurements are above, or the only one."""
@@ -31,7 +34,14 @@ def dead_units(seen: Seen) -> Iterable[Finding]:
         "dead_units", "warning" if seen.poor else "note",
         f"In {layers.names[worst]!r} {layers.dead_share[-1, worst]:.0%} of the units "
         "are zero for every sample of the batch.",
-        Evidence("share of dead units", float(layers.dead_share[-1, worst]), limit),
+        *(
+            Evidence(
+                f"share of dead units in {layers.names[i]}",
+                float(layers.dead_share[-1, i]),
+                limit,
+            )
+            for i in dead[np.argsort(-shares)][:_MOST_LAYERS]
+        ),
         layers=tuple(layers.names[i] for i in dead),
         first_step=_since(layers.step, layers.dead_share[:, worst], limit),
         last_step=int(layers.step[-1]),
