@@ -86,7 +86,7 @@ class Network:
                 constructor = look_up(self.model, MODELS, "model")
                 _check_options(getattr(models, constructor), self.options)
             elif self._library is None:
-                _check_options(imported(self.model), self.options)
+                _check_call(imported(self.model), self.options)
             else:
                 self._check_library(self.model.partition(":")[2])
         elif not callable(self.model):
@@ -95,7 +95,7 @@ class Network:
                 f"a function that makes one. Received: model={self.model!r}"
             )
         else:
-            _check_options(self.model, self.options)
+            _check_call(self.model, self.options)
 
     def build(
         self, spec: DatasetSpec, recipe: Recipe, check: bool = True
@@ -257,6 +257,31 @@ def _check_options(function: Any, options: Mapping[str, Any]) -> None:
                 f"{suggestion(name, parameters)} Known: {', '.join(parameters)}. "
                 f"Received: {name!r}"
             )
+
+
+def _check_call(function: Any, options: Mapping[str, Any]) -> None:
+    """Whether a function can be called with the options and what data sets give."""
+    if isinstance(function, keras.Model):
+        return
+    _check_options(function, options)
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return
+    given = {"num_classes", "input_shape", *options}
+    needed = [
+        p.name
+        for p in parameters
+        if p.default is p.empty
+        and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        and p.name not in given
+    ]
+    if needed:
+        name = getattr(function, "__name__", "The model")
+        raise ValueError(
+            f"{name} needs {' and '.join(needed)}: give them as options of the model. "
+            f"Received: {', '.join(options) or 'no option'}"
+        )
 
 
 def _copy(model: keras.Model) -> keras.Model:

@@ -44,13 +44,21 @@ def application(
     """
     constructor, preprocess = application_named(name)
     inputs = keras.Input(spec.input_shape, name="images")
-    backbone = constructor(
-        include_top=False,
-        weights=weights,
-        input_tensor=_as_preprocessed(inputs, spec, preprocess),
-        pooling="avg",
-        **options,
-    )
+    images = _as_preprocessed(inputs, spec, preprocess)
+    try:
+        backbone = constructor(
+            include_top=False,
+            weights=weights,
+            input_tensor=images,
+            pooling="avg",
+            **options,
+        )
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{name} cannot be made for images of shape {spec.input_shape} "
+            f"({_first_sentence(error)}). "
+            f"Received: model_options={dict(options, weights=weights)}"
+        ) from error
     outputs = keras.layers.Dense(spec.num_classes, name=CLASSIFIER)(backbone.output)
     return keras.Model(inputs, outputs, name=name.lower())
 
@@ -83,7 +91,7 @@ def hub_preset(
     except (ValueError, TypeError, FileNotFoundError) as error:
         raise ValueError(
             "KerasHub cannot make this network. "
-            f"Received: model='keras_hub:{name}': {str(error).splitlines()[0]}"
+            f"Received: model='keras_hub:{name}': {_first_sentence(error)}"
         ) from error
     try:
         converter = keras_hub.layers.ImageConverter.from_preset(name)
@@ -174,6 +182,12 @@ def check_preset(name: str) -> None:
             "preset or an address such as hf://name/model is possible too. "
             f"Received: model='keras_hub:{name}'"
         )
+
+
+def _first_sentence(error: Exception) -> str:
+    """Why, in words that fit into another sentence."""
+    words = " ".join(str(error).split())
+    return words.partition(". ")[0].rstrip(".")
 
 
 def _applications() -> dict[str, tuple[Any, Any]]:
