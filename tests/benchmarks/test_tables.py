@@ -62,6 +62,7 @@ def results(benchmark, tmp_path, words, network=NARROW):
     return [result["contenders"] for result in report["results"]]
 
 
+@pytest.mark.slow
 @pytest.mark.any_backend
 @pytest.mark.parametrize("mode", ["training", "inference"])
 def test_steps(mode, backend, tmp_path, capsys):
@@ -104,6 +105,7 @@ def _remembered(build, made):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.any_backend
 def test_recorder(backend, tmp_path):
     words = f"{backend} {TINY} --starts 2 --epochs 1 --batches 2"
@@ -159,6 +161,7 @@ def test_everyday_networks_take_a_recorded_step(network):
     assert len(weighted) == layers[network]
 
 
+@pytest.mark.slow
 @pytest.mark.any_backend
 def test_tricks(backend, tmp_path):
     tables = results(tricks, tmp_path, f"{backend} {TINY}", SHORT | HEAD)

@@ -395,6 +395,7 @@ assert "tensorflow" not in sys.modules
 
 
 # The TensorFlow backend cannot do without it.
+@pytest.mark.slow
 @pytest.mark.backends("jax", "torch")
 def test_without_tensorflow(tmp_path):
     _tiny_fashion(tmp_path / "tfrecord", "tfrecord")

@@ -65,6 +65,7 @@ def norms_alone(model, images, labels, layers):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("network", "case", "dtype"), COMBINATIONS)
 @pytest.mark.usefixtures("double_precision", "without_traces")
 def test_norms_of_the_released_code(network, case, dtype):

@@ -32,6 +32,7 @@ for path in sorted(folder.glob("*.keras")):
 """
 
 
+@pytest.mark.slow
 def test_saved_here_loaded_on_the_other_backends(tmp_path, backend):
     images = random_images(2, 24, 20, 3)
     np.save(tmp_path / "images.npy", images)
@@ -143,6 +144,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_importing_and_training_add_nothing_to_what_keras_loads():
     """TensorFlow, imported beside JAX or PyTorch, costs seconds and half a gigabyte."""
     finished = subprocess.run(

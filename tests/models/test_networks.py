@@ -189,6 +189,7 @@ def trained_one_way(network, jit_compile=False, **options):
     return before, model.get_weights()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "options"),
     [
