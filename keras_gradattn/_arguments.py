@@ -12,6 +12,9 @@ from keras_gradattn.datasets._names import suggestion
 # What a shell expects of a command that was called wrongly.
 MISUSE = 2
 
+# NumPy takes no larger one.
+LARGEST_SEED = 2**32 - 1
+
 _KINDS = {"int": "a whole number", "float": "a number"}
 
 
@@ -95,9 +98,10 @@ def count(text: str) -> int:
 
 def seed(text: str) -> int:
     """A whole number that random generators take."""
-    if not re.fullmatch(r"\d+", text):
+    if not re.fullmatch(r"\d+", text) or int(text) > LARGEST_SEED:
         raise argparse.ArgumentTypeError(
-            f"should be a whole number, 0 or more. Received: {text!r}"
+            f"should be a whole number, 0 or more and at most {LARGEST_SEED}. "
+            f"Received: {text!r}"
         )
     return int(text)
 

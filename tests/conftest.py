@@ -10,6 +10,8 @@ import tempfile
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "agg")
+# Two workers share the cores: a thread that spins while it waits keeps the other out.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Compile fast rather than well, here and in child processes: few steps are taken, on
 # small networks. What is compiled stays the same program; its machine code is plainer.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")

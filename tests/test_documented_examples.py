@@ -17,7 +17,7 @@ from tests.api import documented_names
 from tests.studies.made_up_results import write_result
 
 # What the examples call is tested on every backend where it belongs.
-pytestmark = pytest.mark.any_backend
+pytestmark = [pytest.mark.any_backend, pytest.mark.slow]
 README = Path(__file__).parents[1] / "README.md"
 FENCE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 

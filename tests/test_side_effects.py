@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).with_name("side_effects_script.py")
 
 
+@pytest.mark.slow
 def test_training_leaves_the_process_as_it_was():
     done = subprocess.run(
         [sys.executable, str(SCRIPT)],

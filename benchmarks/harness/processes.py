@@ -3,6 +3,7 @@
 import contextlib
 import multiprocessing
 import os
+import sys
 import tempfile
 from multiprocessing.connection import Connection
 from typing import Any
@@ -81,6 +82,8 @@ def _serve(
     os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
     os.environ.update(environment)
     try:
+        if "keras" in sys.modules:
+            raise RuntimeError("Keras was loaded before its backend was chosen")
         session = Session(make, arguments)
         pipe.send(session.start)
         with contextlib.suppress(EOFError):

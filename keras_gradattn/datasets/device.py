@@ -122,7 +122,7 @@ class DeviceFeed:
     ```python
     digits = datasets.load("digits")
     feed = datasets.DeviceFeed((digits.train, digits.validation), digits.spec)
-    network = keras_gradattn.GradAttnV2(10, input_shape=(8, 8, 1))
+    network = keras_gradattn.ResNet18(10, (8, 8, 1), stage_filters=(8, 16, 32, 64))
     model = feed.connect(network)
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.fit(

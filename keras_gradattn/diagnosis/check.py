@@ -79,20 +79,28 @@ def examined(subject: Subject) -> Findings:
     """Findings of every check; one that fails is told and keeps no other back."""
     findings: list[Finding] = []
     if not subject.model.built:
-        _build(subject)
+        try:
+            _build(subject)
+        except Exception as error:
+            subject.not_seen.append(f"The model could not be built ({_words(error)}).")
     failed: dict[str, list[str]] = {}
     for one in CHECKS:
         try:
             findings += list(one(subject))
         except Exception as error:
             # A network that cannot be run is still worth the checks that need no run.
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
-            failed.setdefault(reason, []).append(one.__name__)
+            failed.setdefault(_words(error), []).append(one.__name__)
     not_seen = [
         f"{', '.join(names)} could not be checked ({reason})."
         for reason, names in failed.items()
     ]
     return Findings(findings, [*subject.not_seen, *not_seen])
+
+
+def _words(error: Exception) -> str:
+    """An error in one line."""
+    lines = str(error).splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:200]}"
 
 
 def _build(subject: Subject) -> None:

@@ -96,16 +96,17 @@ class Probe:
             float(_numpy(penalty)),
         )
 
-    def in_training_mode(self, layer: Any) -> bool:
-        """Whether a layer is in training mode where the model is.
+    def in_training_mode(self, layer: Any, training: bool = True) -> bool:
+        """Whether a layer is in training mode.
 
         Args:
             layer: One that has the two modes.
+            training: The mode that the model is in. Defaults to `True`.
         """
-        if True not in self._modes:
-            self.forward(training=True)
+        if training not in self._modes:
+            self.forward(training=training)
         # A layer that is never called is another matter.
-        return self._modes[True].get(id(layer), True)
+        return self._modes[training].get(id(layer), training)
 
     def loss(self) -> float:
         """The compiled loss in inference mode, without penalties of layers."""

@@ -5,6 +5,8 @@ import functools
 
 import numpy as np
 
+from keras_gradattn.diagnosis.thresholds import threshold
+
 Array = np.ndarray
 
 
@@ -147,10 +149,10 @@ class Seen:
         """Whether training reached next to nothing."""
         gain = self.gain
         if gain is not None:
-            return gain < 0.1
+            return gain < threshold("poor_gain")
         if not self.steps or not np.isfinite(self.end):
             return True
-        return self.begin - self.end < 0.05 * abs(self.begin)
+        return self.begin - self.end < threshold("poor_fall") * abs(self.begin)
 
     @functools.cached_property
     def curve(self) -> tuple[list[float], list[float]]:

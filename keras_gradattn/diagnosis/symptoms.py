@@ -122,6 +122,16 @@ _ALL = (
         ),
     ),
     Symptom(
+        "tokens_out_of_range", "before",
+        "Tokens are not among the rows of the table of embeddings.",
+        f"torch-audit, TA305; {_TAXONOMY}, training data", 11,
+        (
+            ("the vocabulary is larger than the table",
+             "keras.layers.Embedding(x.max() + 1, n)"),
+            ("unknown words have a negative number", "x = np.maximum(x, 0)"),
+        ),
+    ),
+    Symptom(
         "target_scale", "before",
         "Targets of a regression are far from zero mean and unit spread.",
         f"{_TAXONOMY}, missing normalisation", 26,
@@ -230,6 +240,13 @@ _ALL = (
         (("the activation was left out", "keras.layers.Dense(n, activation='relu')"),),
     ),
     Symptom(
+        "limited_logits", "before",
+        "An activation before softmax or sigmoid limits how sure an answer can be.",
+        f"{_UMLAUT}, activation before softmax", 15,
+        (("the last layer before it has an activation",
+          "keras.layers.Dense(num_classes)"),),
+    ),
+    Symptom(
         "bottleneck", "before",
         "A hidden layer of one unit is the only path through the network.",
         _OWN, 25,
@@ -327,7 +344,7 @@ _ALL = (
         (("the first two axes are exchanged", "x = keras.ops.swapaxes(x, 0, 1)"),),
     ),
     Symptom(
-        "unused_input", "probe", "An input changes nothing in the output.",
+        "unused_input", "probe", "An input, or a column of one, changes no output.",
         _TORCHTEST, 17,
         (("the input is not connected",
           "x = keras.layers.Concatenate()([first, second])"),),
@@ -356,6 +373,13 @@ _ALL = (
         (("`training` is not handed on", "x = self.dropout(x, training=training)"),
          ("the layer is called with training=False",
           "x = batch_norm(x)  # without training=False")),
+    ),
+    Symptom(
+        "training_always", "probe",
+        "Dropout or BatchNorm stay in training mode in inference.",
+        f"{_TORCHTEST}, eval determinism", 29,
+        (("the layer is called with training=True",
+          "x = self.norm(x, training=training)"),),
     ),
     # During training.
     Symptom(

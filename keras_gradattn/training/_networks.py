@@ -18,7 +18,12 @@ from keras_gradattn._compat.keras import flatten_layers
 from keras_gradattn.datasets._names import suggestion
 from keras_gradattn.datasets.specs import DatasetSpec
 from keras_gradattn.training._building import MODELS, build_model, precision
-from keras_gradattn.training._pretrained import application, hub_preset
+from keras_gradattn.training._pretrained import (
+    application,
+    check_application,
+    check_preset,
+    hub_preset,
+)
 from keras_gradattn.training.recipe import Recipe, look_up
 
 Model: TypeAlias = "str | keras.Model | Callable[..., keras.Model]"
@@ -81,14 +86,16 @@ class Network:
                 constructor = look_up(self.model, MODELS, "model")
                 _check_options(getattr(models, constructor), self.options)
             elif self._library is None:
-                _check_options(imported(self.model), self.options)
+                _check_call(imported(self.model), self.options)
+            else:
+                self._check_library(self.model.partition(":")[2])
         elif not callable(self.model):
             raise ValueError(
                 "`model` should be a name, 'package.module:function', a Keras model or "
                 f"a function that makes one. Received: model={self.model!r}"
             )
         else:
-            _check_options(self.model, self.options)
+            _check_call(self.model, self.options)
 
     def build(
         self, spec: DatasetSpec, recipe: Recipe, check: bool = True
@@ -116,6 +123,12 @@ class Network:
             network(keras.Input(spec.input_shape))
             return network
         return _checked(network, spec, self.name)
+
+    def _check_library(self, wanted: str) -> None:
+        if self._library is hub_preset:
+            check_preset(wanted)
+        else:
+            check_application(wanted, self.options)
 
     @property
     def _library(self) -> Callable[..., keras.Model] | None:
@@ -244,6 +257,31 @@ def _check_options(function: Any, options: Mapping[str, Any]) -> None:
                 f"{suggestion(name, parameters)} Known: {', '.join(parameters)}. "
                 f"Received: {name!r}"
             )
+
+
+def _check_call(function: Any, options: Mapping[str, Any]) -> None:
+    """Whether a function can be called with the options and what data sets give."""
+    if isinstance(function, keras.Model):
+        return
+    _check_options(function, options)
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return
+    given = {"num_classes", "input_shape", *options}
+    needed = [
+        p.name
+        for p in parameters
+        if p.default is p.empty
+        and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        and p.name not in given
+    ]
+    if needed:
+        name = getattr(function, "__name__", "The model")
+        raise ValueError(
+            f"{name} needs {' and '.join(needed)}: give them as options of the model. "
+            f"Received: {', '.join(options) or 'no option'}"
+        )
 
 
 def _copy(model: keras.Model) -> keras.Model:

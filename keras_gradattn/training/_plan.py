@@ -100,9 +100,11 @@ def plan_run(
 
 
 def _check_seed(seed: Any) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    if not whole or not 0 <= seed < 2**32:
         raise ValueError(
-            f"`seed` must be a whole number, 0 or more. Received: seed={seed!r}"
+            "`seed` must be a whole number, 0 or more and below 2**32. "
+            f"Received: seed={seed!r}"
         )
 
 

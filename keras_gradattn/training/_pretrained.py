@@ -2,7 +2,8 @@
 
 import inspect
 import types
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,6 +13,15 @@ from keras_gradattn.datasets._names import suggestion
 from keras_gradattn.datasets.specs import DatasetSpec
 
 CLASSIFIER = "classifier"
+# Arguments of a network in `keras.applications` that say what it is used for.
+_DECIDED = (
+    "include_top",
+    "input_tensor",
+    "input_shape",
+    "pooling",
+    "classes",
+    "classifier_activation",
+)
 
 
 def application(
@@ -32,22 +42,23 @@ def application(
     Raises:
         ValueError: If there is no such network; the nearest is suggested.
     """
-    constructors = _applications()
-    if name not in constructors:
-        raise ValueError(
-            f"There is no such network in keras.applications."
-            f"{suggestion(name, constructors)} Known: {', '.join(constructors)}. "
-            f"Received: {name!r}"
-        )
-    constructor, preprocess = constructors[name]
+    constructor, preprocess = application_named(name)
     inputs = keras.Input(spec.input_shape, name="images")
-    backbone = constructor(
-        include_top=False,
-        weights=weights,
-        input_tensor=_as_preprocessed(inputs, spec, preprocess),
-        pooling="avg",
-        **options,
-    )
+    images = _as_preprocessed(inputs, spec, preprocess)
+    try:
+        backbone = constructor(
+            include_top=False,
+            weights=weights,
+            input_tensor=images,
+            pooling="avg",
+            **options,
+        )
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{name} cannot be made for images of shape {spec.input_shape} "
+            f"({_first_sentence(error)}). "
+            f"Received: model_options={dict(options, weights=weights)}"
+        ) from error
     outputs = keras.layers.Dense(spec.num_classes, name=CLASSIFIER)(backbone.output)
     return keras.Model(inputs, outputs, name=name.lower())
 
@@ -70,22 +81,17 @@ def hub_preset(
         ImportError: If KerasHub is not installed.
         ValueError: If the backbone's outputs are no feature maps or tokens.
     """
-    try:
-        import keras_hub
-    except ImportError:
-        raise ImportError(
-            "Networks of KerasHub need it: pip install keras-hub. "
-            f"Received: model='keras_hub:{name}'"
-        ) from None
+    check_preset(name)
+    import keras_hub
+
     try:
         backbone = keras_hub.models.Backbone.from_preset(
             name, load_weights=load_weights, **options
         )
-    except (ValueError, FileNotFoundError) as error:
-        near = suggestion(name, keras_hub.models.Backbone.presets)
+    except (ValueError, TypeError, FileNotFoundError) as error:
         raise ValueError(
-            f"KerasHub gives no such network.{near} "
-            f"Received: model='keras_hub:{name}': {str(error).splitlines()[0]}"
+            "KerasHub cannot make this network. "
+            f"Received: model='keras_hub:{name}': {_first_sentence(error)}"
         ) from error
     try:
         converter = keras_hub.layers.ImageConverter.from_preset(name)
@@ -110,6 +116,78 @@ def hub_preset(
         )
     outputs = keras.layers.Dense(spec.num_classes, name=CLASSIFIER)(features)
     return keras.Model(inputs, outputs, name=str(backbone.name))
+
+
+def application_named(name: str) -> tuple[Any, Any]:
+    """A constructor of `keras.applications`, and what it is fed through.
+
+    Args:
+        name: Such as `"ResNet50"`.
+
+    Raises:
+        ValueError: If there is no such network; the nearest is suggested.
+    """
+    constructors = _applications()
+    if name not in constructors:
+        raise ValueError(
+            f"There is no such network in keras.applications."
+            f"{suggestion(name, constructors)} Known: {', '.join(constructors)}. "
+            f"Received: {name!r}"
+        )
+    return constructors[name]
+
+
+def check_application(name: str, options: Iterable[str]) -> None:
+    """Find out whether `application` can make a network.
+
+    Args:
+        name: Such as `"ResNet50"`.
+        options: Names of the arguments beside.
+
+    Raises:
+        ValueError: If there is no such network or argument; the nearest is suggested.
+    """
+    constructor, _ = application_named(name)
+    known = [n for n in inspect.signature(constructor).parameters if n not in _DECIDED]
+    for option in options:
+        if option not in known:
+            raise ValueError(
+                f"{name} has no such option here.{suggestion(option, known)} "
+                f"Known: {', '.join(known)}. Received: {option!r}"
+            )
+
+
+def check_preset(name: str) -> None:
+    """Find out, without a download, whether KerasHub may know a network.
+
+    Args:
+        name: A preset, the address of one (`hf://...`), or a folder.
+
+    Raises:
+        ImportError: If KerasHub is not installed.
+        ValueError: If it is none of the three; the nearest preset is suggested.
+    """
+    try:
+        import keras_hub
+    except ImportError:
+        raise ImportError(
+            "Networks of KerasHub need it: pip install keras-hub. "
+            f"Received: model='keras_hub:{name}'"
+        ) from None
+    presets = keras_hub.models.Backbone.presets
+    is_place = "://" in name or (name and Path(name).is_dir())
+    if name not in presets and not is_place:
+        raise ValueError(
+            f"KerasHub has no such preset.{suggestion(name, presets)} A folder with a "
+            "preset or an address such as hf://name/model is possible too. "
+            f"Received: model='keras_hub:{name}'"
+        )
+
+
+def _first_sentence(error: Exception) -> str:
+    """Why, in words that fit into another sentence."""
+    words = " ".join(str(error).split())
+    return words.partition(". ")[0].rstrip(".")
 
 
 def _applications() -> dict[str, tuple[Any, Any]]:

@@ -326,6 +326,46 @@ def calibration(entries: list[Entry], others: Metrics) -> str:
     return reliability(entries, others)
 
 
+def backends(
+    entries: list[Entry], others: Metrics, half: str, folder: Path = FOLDER
+) -> str:
+    """The same half on the other backends, as far as it has run there.
+
+    Args:
+        entries: Of PyTorch.
+        others: Metrics with further seeds.
+        half: `"tuning"` or `"release"`.
+        folder: Where the JSONs are.
+    """
+    on_torch = {entry["name"]: entry for entry in entries}
+    rows = []
+    for backend in ("torch", "jax", "tensorflow"):
+        own = load(half, backend, folder)
+        faults, sound = faulty(own, others), healthy(own)
+        if not faults or not sound:
+            continue
+        right = sum(is_right(e, "ours") for e in faults)
+        alarmed = sum(bool(alarms(e)) for e in sound)
+        judged = [e for e in (*faults, *sound) if e["name"] in on_torch]
+        alike = sum(_verdict(e) == _verdict(on_torch[e["name"]]) for e in judged)
+        rows.append(
+            [
+                {"torch": "PyTorch", "jax": "JAX", "tensorflow": "TensorFlow"}[backend],
+                str(len(own)),
+                f"{_share(right, len(faults))} of {len(faults)}",
+                f"{_share(alarmed, len(sound))} of {len(sound)}",
+                f"{alike} of {len(judged)}",
+            ]
+        )
+    header = ["backend", "programs", "named right", "healthy warned about"]
+    return table([*header, "judged as on PyTorch"], rows) if len(rows) > 1 else ""
+
+
+def _verdict(entry: Entry) -> bool:
+    """Whether a fault is named, or a healthy program warned about."""
+    return is_right(entry, "ours") if entry["kind"] else bool(alarms(entry))
+
+
 _TABLES = {
     "totals": totals,
     "calibration": calibration,
@@ -352,12 +392,14 @@ def inserted(text: str, folder: Path = FOLDER) -> str:
 
     def fill(match: re.Match[str]) -> str:
         begin, name, half, end = match.groups()
-        if name not in _TABLES:
-            raise ValueError(
-                f"A marker must name one of {tuple(_TABLES)}. Received: {name}"
-            )
+        known = (*_TABLES, "backends")
+        if name not in known:
+            raise ValueError(f"A marker must name one of {known}. Received: {name}")
         entries = load(half, folder=folder)
-        written = _TABLES[name](entries, others)
+        if name == "backends":
+            written = backends(entries, others, half, folder)
+        else:
+            written = _TABLES[name](entries, others)
         if written and name == "totals":
             written = f"{ran(entries, half)}\n\n{written}"
         return f"{begin}{written or _EMPTY[bool(entries)]}\n{end}"

@@ -124,7 +124,7 @@ def test_who_fails_is_named_and_the_others_go_on():
     assert list(result["contenders"]) == ["b"]
     assert result["reference"] is None
     assert result["not_measured"] == {"a": "ImportError: no module"}
-    assert "| a | not measured: ImportError: no module | |" in table([result])
+    assert "| a | not measured: ImportError: no module |  |" in table([result])
     assert "| b | 1,000.0 |  |" in table([result])
 
 

@@ -13,12 +13,13 @@ from benchmarks import folder_input, pathways, recorder, steps, tricks
 from benchmarks.harness import command
 from benchmarks.harness.session import Session
 from benchmarks.works.keras_steps import KerasSteps
+from benchmarks.works.networks import NETWORKS
 from benchmarks.works.peers import PEERS
 from benchmarks.works.task import Task
 from keras_gradattn import config
 from keras_gradattn.paper.pytorch_checkpoints import released_tensors
 from tests.backend_gradients import inference, loss_and_gradients
-from tests.narrow import HEAD, ONE_BLOCK, TRUNK, random_images
+from tests.narrow import HEAD, ONE_BLOCK, SHORT, TRUNK, random_images
 
 NARROW = TRUNK | ONE_BLOCK
 TINY = "--size 16 --batch 4 --rounds 2 --steps 1"
@@ -61,6 +62,7 @@ def results(benchmark, tmp_path, words, network=NARROW):
     return [result["contenders"] for result in report["results"]]
 
 
+@pytest.mark.slow
 @pytest.mark.any_backend
 @pytest.mark.parametrize("mode", ["training", "inference"])
 def test_steps(mode, backend, tmp_path, capsys):
@@ -103,11 +105,12 @@ def _remembered(build, made):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.any_backend
 def test_recorder(backend, tmp_path):
     words = f"{backend} {TINY} --starts 2 --epochs 1 --batches 2"
 
-    step, epoch, start = results(recorder, tmp_path, words, NARROW | HEAD)
+    step, epoch, start = results(recorder, tmp_path, words, SHORT | HEAD)
 
     assert list(step)[:2] == ["plain", "recorded"]
     assert ("hooks" in step) == (backend == "torch")
@@ -116,10 +119,11 @@ def test_recorder(backend, tmp_path):
     assert len(start["diagnosed"]["compile_and_first_step_seconds"]) == 2
 
 
+@pytest.mark.any_backend
 def test_recorded_steps_alone_are_recorded(backend):
     from benchmarks.works.recorded import RecordedSteps
 
-    task = Task("GradAttnV2", size=16, batch=2, arguments=NARROW | HEAD)
+    task = Task("GradAttnV2", size=16, batch=2, arguments=SHORT | HEAD)
     work = RecordedSteps(asdict(task))
     work.build()
     work.compile()
@@ -140,8 +144,27 @@ def test_recorded_steps_alone_are_recorded(backend):
 
 
 @pytest.mark.any_backend
+@pytest.mark.parametrize("network", NETWORKS)
+def test_everyday_networks_take_a_recorded_step(network):
+    task = Task(network, size=8, batch=4)
+    work = KerasSteps(asdict(task))
+    work.build()
+    work.compile()
+    norms = keras_gradattn.GradientNorms()
+
+    loss = work.model.fit(*work.arrays, 4, verbose=0, callbacks=[norms])
+
+    assert np.isfinite(loss.history["loss"]).all()
+    assert len(norms.record.groups) > 1
+    layers = {"dense200": 201, "convolutions50": 101, "embedding1m": 2}
+    weighted = [layer for layer in work.model.layers if layer.weights]
+    assert len(weighted) == layers[network]
+
+
+@pytest.mark.slow
+@pytest.mark.any_backend
 def test_tricks(backend, tmp_path):
-    tables = results(tricks, tmp_path, f"{backend} {TINY}", NARROW | HEAD)
+    tables = results(tricks, tmp_path, f"{backend} {TINY}", SHORT | HEAD)
 
     names = [f"without {name}" for name in tricks.SWITCHES[backend]]
     assert list(tables[0]) == ["everything", *names]
@@ -194,7 +217,7 @@ def test_every_way_delivers_the_same_folder(how, tmp_path):
 
 
 def test_three_steps_leave_the_weights_that_fit_leaves(backend):
-    arguments = NARROW | HEAD | {"dropout": 0.0}
+    arguments = SHORT | HEAD | {"dropout": 0.0}
     task = asdict(Task(size=16, batch=4, num_classes=3, arguments=arguments))
     measured, by_fit = (KerasSteps(task) for _ in range(2))
     for either in (measured, by_fit):

@@ -13,6 +13,7 @@ L = keras.layers
 N = 120
 _random = np.random.default_rng(0)
 X = _random.normal(size=(N, 8)).astype("float32")
+CODED = np.concatenate([np.arange(N)[:, None] % 4, X[:, 1:]], 1).astype("float32")
 WEIGHTS = _random.normal(size=(8, 3))
 Y = (X @ WEIGHTS).argmax(1)
 NUMBERS = (X @ WEIGHTS)[:, 0].astype("float32")
@@ -20,6 +21,7 @@ ONE_HOT = np.eye(3, dtype="float32")[Y]
 SEQUENCES = _random.normal(size=(40, 5, 3)).astype("float32")
 TOKENS = _random.integers(1, 9, size=(40, 6))
 TOKENS[:, 4:] = 0
+SHORT = SEQUENCES * (np.arange(5) < 3)[:, None]
 BINARY = (SEQUENCES[:, 0, 0] > 0).astype("int32")
 SPARSE = "sparse_categorical_crossentropy"
 
@@ -36,7 +38,7 @@ class _Function(L.Layer):
 class _Subclassed(keras.Model):
     """Makes two layers, and may forget one, or the mode."""
 
-    def __init__(self, calls_second=True, hands_on=True, builds_second=True):
+    def __init__(self, calls_second=True, hands_on=True, builds_second=True, norm=None):
         super().__init__()
         self.first = L.Dense(6, activation="relu")
         self.second = L.Dense(6, activation="relu")
@@ -44,14 +46,44 @@ class _Subclassed(keras.Model):
             self.second.build((None, 6))
         self.dropout = L.Dropout(0.5)
         self.answer = L.Dense(3, activation="softmax")
+        self.norm = L.BatchNormalization() if norm else None
         self._calls_second, self._hands_on = calls_second, hands_on
+        self._mode = {"always": True, "never": False}.get(norm)
 
     def call(self, x, training=None):
         x = self.first(x)
         if self._calls_second:
             x = self.second(x)
+        if self.norm is not None:
+            mode = training if self._mode is None else self._mode
+            x = self.norm(x, training=mode)
         x = self.dropout(x, training=training if self._hands_on else False)
         return self.answer(x)
+
+
+class _Reader(keras.Model):
+    """Looks tokens up."""
+
+    def __init__(self, rows):
+        super().__init__()
+        self.table = L.Embedding(rows, 4)
+        self.answer = L.Dense(1, activation="sigmoid")
+
+    def call(self, tokens):
+        return self.answer(keras.ops.mean(self.table(tokens), axis=1))
+
+
+class _Coded(keras.Model):
+    """The first column is a category, and numbers are cast to look it up."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = L.Embedding(4, 8)
+        self.answer = L.Dense(3, activation="softmax")
+
+    def call(self, x):
+        kind = self.table(keras.ops.cast(x[:, 0], "int32"))
+        return self.answer(keras.ops.concatenate([kind, x[:, 1:]], axis=1))
 
 
 class Batches(keras.utils.PyDataset):
@@ -72,6 +104,14 @@ class Batches(keras.utils.PyDataset):
 def dense(activation="softmax", units=3, **hidden):
     hidden = {"activation": "relu", **hidden}
     return [L.Dense(8, **hidden), L.Dense(units, activation=activation)]
+
+
+def pooled():
+    return [L.GlobalAveragePooling1D(), L.Dense(1, activation="sigmoid")]
+
+
+def words():
+    return [L.Embedding(9, 4), *pooled()]
 
 
 def model_of(layers, loss, optimizer="adam", shape=(8,), **compiled):
@@ -283,6 +323,32 @@ CASES = {
             ),
         ),
     ),
+    "tokens that the table has no row for": (
+        "tokens_out_of_range",
+        lambda: severe(words(), "binary_crossentropy", x=TOKENS - 1, y=BINARY),
+        lambda: severe(words(), "binary_crossentropy", x=TOKENS, y=BINARY),
+    ),
+    "tokens beyond a subclass' table": (
+        "tokens_out_of_range",
+        lambda: severe(_Reader(8), "binary_crossentropy", x=TOKENS, y=BINARY),
+        lambda: severe(_Reader(9), "binary_crossentropy", x=TOKENS, y=BINARY),
+    ),
+    "an activation before softmax": (
+        "limited_logits",
+        lambda: severe([L.Dense(3, "tanh"), L.Dropout(0.1), L.Softmax()]),
+        # Some networks end in a ReLU, a mean over pixels and softmax.
+        lambda: severe([L.Dense(8, "relu"), L.Dense(3), L.Softmax()]),
+    ),
+    "logits with an activation": (
+        "limited_logits",
+        lambda: severe(dense("relu"), CATEGORICAL(from_logits=True)),
+        lambda: severe(dense("leaky_relu"), CATEGORICAL(from_logits=True)),
+    ),
+    "a first loss far above guessing": (
+        "initial_loss",
+        lambda: severe([L.Rescaling(900.0), L.Dense(3)], CATEGORICAL(True)),
+        lambda: severe([L.Dense(3)], CATEGORICAL(True)),
+    ),
     "one unit for everything": (
         "bottleneck",
         lambda: severe([L.Dense(1, "relu"), L.Dense(3, "softmax")]),
@@ -388,6 +454,21 @@ CASES = {
             y=BINARY,
         ),
     ),
+    "masked steps that count": (
+        "ignored_mask",
+        lambda: severe(
+            [L.Masking(), L.Conv1D(4, 2), *pooled()],
+            "binary_crossentropy",
+            x=SHORT,
+            y=BINARY,
+        ),
+        lambda: severe(
+            [L.Masking(), L.SimpleRNN(4), L.Dense(1, "sigmoid")],
+            "binary_crossentropy",
+            x=SHORT,
+            y=BINARY,
+        ),
+    ),
     "a layer that is never called": (
         "uncalled_layer",
         lambda: severe(_Subclassed(calls_second=False)),
@@ -425,6 +506,21 @@ CASES = {
         lambda: severe(_Subclassed(hands_on=False)),
         lambda: severe(_Subclassed()),
     ),
+    "a mode that is always training": (
+        "training_always",
+        lambda: severe(_Subclassed(norm="always")),
+        lambda: severe(_Subclassed(norm="as the model")),
+    ),
+    "columns that are sliced away": (
+        "unused_input",
+        lambda: severe([_Function(lambda x: x[:, :6]), *dense()]),
+        lambda: severe([_Function(lambda x: keras.ops.flip(x, 1)), *dense()]),
+    ),
+    "columns that only a table looks up": (
+        "unused_input",
+        lambda: severe([_Function(lambda x: x[:, 1:]), *dense()], x=CODED),
+        lambda: severe(_Coded(), x=CODED),
+    ),
 }  # fmt: skip
 
 
@@ -438,8 +534,7 @@ def _quiet():
 
 def _about_data_alone(case):
     """Whether no network is run for what the case shows."""
-    names = ("probe", "wiring")
-    return kg.diagnosis.SYMPTOMS[CASES[case][0]].when not in names
+    return kg.diagnosis.SYMPTOMS[CASES[case][0]].when != "probe"
 
 
 @pytest.mark.any_backend
@@ -464,6 +559,14 @@ def test_a_linear_layer_before_a_sum_is_no_mistake():
     x = x + L.Dense(8)(L.Dense(8, "relu")(x))
     model = model_of(keras.Model(inputs, L.Dense(3, "softmax")(x)), SPARSE)
     assert kg.check(model, X, Y).at_least("warning") == []
+
+
+@pytest.mark.any_backend
+def test_columns_that_are_there_twice_are_a_note():
+    twice = np.concatenate([X, X[:, :2]], axis=1)
+    (found,) = [f for f in findings(dense(), x=twice) if f.name == "duplicated_inputs"]
+    assert (found.severity, found.evidence[0].value) == ("note", 2)
+    assert "duplicated_inputs" not in findings(dense()).names
 
 
 @pytest.mark.any_backend

@@ -209,6 +209,36 @@ def test_updates_out_of_proportion_to_all_weights(ratio, name):
     assert names(healthy(update_norm=updates)) == set()
 
 
+def test_updates_out_of_proportion_to_the_weights_of_one_layer():
+    updates = healthy().update_norm.copy()
+    updates[:, 1] = 1.2 * healthy().weight_norm[:, 1]
+    (found,) = [
+        f
+        for f in symptoms(stalled(update_norm=updates))
+        if f.name == "updates_too_large"
+    ]
+    assert found.layers == ("second",)
+    assert found.evidence[0].value == pytest.approx(1.2)
+    assert names(healthy(update_norm=updates)) == set()
+
+
+def test_a_loss_that_crawls():
+    loss = np.linspace(1.1, 0.9, STEPS)
+    layers = dataclasses.replace(healthy().layers, loss=np.array([1.1, 1.0, 0.9]))
+    slow = {"loss": loss, "layers": layers, "update_norm": 5e-5 * np.full((10, 4), 3.0)}
+    assert "slow_convergence" in names(healthy(**slow))
+    fast = {**slow, "update_norm": healthy().update_norm}
+    assert "slow_convergence" not in names(healthy(**fast))
+
+
+def test_a_loss_that_fell_and_stands_is_a_note():
+    loss = np.where(np.arange(STEPS) < 60, np.linspace(1.1, -0.8, STEPS), 0.6)
+    layers = dataclasses.replace(healthy().layers, loss=np.array([1.1, 0.6, 0.6]))
+    found = {f.name: f.severity for f in symptoms(healthy(loss=loss, layers=layers))}
+    assert found["plateau"] == "note"
+    assert "plateau" not in {f.name for f in symptoms(healthy())}
+
+
 def test_updates_that_a_schedule_ends_too_early():
     ratio = np.geomspace(1e-2, 1e-12, DETAILS)[:, None]
     updates = healthy().weight_norm * ratio

@@ -22,7 +22,7 @@ NAMES = sorted(set(datasets.SPECS) - {"pbc28"})
 
 
 # The runner, whose compiled steps are tested with it, takes each for a few steps.
-pytestmark = pytest.mark.usefixtures("without_traces")
+pytestmark = [pytest.mark.usefixtures("without_traces"), pytest.mark.slow]
 
 
 def prepare_tfds(name, folder, file_format):

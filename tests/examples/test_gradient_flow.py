@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.any_backend
+pytestmark = [pytest.mark.any_backend, pytest.mark.slow]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "gradient_flow.py"
 
 

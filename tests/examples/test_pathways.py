@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = [pytest.mark.any_backend, pytest.mark.slow]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "pathways.py"
 
 

@@ -33,6 +33,7 @@ def short(network):
     return make
 
 
+@pytest.mark.slow
 def test_quickstart_trains_saves_and_says_where(quickstart, tmp_path, capsys):
     quickstart.main(epochs=1, output=tmp_path)
 

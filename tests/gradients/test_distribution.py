@@ -107,6 +107,7 @@ print("passed")
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "script",
     [

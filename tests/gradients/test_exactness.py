@@ -50,6 +50,7 @@ def test_default_compilation(make_model, data, expected):
     assert norms.record.epoch.tolist() == [0] * 5 + [1] * 5
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("full_compilation")
 @pytest.mark.parametrize(
     "jit_compile",

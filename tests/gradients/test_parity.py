@@ -65,9 +65,10 @@ def norms_alone(model, images, labels, layers):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("network", "case", "dtype"), COMBINATIONS)
-@pytest.mark.usefixtures("double_precision")
-def test_norms_of_the_released_code(network, case, dtype, request):
+@pytest.mark.usefixtures("double_precision", "without_traces")
+def test_norms_of_the_released_code(network, case, dtype):
     model = network_with_released_weights(network, case, dtype=dtype)
     images, labels = images_and_labels(case)
     expected = dict(
@@ -84,8 +85,6 @@ def test_norms_of_the_released_code(network, case, dtype, request):
 
     public = case == "32x32x3"
     measure = norms_by_the_public_function if public else norms_alone
-    if not public:
-        request.getfixturevalue("without_traces")
     found = measure(model, images.astype(dtype), labels, list(modules.values()))
 
     names = {name: layer.name for name, layer in modules.items()}

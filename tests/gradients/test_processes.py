@@ -8,6 +8,7 @@ import sys
 
 import keras
 import numpy as np
+import pytest
 
 from tests.gradients.conftest import cross_entropy
 
@@ -154,6 +155,7 @@ def one_process(gradients):
     return np.array(norms)
 
 
+@pytest.mark.slow
 def test_two_processes_measure_what_one_does(backend, gradients, tmp_path):
     ports, path = free_ports(2), os.fspath(tmp_path / "norms")
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}

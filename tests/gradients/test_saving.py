@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -18,6 +19,7 @@ def compiled(make_model, optimizer=None):
     return model
 
 
+FIRST_VERSION = Path(__file__).parents[1] / "golden" / "0.1.0" / "record.npz"
 ARGUMENTS = {"batch_size": 8, "shuffle": False, "verbose": 0}
 
 
@@ -178,3 +180,21 @@ def test_early_stopping_before_the_recorder(make_model, data):
     stop = keras.callbacks.EarlyStopping("gradient_norm", min_delta=1e3, mode="min")
     history = model.fit(*data, epochs=5, callbacks=[stop, GradientNorms()], **ARGUMENTS)
     assert len(history.history["gradient_norm"]) == 2
+
+
+@pytest.mark.any_backend
+def test_a_record_of_the_first_version_is_read(tmp_path):
+    """Numbers as that version gave them before it wrote the file."""
+    record = GradientRecord.load(FIRST_VERSION)
+    assert record.groups == ("first", "norm", "last")
+    assert record.step.tolist() == [0, 1, 2, 3, 4, 5]
+    assert record.epoch.tolist() == [0, 0, 0, 1, 1, 1]
+    np.testing.assert_allclose(record.norm[0], [0.83134421, 0.36419211, 0.4593933])
+    np.testing.assert_allclose(record.rms[-1], [0.18002077, 0.22084526, 0.13092631])
+    assert list(record.layer_outputs) == ["first"]
+    assert len(record.phases) == 1
+
+    record.save(tmp_path / "again.npz")
+    again = GradientRecord.load(tmp_path / "again.npz")
+    np.testing.assert_array_equal(again.norm, record.norm)
+    assert again.to_dataframe().equals(record.to_dataframe())

@@ -59,6 +59,7 @@ COMBINATIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("optimizer", "jit_compile"), COMBINATIONS)
 def test_bit_identical(optimizer, jit_compile, backend):
     if backend == "torch" and jit_compile:

@@ -63,6 +63,7 @@ if keras.backend.backend() == "torch":
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("network", "case", "dtype"), COMBINATIONS)
 @pytest.mark.usefixtures("double_precision")
 def test_numbers_of_the_released_network(network, case, dtype):

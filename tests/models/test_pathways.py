@@ -356,6 +356,7 @@ def test_recorder_and_analysis_take_the_network(mixing):
     assert set(hooked_modules(model)) <= set(flow.layers)
 
 
+@pytest.mark.usefixtures("without_traces")
 @pytest.mark.parametrize(
     ("mixing", "start"),
     [("attention", "average"), ("static", "average"), ("attention", "residual")],

@@ -39,6 +39,7 @@ def every_second_step(monkeypatch):
     monkeypatch.setattr(_training_loop, "_FORGOTTEN", 4)
 
 
+@pytest.mark.usefixtures("without_traces")
 def test_what_is_tested_is_the_average_of_weights_and_statistics(
     tmp_path, every_second_step
 ):

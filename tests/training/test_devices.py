@@ -44,10 +44,12 @@ def check(several, other):
     np.testing.assert_allclose(several["weights"], other["weights"], atol=2e-5)
 
 
+@pytest.mark.slow
 def test_two_devices(found):
     check(**found["auto"])
 
 
+@pytest.mark.slow
 def test_two_devices_go_on_after_an_interruption_to_the_same_bits(found, backend):
     assert found["resumed"]["several"] == found["resumed"]["other"]
     if backend == "tensorflow":
@@ -55,6 +57,7 @@ def test_two_devices_go_on_after_an_interruption_to_the_same_bits(found, backend
         assert first != second
 
 
+@pytest.mark.slow
 @pytest.mark.backends("jax")
 def test_two_devices_with_images_on_them(found):
     check(**found["device"])

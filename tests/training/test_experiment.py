@@ -151,6 +151,7 @@ def test_another_configuration_does_not_pass_for_the_finished_one(finished):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_traces")
 def test_weights_that_the_recipe_leaves_are_tested_as_well(
     tmp_path, no_analysis, monkeypatch
@@ -189,6 +190,7 @@ def test_weights_that_the_recipe_leaves_are_tested_as_well(
     }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_traces")
 def test_pathways_are_read_and_frozen(tmp_path, no_analysis):
     content = training.run(

@@ -14,6 +14,7 @@ from keras_gradattn import training
 SCRIPT = Path(__file__).with_name("head_layout_script.py")
 
 
+@pytest.mark.slow
 @pytest.mark.backends("jax")
 def test_a_divided_head_trains_as_a_whole_one():
     root = str(SCRIPT.parents[2])

@@ -92,6 +92,7 @@ def arguments(photos, results):
         *("run", "--dataset", str(photos), "--results", str(results)),
         *("--model", "tests.training.networks:plain", "--epochs", "3"),
         *("--set", "batch_size=8", "--set", "ema_momentum=null", "--set", "mixup=0"),
+        *("--set", "class_weights=balanced"),
         *("--data-option", "validation=0.2", "--data-option", "test=0.1"),
         *("--no-pictures", "--verbose", "0"),
     ]
@@ -104,8 +105,11 @@ def result(folder):
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    # 28 images to train, 8 to validate, 4 to test: every batch divides by two.
-    return write_classes(tmp_path_factory.mktemp("data") / "photos", count=20)
+    # 28 images to train, 8 to validate, 4 to test: every batch divides by two. Three
+    # cats to a dog, whom class weights bring to their right.
+    folder = tmp_path_factory.mktemp("data") / "photos"
+    write_classes(folder, ("cat", "dog"), count=10)
+    return write_classes(folder, ("cat",), count=30)
 
 
 @pytest.fixture(scope="module")

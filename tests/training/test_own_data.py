@@ -203,6 +203,8 @@ def test_a_function_that_no_other_process_finds():
         ("keras.applications:ResNet5", "Did you mean 'ResNet50'"),
         (networks.three_classes, r"each of the 2 classes.*\(None, 3\)"),
         (lambda: 3, "should make a Keras model. Received: int"),
+        (lambda width: width, "needs width: give .* Received: no option"),
+        ("keras.applications:VGG16", r"images of shape \(12, 12, 3\) \(Input size"),
         (3, "Received: model=3"),
     ],
 )

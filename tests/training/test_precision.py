@@ -115,6 +115,7 @@ def test_loss_and_gradients_stay_near_float32():
     assert 0 < abs(found_loss - exact_loss) / exact_loss < noise
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_recorder_sees_the_gradients_that_are_applied(precision, tmp_path):
     images, labels = batch()
@@ -159,6 +160,7 @@ def without_times(content):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_traces")
 def test_interrupted_run_ends_in_the_same_numbers(tmp_path, monkeypatch):
     monkeypatch.setattr(experiment, "analyze_gradients", lambda *a: {"layers": []})

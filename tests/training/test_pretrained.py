@@ -49,6 +49,25 @@ def test_an_application_gets_a_new_classifier_and_keeps_its_depth():
     assert {"conv1", "conv_pw_13", "classifier"} <= {x.name for x in network.layers}
 
 
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        ("keras.applications:ResNet51", {}, "Did you mean 'ResNet50'?"),
+        ("keras.applications:", {}, "no such network in keras.applications."),
+        ("keras.applications:MobileNet", {"alhpa": 1}, "Did you mean 'alpha'?"),
+        # The data set decides.
+        ("keras.applications:MobileNet", {"classes": 3}, "no such option here."),
+        ("keras_hub:resnet_18_imagenett", {}, "Did you mean 'resnet_18_imagenet'?"),
+        ("keras_hub:", {}, "KerasHub has no such preset."),
+    ],
+)
+def test_an_unknown_name_is_refused_before_data_are_read(model, options, message):
+    with pytest.raises(ValueError, match="Received: ") as refused:
+        Network(model, options).check()
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
 def test_a_preset_of_keras_hub(tmp_path):
     import keras_hub
 

@@ -47,6 +47,7 @@ def without_times(value):
     return value
 
 
+@pytest.mark.slow
 def test_killed_run_ends_in_the_same_bits(tmp_path):
     # Six steps an epoch: killed in the third.
     killed = start(15, tmp_path / "a")

@@ -32,6 +32,7 @@ def test_same_numbers_as_after_keras_own_seeding():
     assert any((a != b).any() for a, b in zip(other[:-1], expected[:-1], strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.backends("jax", "torch")
 def test_run_does_not_import_tensorflow(tmp_path, backend):
     """On a backend that has no use for it, even where it is installed."""

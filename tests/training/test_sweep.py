@@ -117,6 +117,7 @@ def test_command_line_counts_what_failed(tmp_path, started, capsys):
     assert "2 of 4 runs failed" in said.err
 
 
+@pytest.mark.slow
 def test_a_run_in_a_process_of_its_own(tmp_path, monkeypatch):
     """For real: a network that crashes its process beside one that does not."""
     photos = write_classes(tmp_path / "photos", count=20)
@@ -187,6 +188,7 @@ def test_on_ray(tmp_path, monkeypatch):
     assert log.name == "seed42.log"
 
 
+@pytest.mark.slow
 def test_what_a_run_says_is_kept():
     code, words = run_command(["run"], {**_sweep._environment()})
     assert code == 2

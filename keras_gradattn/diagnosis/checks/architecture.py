@@ -14,14 +14,15 @@ from keras_gradattn.diagnosis.layer_outputs import activation_of
 from keras_gradattn.diagnosis.subject import Subject
 from keras_gradattn.diagnosis.thresholds import threshold
 
-# What changes nothing about layers being linear.
-_LINEAR = (
+# What hands on the values that it is given.
+_PASSING = (
     keras.layers.Dropout,
     keras.layers.Flatten,
     keras.layers.Reshape,
     keras.layers.Permute,
-    keras.layers.BatchNormalization,
 )
+# What changes nothing about layers being linear.
+_LINEAR = (*_PASSING, keras.layers.BatchNormalization)
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 _DROPOUTS = (
     keras.layers.Dropout,
@@ -31,6 +32,8 @@ _DROPOUTS = (
     keras.layers.AlphaDropout,
     keras.layers.GaussianDropout,
 )
+# Activations that no large value of some sign leaves.
+_LIMITING = ("relu", "relu6", "tanh", "softsign", "softplus")
 _INITIALIZED = (keras.layers.Dense, *_CONVOLUTIONS)
 
 
@@ -120,6 +123,36 @@ def _chains_of_graph(model: Any) -> Iterator[list[Any]]:
         while id(chain[-1]) in follows:
             chain.append(follows[id(chain[-1])])
         yield chain
+
+
+def limited_logits(subject: Subject) -> Iterable[Finding]:
+    """ReLU, tanh or sigmoid right before softmax or sigmoid."""
+    limiting = [
+        (head.name, head.activation)
+        for head in subject.heads
+        if head.from_logits and head.activation in _LIMITING
+    ]
+    for chain in _chains(subject.model):
+        last = chain[-1] if chain else None
+        if last is None or activation_of(last) not in ("softmax", "sigmoid"):
+            continue
+        if last.weights or not _gives_output(subject, last):
+            continue
+        before = [one for one in chain[:-1] if not isinstance(one, _PASSING)]
+        if before and activation_of(before[-1]) in (
+            *_LIMITING,
+            "sigmoid",
+            "hard_sigmoid",
+        ):
+            limiting.append((before[-1].name, activation_of(before[-1])))
+    for name, activation in limiting:
+        yield found(
+            "limited_logits", "warning",
+            f"{name!r} ends in {activation!r}, and its values are taken for logits: "
+            "these must be free to be large of either sign.",
+            Evidence("activations before softmax or sigmoid", 1, 0),
+            layers=(name,),
+        )  # fmt: skip
 
 
 def bottleneck(subject: Subject) -> Iterable[Finding]:
@@ -365,6 +398,7 @@ def _gives_output(subject: Subject, layer: Any) -> bool:
 
 CHECKS = (
     no_activation,
+    limited_logits,
     bottleneck,
     symmetric_weights,
     initial_spread,

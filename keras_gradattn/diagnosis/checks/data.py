@@ -1,11 +1,12 @@
 """Checks of inputs and labels."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
 
+from keras_gradattn._compat import keras as keras_compat
 from keras_gradattn.diagnosis.finding import Evidence, Finding, found
 from keras_gradattn.diagnosis.head import (
     OF_NUMBERS,
@@ -85,6 +86,53 @@ def input_scale(subject: Subject) -> Iterable[Finding]:
                      "layer = keras.layers.Normalization(); layer.adapt(x)"),
                 ),
             )  # fmt: skip
+
+
+def tokens_out_of_range(subject: Subject) -> Iterable[Finding]:
+    """Tokens that the table of embeddings has no row for."""
+    for number, layer in _tables(subject):
+        values = _finite(subject.inputs[number])
+        if not values.size:
+            continue
+        low, high, top = float(values.min()), float(values.max()), layer.input_dim - 1
+        outside = float(np.mean((values < 0) | (values > top)))
+        if outside:
+            yield found(
+                "tokens_out_of_range", "fault",
+                f"Tokens go from {low:g} to {high:g}; {layer.name!r} has rows for 0 to "
+                f"{top}. Some backends give another row for them, some NaN.",
+                Evidence("largest token", high, top),
+                Evidence("smallest token", low, 0, "below"),
+                Evidence("share of tokens outside", outside, 0),
+                layers=(layer.name,),
+                advice=(
+                    ("the vocabulary is larger than the table",
+                     f"keras.layers.Embedding({int(max(high, 0)) + 1}, n)"),
+                    ("unknown words have a negative number", "x = np.maximum(x, 0)"),
+                ),
+            )  # fmt: skip
+
+
+def _tables(subject: Subject) -> Iterator[tuple[int, keras.layers.Embedding]]:
+    """Embeddings that look up an input as it is, with the input's number."""
+    model = subject.model
+    inputs = [id(one) for one in getattr(model, "inputs", None) or ()]
+    found_here = [
+        layer
+        for layer in keras_compat.flatten_layers(model, include_self=False)
+        if isinstance(layer, keras.layers.Embedding)
+    ]
+    for layer in found_here:
+        try:
+            taken = id(layer.input)
+        except (AttributeError, ValueError):
+            # Of a subclassed model, or called several times.
+            alone = len(found_here) == len(subject.inputs) == 1 and not inputs
+            if alone and subject.inputs[0].dtype.kind in "iu":
+                yield 0, layer
+            continue
+        if taken in inputs and len(inputs) == len(subject.inputs):
+            yield inputs.index(taken), layer
 
 
 def target_scale(subject: Subject) -> Iterable[Finding]:
@@ -414,6 +462,7 @@ def _column_spreads(array: np.ndarray) -> np.ndarray:
 CHECKS = (
     non_finite_data,
     input_scale,
+    tokens_out_of_range,
     target_scale,
     constant_inputs,
     duplicated_inputs,

@@ -1,5 +1,6 @@
 """Checks of what depends on what, by running changed batches."""
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,10 +9,14 @@ import numpy as np
 
 from keras_gradattn._compat import keras as keras_compat
 from keras_gradattn.diagnosis.finding import Evidence, Finding, found
+from keras_gradattn.diagnosis.probe import Probe
 from keras_gradattn.diagnosis.subject import Subject
 from keras_gradattn.diagnosis.thresholds import threshold
+from keras_gradattn.gradients._recorded_step import exchanged
 from keras_gradattn.gradients.output_taps import STEPPING
 
+# Probabilities that are so close to 0 or 1 hide what moves them.
+_SURE = 1e-3
 _DROPOUTS = (
     keras.layers.Dropout,
     keras.layers.SpatialDropout1D,
@@ -93,7 +98,78 @@ def _change(
 
 
 def unused_input(subject: Subject) -> Iterable[Finding]:
-    """Inputs among several that change nothing."""
+    """Inputs among several, and columns of tables, that change nothing."""
+    yield from _unused_among_several(subject)
+    yield from _unused_columns(subject)
+
+
+def _unused_columns(subject: Subject) -> Iterable[Finding]:
+    """Columns of a table without effect."""
+    probe = subject.probe
+    if probe is None or subject.inference is None or not _shows_small_effects(subject):
+        return
+    for place, x in enumerate(keras.tree.flatten(probe.x)):
+        table = np.array(keras.ops.convert_to_numpy(x))
+        if table.ndim != 2 or table.dtype.kind != "f":
+            continue
+        # The last row stays as it is.
+        if not 2 <= table.shape[1] < len(table) or not np.all(np.isfinite(table)):
+            continue
+        effect = _effect_of_columns(probe, place)
+        spread = table.std(axis=0)
+        # What hardly changes has hardly an effect.
+        known = spread > threshold("column_spread_low") * np.median(spread)
+        unused = known & (effect <= threshold("no_effect"))
+        used = effect[known & ~unused]
+        if not unused.any() or not len(used):
+            continue
+        if np.median(used) > threshold("clear_effect"):
+            numbers = ", ".join(map(str, np.flatnonzero(unused)[:8]))
+            yield found(
+                "unused_input", "warning",
+                f"Columns of {_input_name(subject, place)} change no output: "
+                f"{numbers}.",
+                Evidence("columns without effect", int(unused.sum()), 0),
+            )  # fmt: skip
+
+
+def _shows_small_effects(subject: Subject) -> bool:
+    """Whether neither half precision nor sure answers round small effects away."""
+    assert subject.probe is not None
+    assert subject.inference is not None
+    precisions = {str(one.compute_dtype) for one in subject.probe.layers}
+    if precisions & {"float16", "bfloat16"}:
+        return False
+    sure = [
+        np.mean(np.abs(output - np.round(output)) < _SURE)
+        for output in subject.inference[0]
+    ]
+    return max(sure, default=0.0) < 0.5
+
+
+def _effect_of_columns(probe: Probe, place: int) -> np.ndarray:
+    """(columns,) largest change of an output, to the largest output.
+
+    One run tries all columns: each row is the same sample with one of them changed.
+    """
+    flat = [
+        np.array(keras.ops.convert_to_numpy(a)) for a in keras.tree.flatten(probe.x)
+    ]
+    table = flat[place]
+    effect, size = np.zeros(table.shape[1]), 1e-12
+    for base in {0, len(table) // 2, len(table) - 1}:
+        arrays = [np.repeat(a[base : base + 1], len(a), axis=0) for a in flat]
+        for column, values in enumerate(table.T):
+            far = np.argmax(np.abs(values - values[base]))
+            arrays[place][column, column] = values[far]
+        for output in probe.outputs(keras.tree.pack_sequence_as(probe.x, arrays)):
+            rows = output.reshape(len(output), -1).astype("float64")
+            moved = np.abs(rows[: len(effect)] - rows[-1]).max(axis=1)
+            effect, size = np.maximum(effect, moved), max(size, np.abs(rows).max())
+    return effect / size
+
+
+def _unused_among_several(subject: Subject) -> Iterable[Finding]:
     probe = subject.probe
     if probe is None or subject.inference is None:
         return
@@ -130,7 +206,57 @@ def _input_name(subject: Subject, place: int) -> str:
 
 
 def ignored_mask(subject: Subject) -> Iterable[Finding]:
-    """Masked tokens whose embedding matters."""
+    """Masked tokens whose embedding matters, masked steps whose values do."""
+    yield from _masked_tokens(subject)
+    yield from _masked_steps(subject)
+
+
+def _masked_steps(subject: Subject) -> Iterable[Finding]:
+    """`Masking` whose masked steps change the outputs."""
+    probe = subject.probe
+    if probe is None or subject.inference is None:
+        return
+    masking = [
+        layer
+        for layer in _inside(subject.model)
+        if isinstance(layer, keras.layers.Masking)
+    ]
+    before = subject.inference[0]
+    # One output a step: those of masked steps may well change.
+    if not masking or any(len(one.shape) > 2 for one in before):
+        return
+
+    def noisy(layer: Any) -> Any:
+        def call(inputs: Any) -> Any:
+            kept = keras.ops.expand_dims(layer.compute_mask(inputs), -1)
+            return keras.ops.where(kept, inputs, 1.0)
+
+        return call
+
+    with contextlib.ExitStack() as stack:
+        for layer in masking:
+            stack.enter_context(exchanged(layer, "call", noisy(layer)))
+        # One of its own, so that nothing compiled is used again.
+        after = Probe(subject.model, probe.x).outputs()
+    size = _change(before, after, list(range(len(before[0]))))
+    if size > threshold("mixing_high"):
+        names = [layer.name for layer in masking]
+        yield _mask_is_lost(size, names, "values of masked steps")
+
+
+def _mask_is_lost(size: float, names: list[str], what: str) -> Finding:
+    return found(
+        "ignored_mask", "warning",
+        f"Other {what} change the outputs, although they are masked: a layer after "
+        "the mask was made drops it.",
+        Evidence("change of the outputs, to their spread", size,
+                 threshold("mixing_high")),
+        layers=tuple(names),
+    )  # fmt: skip
+
+
+def _masked_tokens(subject: Subject) -> Iterable[Finding]:
+    """Embeddings with `mask_zero` whose row for padding matters."""
     probe = subject.probe
     if probe is None or subject.inference is None:
         return
@@ -164,15 +290,9 @@ def ignored_mask(subject: Subject) -> Iterable[Finding]:
             return
         before, after = [before[0][kept]], [after[0][kept]]
         rows = list(range(len(before[0])))
-    size, limit = _change(before, after, rows), threshold("mixing_high")
-    if size > limit:
-        yield found(
-            "ignored_mask", "warning",
-            "Another embedding of the padding token changes the outputs, although it "
-            "is masked: a layer after the embedding drops the mask.",
-            Evidence("change of the outputs, to their spread", size, limit),
-            layers=tuple(names),
-        )  # fmt: skip
+    size = _change(before, after, rows)
+    if size > threshold("mixing_high"):
+        yield _mask_is_lost(size, names, "embeddings of the padding token")
 
 
 def unreached_variables(subject: Subject) -> Iterable[Finding]:
@@ -241,6 +361,29 @@ def training_flag_lost(subject: Subject) -> Iterable[Finding]:
         )  # fmt: skip
 
 
+def training_always(subject: Subject) -> Iterable[Finding]:
+    """Dropout and BatchNorm that do in inference what they do in training."""
+    probe = subject.probe
+    if probe is None or subject.inference is None:
+        return
+    called = {id(one.layer): one.layer for one in subject.inference[1]}
+    stuck = [
+        layer
+        for layer in called.values()
+        if _acts_in_training(layer) and probe.in_training_mode(layer, training=False)
+    ]
+    if stuck:
+        # Dropout may be meant: its spread tells how sure a network is.
+        norms = any(isinstance(x, keras.layers.BatchNormalization) for x in stuck)
+        names = [layer.name for layer in stuck]
+        yield found(
+            "training_always", "warning" if norms else "note",
+            f"{', '.join(names[:5])} stays in training mode in inference.",
+            Evidence("layers that stay in training mode", len(names), 0),
+            layers=tuple(names),
+        )  # fmt: skip
+
+
 def _acts_in_training(layer: Any) -> bool:
     if isinstance(layer, keras.layers.BatchNormalization):
         return bool(layer.trainable)
@@ -262,4 +405,5 @@ CHECKS = (
     ignored_mask,
     unreached_variables,
     training_flag_lost,
+    training_always,
 )

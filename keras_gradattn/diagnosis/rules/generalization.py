@@ -33,11 +33,12 @@ def overfitting(seen: Seen) -> Iterable[Finding]:
     useless = (
         seen.guess is not None
         and lowest > threshold("validation_useless") * seen.guess
-        and train < 0.9 * seen.guess
+        and train < threshold("trains_well") * seen.guess
         and last > seen.guess
     )
     lost = seen.guess is None or last > seen.guess
-    rises = rose > limit and train < 0.5 * last and known[-1] - best >= 3
+    apart = train < threshold("train_apart") * last
+    rises = rose > limit and apart and known[-1] - best >= 3
     if not useless and not rises:
         return
     # Of numbers a loss above guessing is worse than their mean. Of classes a few sure

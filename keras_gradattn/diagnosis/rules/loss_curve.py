@@ -157,8 +157,8 @@ def oscillating_loss(seen: Seen) -> Iterable[Finding]:
     size = float(np.mean(np.abs(jumps))) / level
     turns = float(np.mean(jumps[1:] * jumps[:-1] < 0)) if len(jumps) > 1 else 0.0
     net = abs(float(late[-1] - late[0])) / level
-    limit = threshold("oscillation_high")
-    if size > limit and turns > 0.4 and net < 2 * size:
+    limit, often = threshold("oscillation_high"), threshold("oscillation_turns")
+    if size > limit and turns > often and net < 2 * size:
         gain = seen.gain
         bad = gain is not None and gain < threshold("oscillation_gain")
         yield found(
@@ -166,7 +166,7 @@ def oscillating_loss(seen: Seen) -> Iterable[Finding]:
             f"From epoch to epoch the loss jumps by {size:.0%} of itself and gets "
             "nowhere.",
             Evidence("mean jump between epochs, to the loss", size, limit),
-            Evidence("share of jumps that turn back", turns, 0.4),
+            Evidence("share of jumps that turn back", turns, often),
             first_step=int(seen.epoch_end[len(losses) // 3]), last_step=seen.steps,
             picture=picture(seen, "Loss"),
         )  # fmt: skip
@@ -192,8 +192,8 @@ def plateau(seen: Seen) -> Iterable[Finding]:
     still = abs(falls_in_last_half(seen))
     fell = 1 - seen.end / seen.begin if seen.begin > 0 else 0.0
     limit = threshold("plateau_low")
-    high = seen.gain is not None and seen.gain < 0.9
-    if still < limit and fell > 0.1 and high:
+    high = seen.gain is not None and seen.gain < threshold("good_fit")
+    if still < limit and fell > threshold("plateau_fall") and high:
         yield found(
             "plateau", "note",
             f"The loss fell to {seen.end:.3g} and has not changed for half of the "

@@ -8,6 +8,9 @@ from keras_gradattn.diagnosis.finding import Curve, Evidence, Finding, found
 from keras_gradattn.diagnosis.seen import Seen
 from keras_gradattn.diagnosis.thresholds import threshold
 
+# Layers whose share is told, the worst ones.
+_MOST_LAYERS = 8
+
 
 def _lasting(values: np.ndarray, limit: float) -> np.ndarray:
     """(layers,) whether the last two measurements are above, or the only one."""
@@ -31,7 +34,14 @@ def dead_units(seen: Seen) -> Iterable[Finding]:
         "dead_units", "warning" if seen.poor else "note",
         f"In {layers.names[worst]!r} {layers.dead_share[-1, worst]:.0%} of the units "
         "are zero for every sample of the batch.",
-        Evidence("share of dead units", float(layers.dead_share[-1, worst]), limit),
+        *(
+            Evidence(
+                f"share of dead units in {layers.names[i]}",
+                float(layers.dead_share[-1, i]),
+                limit,
+            )
+            for i in dead[np.argsort(-shares)][:_MOST_LAYERS]
+        ),
         layers=tuple(layers.names[i] for i in dead),
         first_step=_since(layers.step, layers.dead_share[:, worst], limit),
         last_step=int(layers.step[-1]),
@@ -52,7 +62,11 @@ def saturated_units(seen: Seen) -> Iterable[Finding]:
     worst = int(where[np.argmax(layers.saturated_share[-1, where])])
     share = float(layers.saturated_share[-1, worst])
     # Gates that are open or shut serve well; what counts is whether training works.
-    bad = seen.poor or (seen.gain is not None and seen.gain < 0.5 and share > 0.9)
+    bad = seen.poor or (
+        seen.gain is not None
+        and seen.gain < threshold("saturated_gain")
+        and share > threshold("saturated_share_of_half_a_fit")
+    )
     yield found(
         "saturated_units", "warning" if bad else "note",
         f"In {layers.names[worst]!r} {share:.0%} of the values stand at the ends of "
@@ -75,7 +89,7 @@ def batch_norm_drift(seen: Seen) -> Iterable[Finding]:
     inference = float(layers.loss[-1])
     harmed = not np.isfinite(inference) or (
         inference > threshold("drift_loss_factor") * max(seen.end, 1e-6)
-        and (seen.guess is None or inference > 0.1 * seen.guess)
+        and (seen.guess is None or inference > threshold("drift_loss") * seen.guess)
     )
     # Where inference suffers, a smaller drift explains it too.
     kind = "harmful" if harmed else "alone"

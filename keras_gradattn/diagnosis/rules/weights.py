@@ -73,7 +73,7 @@ def _too_small(seen: Seen, ratio: np.ndarray) -> Iterable[Finding]:
     # A network that found its answer may rest.
     far = seen.gain is None or seen.gain < threshold("far_from_fit")
     rests = abs(falls_in_last_half(seen)) < threshold("still_falls")
-    if far and rests and last < vanished and last < 1e-2 * first:
+    if far and rests and last < vanished and last < threshold("update_left") * first:
         yield found(
             "updates_too_small", "warning",
             f"Updates shrank from {first:.1g} to {last:.1g} of the weights while the "
@@ -144,7 +144,8 @@ def _too_large(seen: Seen, ratio: np.ndarray) -> Iterable[Finding]:
     if not bad:
         return
     if max(middle, jump) > limit or (
-        grown > threshold("weights_grow") and middle > 0.1 * limit
+        grown > threshold("weights_grow")
+        and middle > threshold("update_of_growing_weights")
     ):
         yield found(
             "learning_rate_too_high", "warning",
@@ -157,13 +158,14 @@ def _too_large(seen: Seen, ratio: np.ndarray) -> Iterable[Finding]:
             advice=(("the learning rate is too high", _lower_rate(seen)),),
         )  # fmt: skip
         return
-    some = np.flatnonzero(known & (early > 3 * limit))
+    limit = threshold("update_of_some_high")
+    some = np.flatnonzero(known & (early > limit))
     if len(some):
         yield found(
             "updates_too_large", "warning",
             f"Updates of {seen.groups[some[0]]!r} are {early[some[0]]:.2g} of its "
             "weights.",
-            Evidence("update to weight", float(early[some[0]]), 3 * limit),
+            Evidence("update to weight", float(early[some[0]]), limit),
             layers=tuple(seen.groups[i] for i in some),
             first_step=int(seen.detail_step[0]), last_step=int(seen.detail_step[-1]),
             picture=_picture(seen, int(some[0])),
@@ -196,7 +198,7 @@ def decay_kills_kernels(seen: Seen) -> Iterable[Finding]:
     if not len(gone):
         return
     share = len(gone) / weights.shape[1]
-    bad = seen.poor and share >= 0.3
+    bad = seen.poor and share >= threshold("decayed_groups")
     names = tuple(seen.groups[i] for i in gone)
     lowest = int(gone[np.argmin(left[gone])])
     yield found(
@@ -222,7 +224,7 @@ def slow_convergence(seen: Seen) -> Iterable[Finding]:
     if not len(known) or not 0 < seen.gain < threshold("slow_gain"):
         return
     middle = float(np.median(known))
-    if middle < threshold("slow_update") and falls > 0.005:
+    if middle < threshold("slow_update") and falls > threshold("slow_fall"):
         yield found(
             "slow_convergence", "warning",
             f"The loss still falls, by {falls:.1%} over the last quarter, with updates "

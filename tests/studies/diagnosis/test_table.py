@@ -134,6 +134,23 @@ def test_inserting_fills_markers_and_keeps_the_rest(entries, tmp_path):
         table.inserted("<!-- diagnosis: nothing x -->\n<!-- / -->", tmp_path)
 
 
+def test_backends_side_by_side(entries, tmp_path):
+    def write(backend, of):
+        programs = {e["name"]: {k: v for k, v in e.items() if k != "name"} for e in of}
+        text = json.dumps({"programs": programs})
+        (tmp_path / f"release-{backend}.json").write_text(text)
+
+    write("torch", entries)
+    assert table.backends(entries, {}, "release", tmp_path) == ""
+    # Here "c" gets no warning, and the fault of "b" is named.
+    quiet = [e | {"findings": []} if e["name"] == "c" else e for e in entries[:6]]
+    quiet[5] = fault("b", "dead ReLU", 0.3, "dead_units")
+    write("jax", quiet)
+    written = table.backends(entries, {}, "release", tmp_path)
+    assert "| PyTorch | 9 | 33 % (1) of 3 | 33 % (1) of 3 | 6 of 6 |" in written
+    assert "| JAX | 6 | 100 % (2) of 2 | 0 % (0) of 3 | 3 of 5 |" in written
+
+
 def test_the_page_says_what_the_results_say():
     text = table.README.read_text("utf-8")
     assert table.inserted(text) == text
