@@ -14,6 +14,8 @@ from keras_gradattn.datasets._names import suggestion
 from keras_gradattn.datasets.specs import DatasetSpec
 
 CLASSIFIER = "classifier"
+# Letters of somebody else's words within a sentence of ours.
+_LONGEST = 160
 # Arguments of a network in `keras.applications` that say what it is used for.
 _DECIDED = (
     "include_top",
@@ -197,7 +199,9 @@ def reason_of(error: Exception) -> str:
     """
     words = " ".join(re.sub(r"\x1b\[\d*m", "", str(error)).split())
     words = re.sub(r"^Exception encountered when calling \S+ ", "", words)
-    return words.partition(". ")[0].rstrip(".")
+    sentence = words.partition(". ")[0].rstrip(".")
+    # Some show a whole tensor.
+    return sentence if len(sentence) <= _LONGEST else f"{sentence[:_LONGEST]} ..."
 
 
 def _applications() -> dict[str, tuple[Any, Any]]:
