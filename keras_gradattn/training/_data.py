@@ -18,6 +18,8 @@ from keras_gradattn.training._networks import fingerprint
 Data: TypeAlias = "str | os.PathLike[str] | DatasetSplits"
 
 _TABLES = (".csv", ".tsv")
+# Options that nobody has to give.
+_ALWAYS = {"seed", "limit"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +134,8 @@ def _is_meant_as_a_path(text: str) -> bool:
         text.startswith((".", "~", "/", os.sep))
         or text.endswith(("/", os.sep))
         or Path(text).suffix.lower() in _TABLES
+        # `photos/2024` beside the folder `photos`.
+        or (Path(text).parent != Path() and Path(text).parent.is_dir())
     )
 
 
@@ -152,7 +156,7 @@ def _called(function: Any, data: Any, options: Mapping[str, Any]) -> DatasetSpli
     if needed:
         raise ValueError(
             f"{function.__name__} needs {' and '.join(needed)}. "
-            f"Received: {', '.join(options)}"
+            f"Received: {', '.join(set(options) - _ALWAYS) or 'no option'}"
         )
     splits: DatasetSplits = function(data, **options)
     return splits

@@ -23,6 +23,7 @@ from keras_gradattn.training._pretrained import (
     check_application,
     check_preset,
     hub_preset,
+    reason_of,
 )
 from keras_gradattn.training.recipe import Recipe, look_up
 
@@ -308,9 +309,8 @@ def _checked(network: Any, spec: DatasetSpec, name: str) -> keras.Model:
     try:
         shape = tuple(network(images, training=False).shape)
     except Exception as error:
-        reason = str(error).split("\n")[0]
         raise ValueError(
-            f"{name} does not take the images of {spec.title} ({reason}). "
+            f"{name} does not take the images of {spec.title} ({reason_of(error)}). "
             f"Received: images of shape {spec.input_shape}"
         ) from error
     if shape != (1, spec.num_classes):

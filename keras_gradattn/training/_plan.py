@@ -8,7 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_gradattn.datasets.specs import DatasetSpec
 from keras_gradattn.training._data import Data, RunData, choose_data
+from keras_gradattn.training._freezing import Freezing
 from keras_gradattn.training._networks import Model, Network, architecture
 from keras_gradattn.training.recipe import RECIPES, Recipe, look_up
 from keras_gradattn.training.run_name import run_name
@@ -78,6 +80,7 @@ def plan_run(
     spec = chosen_data.spec
     applied = named.for_dataset(spec.name)
     _check_seed(seed)
+    _check_network(network, spec, applied)
     _check_devices(devices, engine, applied, applied.batch_size or spec.batch_size)
     configuration = plain(
         {
@@ -97,6 +100,18 @@ def plan_run(
         }
     )
     return Plan(network, chosen_data, applied, configuration)
+
+
+def _check_network(network: Network, spec: DatasetSpec, recipe: Recipe) -> None:
+    """Find out what only building tells: options out of range, layers to train.
+
+    Networks of somebody's own are built for their fingerprint anyway, and those of
+    libraries may have to be downloaded first.
+    """
+    if network.is_ours and (network.options or recipe.phases):
+        freezing = Freezing(network.build(spec, recipe))
+        for phase in recipe.phases:
+            freezing.train_only(phase.get("train"))
 
 
 def _check_seed(seed: Any) -> None:

@@ -1,6 +1,7 @@
 """Networks of Keras Applications and KerasHub, fitted to a data set's images."""
 
 import inspect
+import re
 import types
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from keras_gradattn.datasets._names import suggestion
 from keras_gradattn.datasets.specs import DatasetSpec
 
 CLASSIFIER = "classifier"
+# Letters of somebody else's words within a sentence of ours.
+_LONGEST = 160
 # Arguments of a network in `keras.applications` that say what it is used for.
 _DECIDED = (
     "include_top",
@@ -56,7 +59,7 @@ def application(
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"{name} cannot be made for images of shape {spec.input_shape} "
-            f"({_first_sentence(error)}). "
+            f"({reason_of(error)}). "
             f"Received: model_options={dict(options, weights=weights)}"
         ) from error
     outputs = keras.layers.Dense(spec.num_classes, name=CLASSIFIER)(backbone.output)
@@ -90,8 +93,13 @@ def hub_preset(
         )
     except (ValueError, TypeError, FileNotFoundError) as error:
         raise ValueError(
-            "KerasHub cannot make this network. "
-            f"Received: model='keras_hub:{name}': {_first_sentence(error)}"
+            f"KerasHub cannot make this network ({reason_of(error)}). "
+            f"Received: model='keras_hub:{name}'"
+        ) from error
+    except OSError as error:
+        raise OSError(
+            f"The preset could not be downloaded ({type(error).__name__}). "
+            f"Received: model='keras_hub:{name}'"
         ) from error
     try:
         converter = keras_hub.layers.ImageConverter.from_preset(name)
@@ -184,10 +192,16 @@ def check_preset(name: str) -> None:
         )
 
 
-def _first_sentence(error: Exception) -> str:
-    """Why, in words that fit into another sentence."""
-    words = " ".join(str(error).split())
-    return words.partition(". ")[0].rstrip(".")
+def reason_of(error: Exception) -> str:
+    """The first sentence of an error, in words that fit into another one.
+
+    Keras puts which layer was called in front of what a backend said, in colour.
+    """
+    words = " ".join(re.sub(r"\x1b\[\d*m", "", str(error)).split())
+    words = re.sub(r"^Exception encountered when calling \S+ ", "", words)
+    sentence = words.partition(". ")[0].rstrip(".")
+    # Some show a whole tensor.
+    return sentence if len(sentence) <= _LONGEST else f"{sentence[:_LONGEST]} ..."
 
 
 def _applications() -> dict[str, tuple[Any, Any]]:

@@ -147,6 +147,7 @@ class Recipe:
                     f"`{name}` must lie in [0, 1). Received: {name}={value}"
                 )
         _check_phases(self.phases, self.max_epochs)
+        _check_augmentation(self.augmentation)
         fields = {field.name for field in dataclasses.fields(self)}
         for dataset, changes in self.overrides.items():
             if unknown := set(changes) - fields:
@@ -186,6 +187,8 @@ class Recipe:
         0.0003
         """
         fields = {field.name: None for field in dataclasses.fields(self)}
+        # These two say what changes changed.
+        del fields["overrides"], fields["changes"]
         for name in changes:
             look_up(name, fields, "recipe field")
         overrides = {
@@ -252,7 +255,24 @@ def _check_kind(name: str, value: Any, annotation: str) -> None:
         raise ValueError(f"`{name}` must be {what}{also}. Received: {name}={value!r}")
 
 
+def _check_augmentation(entries: Any) -> None:
+    kinds = (Augmentation, Mapping)
+    listed = isinstance(entries, list | tuple)
+    if entries is None or (listed and all(isinstance(one, kinds) for one in entries)):
+        return
+    raise ValueError(
+        '`augmentation` must be a list such as [{"name": "flip"}]. '
+        f"Received: augmentation={entries!r}"
+    )
+
+
 def _check_phases(phases: Any, max_epochs: int) -> None:
+    listed = isinstance(phases, list | tuple)
+    if not listed or not all(isinstance(phase, Mapping) for phase in phases):
+        raise ValueError(
+            '`phases` must be a list such as [{"train": ["head"], "epochs": 5}, {}]. '
+            f"Received: phases={phases!r}"
+        )
     for index, phase in enumerate(phases):
         for name in phase:
             look_up(name, dict.fromkeys(_PHASE), "phase field")

@@ -402,7 +402,8 @@ def inserted(text: str, folder: Path = FOLDER) -> str:
             written = _TABLES[name](entries, others)
         if written and name == "totals":
             written = f"{ran(entries, half)}\n\n{written}"
-        return f"{begin}{written or _EMPTY[bool(entries)]}\n{end}"
+        ran_there = bool(entries) and name != "backends"
+        return f"{begin}{written or _EMPTY[ran_there]}\n{end}"
 
     return _MARKED.sub(fill, text)
 
