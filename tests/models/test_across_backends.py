@@ -133,13 +133,12 @@ import json, sys
 import keras, numpy as np
 before = set(sys.modules)
 import keras_gradattn, keras_gradattn.datasets
-def added():
-    return {{name.split(".")[0] for name in set(sys.modules) - before}}
-found = [sorted(added())]
+found = [sorted({{name.split(".")[0] for name in set(sys.modules) - before}})]
 model = keras_gradattn.GradAttnV2(2, (16, 16, 3), **{HEAD | SHORT})
 model.compile("adam", "sparse_categorical_crossentropy")
 model.train_on_batch(np.zeros((2, 16, 16, 3)), np.zeros(2))
-found.append(sorted(added() & {{"jax", "tensorflow", "torch"}}))
+backends = {{"jax", "tensorflow", "torch"}}
+found.append(sorted(backends & (set(sys.modules) - before)))
 print(json.dumps(found))
 """
 
