@@ -80,6 +80,9 @@ kg.datasets.show(data, count=16)
 #     python -m keras_gradattn run --dataset photos/ --save-model
 #     python -m keras_gradattn predict results/photos/.../seed42.keras new_photos/
 #
+# The first line tells after each epoch how long the rest will take. For a first try add
+# `--epochs 5`.
+#
 # [Recipes](recipes_and_the_paper.md) tells what you can choose. The rest of this page does
 # the same step by step.
 #
