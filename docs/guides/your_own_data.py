@@ -81,7 +81,9 @@ kg.datasets.show(data, count=16)
 #     python -m keras_gradattn predict results/photos/.../seed42.keras new_photos/
 #
 # The first line tells after each epoch how long the rest will take. For a first try add
-# `--epochs 5`.
+# `--epochs 5`, which is too short to learn much. At the end it prints where the JSON is.
+# Beside it lie the model and five pictures: the curves, the gradients, the confusion
+# matrix, the worst errors and the calibration.
 #
 # [Recipes](recipes_and_the_paper.md) tells what you can choose. The rest of this page does
 # the same step by step.
