@@ -40,8 +40,8 @@ from tests.backend_gradients import loss_and_gradients
 # but for rounding, which Adam would blow up to whole steps.
 MODEL = "gradattn_v3"
 NARROW = {
-    "stage_filters": (4, 4, 8, 8),
-    "stage_blocks": (1, 1, 1, 1),
+    "stage_filters": (4, 8),
+    "stage_blocks": (1, 1),
     "width": 8,
     "num_heads": 2,
     "feed_forward": 8,

@@ -26,8 +26,8 @@ RECIPE = training.Recipe(
 )
 
 NARROW = {
-    "stage_filters": (4, 4, 8, 8),
-    "stage_blocks": (1, 1, 1, 1),
+    "stage_filters": (4, 8),
+    "stage_blocks": (1, 1),
     "width": 8,
     "num_heads": 2,
     "feed_forward": 8,
