@@ -50,7 +50,7 @@ def sweep_digits(folder, **options):
         ["resnet18", "se_resnet18"],
         seeds=[1, 2],
         vary={"learning_rate": [1e-3, 3e-4]},
-        vary_model={"stage_filters": [[4, 4], [8, 8]]},
+        vary_model={"stage_filters": [[4] * 4, [8] * 4]},
         results=folder,
         max_epochs=2,
         pictures=False,
@@ -65,7 +65,7 @@ def test_all_combinations_and_a_crash_in_the_middle(tmp_path, started):
     assert [trial.status for trial in trials] == ["finished", "failed"] * 8
     assert "and the last one\n(exit code -11" in trials[1].message
     assert trials[0].name == (
-        "digits/resnet18,stage_filters=4-4/modern,learning_rate=0.001,epochs=2/seed1"
+        "digits/resnet18,stage_filters=4-4-4-4/modern,learning_rate=0.001,epochs=2/seed1"
     )
     (log,) = tmp_path.glob(f"{trials[1].name}.log")
     assert log.read_text() == "one line\nand the last one\n"
