@@ -4,8 +4,8 @@
     python examples/quickstart.py
 
 The images come inside scikit-learn (1,797 digits, 8x8), here enlarged to 32x32; nothing
-is downloaded. JAX is the backend unless KERAS_BACKEND says otherwise. A minute and a half
-on two CPU cores; both networks reach more than 97 % of the test images.
+is downloaded. JAX is the backend unless KERAS_BACKEND says otherwise. It takes a minute
+and a half on two CPU cores; both networks reach more than 97 % of the test images.
 """
 
 import argparse
