@@ -57,11 +57,11 @@ class KerasSteps(Work):
     def build(self) -> None:
         seed_libraries(0)
         task = self.task
-        self.optimizer = keras.optimizers.SGD(self.learning_rate)
         if task.network in NETWORKS:
             self.model = everyday(
                 task.network, task.num_classes, task.size, task.channels
             )
+            self.optimizer = keras.optimizers.SGD(self.learning_rate)
         else:
             self.model = getattr(keras_gradattn, task.network)(
                 task.num_classes,

@@ -81,7 +81,7 @@ def find_copy(
         The first copy by name, folders before archives; `None` if there is none, or
         TFDS has prepared the data set there.
     """
-    kind = _KINDS.get(str(description.source.tfds))
+    kind = _kind_of(description)
     if kind is None or data_dir is None:
         return None
     folder = pathlib.Path(data_dir)
@@ -106,7 +106,8 @@ def read_copy(
         ImportError: If the library that reads such files is not installed.
         ValueError: If files are missing or damaged, or hold something else.
     """
-    kind = _KINDS[str(description.source.tfds)]
+    kind = _kind_of(description)
+    assert kind is not None, description.name
     parts = dict(kind.read(description, path))
     if verify:
         _warn_of_differences(description, path, sum(map(len, parts.values())), kind)
@@ -115,8 +116,13 @@ def read_copy(
 
 def has_archives(description: DatasetSpec) -> bool:
     """Whether a data set can be read from an archive of its authors."""
-    kind = _KINDS.get(str(description.source.tfds))
+    kind = _kind_of(description)
     return kind is not None and kind.in_archives
+
+
+def _kind_of(description: DatasetSpec) -> _Kind | None:
+    """By the source, so that a set at another size finds the same copies."""
+    return _KINDS.get(str(description.source.tfds))
 
 
 def _is_prepared(description: DatasetSpec, folder: pathlib.Path) -> bool:
@@ -237,7 +243,6 @@ def _published_sums(
         yield path, kind.sums
 
 
-# By the source, so that a set at another size finds the same copies.
 _KINDS = {
     "tiny_imagenet": _Kind(
         has_tiny_imagenet,

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_gradattn._arguments import LARGEST_SEED
 from keras_gradattn.datasets.specs import DatasetSpec
 from keras_gradattn.training._data import Data, RunData, choose_data
 from keras_gradattn.training._freezing import Freezing
@@ -116,7 +117,7 @@ def _check_network(network: Network, spec: DatasetSpec, recipe: Recipe) -> None:
 
 def _check_seed(seed: Any) -> None:
     whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
-    if not whole or not 0 <= seed < 2**32:
+    if not whole or not 0 <= seed <= LARGEST_SEED:
         raise ValueError(
             "`seed` must be a whole number, 0 or more and below 2**32. "
             f"Received: seed={seed!r}"
