@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 from latex2mathml.converter import convert
 from mkdocs.structure.files import File, Files
 
-from docs.pictures import dark_picture
-
 ROOT = Path(__file__).parents[2]
+# The command `mkdocs` does not find the repository's own packages.
+dark_picture = runpy.run_path(str(ROOT / "docs" / "pictures.py"))["dark_picture"]
 # Texts of the repository that are pages as well, and the pictures they show.
 ELSEWHERE = (
     "CHANGELOG.md",

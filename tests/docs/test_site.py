@@ -41,7 +41,8 @@ box.dispatchEvent(new Event('keyup', {bubbles: true}));
 def site(tmp_path_factory):
     """The site's folder."""
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+    mkdocs = Path(sys.executable).with_name("mkdocs")
+    command = [mkdocs, "build", "--strict", "--quiet"]
     done = subprocess.run(
         [*command, "--site-dir", folder],
         cwd=ROOT,
