@@ -20,17 +20,17 @@ keras.utils.set_random_seed(3)
 # ## At named layers
 #
 # Choose layers from shallow to deep. Their maps may have any size and any number of
-# channels.
+# channels. What lies behind the last one is left out of the new network.
 
 # %%
 backbone = keras.applications.MobileNetV2(
     (32, 32, 3), alpha=0.35, include_top=False, weights=None
 )
 names = [
+    "block_1_expand_relu",
     "block_3_expand_relu",
     "block_6_expand_relu",
-    "block_13_expand_relu",
-    "out_relu",
+    "block_10_expand_relu",
 ]
 model = kg.attach(
     backbone,

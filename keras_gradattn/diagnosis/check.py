@@ -82,14 +82,15 @@ def examined(subject: Subject) -> Findings:
         try:
             _build(subject)
         except Exception as error:
-            subject.not_seen.append(f"The model could not be built ({_words(error)}).")
+            reason = in_one_line(error)
+            subject.not_seen.append(f"The model could not be built ({reason}).")
     failed: dict[str, list[str]] = {}
     for one in CHECKS:
         try:
             findings += list(one(subject))
         except Exception as error:
             # A network that cannot be run is still worth the checks that need no run.
-            failed.setdefault(_words(error), []).append(one.__name__)
+            failed.setdefault(in_one_line(error), []).append(one.__name__)
     not_seen = [
         f"{', '.join(names)} could not be checked ({reason})."
         for reason, names in failed.items()
@@ -97,8 +98,8 @@ def examined(subject: Subject) -> Findings:
     return Findings(findings, [*subject.not_seen, *not_seen])
 
 
-def _words(error: Exception) -> str:
-    """An error in one line."""
+def in_one_line(error: Exception) -> str:
+    """Type and beginning of an error, which may have no words."""
     lines = str(error).splitlines() or [""]
     return f"{type(error).__name__}: {lines[0][:200]}"
 

@@ -13,7 +13,7 @@ from keras_gradattn.diagnosis.baseline import (
     guessing_loss,
     majority_share,
 )
-from keras_gradattn.diagnosis.check import examined
+from keras_gradattn.diagnosis.check import examined, in_one_line
 from keras_gradattn.diagnosis.finding import Finding, Findings
 from keras_gradattn.diagnosis.head import OF_NUMBERS
 from keras_gradattn.diagnosis.layer_history import LayerHistory
@@ -226,10 +226,7 @@ class TrainingDiagnosis(keras.callbacks.Callback):
                 self._history = LayerHistory(subject.probe)
                 self._look_at_layers()
         except Exception as error:
-            reason = str(error).splitlines()[0][:200]
-            self._not_seen.append(
-                f"Layer outputs: a batch could not be run ({reason})."
-            )
+            self._not_seen.append(_not_run(error))
             return
         if len(heads) == 1:
             self._guess = guessing_loss(heads[0])
@@ -282,10 +279,7 @@ class TrainingDiagnosis(keras.callbacks.Callback):
             self._history.look(len(self._loss))
         except Exception as error:
             # Training goes on without what cannot be seen.
-            reason = str(error).splitlines()[0][:200]
-            self._not_seen.append(
-                f"Layer outputs: a batch could not be run ({reason})."
-            )
+            self._not_seen.append(_not_run(error))
             self._history = None
 
     def _judge(self, last: bool = False) -> None:
@@ -360,6 +354,10 @@ def batch_losses(means: dict[int, float]) -> list[float]:
         losses += [(after - total) / count] * count
         total, done = after, batch + 1
     return losses
+
+
+def _not_run(error: Exception) -> str:
+    return f"Layer outputs: a batch could not be run ({in_one_line(error)})."
 
 
 def _of_record(record: GradientRecord | None) -> dict[str, Any]:

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 Path = str | os.PathLike[str] | None
 
 # Okabe & Ito (2008): distinguishable with every common colour blindness.
-_COLOURS = (
+COLOURS = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000",
 )  # fmt: skip
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _THRESHOLD: dict[str, Any] = {"color": "#444444", "linestyle": "--", "linewidth": 1.0}
 _THRESHOLDS = ((VANISHING, "vanishing"), (EXPLODING, "exploding"))
 # 8 inches at 150 dots: legible at the width of a README page.
@@ -277,7 +277,7 @@ def _lines(record: "GradientRecord") -> "Figure":
     columns = norm_columns(record, _MOST_COLUMNS)
     groups = len(record.groups)
     for i, group in enumerate(record.groups):
-        look = _look(i) if groups <= _MOST_NAMED else _look_by_depth(i, groups)
+        look = line_look(i) if groups <= _MOST_NAMED else _look_by_depth(i, groups)
         axes.plot(columns.edges[:-1], columns.level[:, i], label=group, **look)
     axes.set_yscale("log")
     words = _thresholds(axes)
@@ -343,11 +343,12 @@ def _depth_bar(figure: "Figure", axes: "Axes", groups: int) -> None:
     bar.set_label("depth", fontsize=9)
 
 
-def _look(i: int) -> dict[str, Any]:
+def line_look(i: int) -> dict[str, Any]:
+    """Colour, style and width of the line number `i` of a picture."""
     styles = ("-", "--", ":", "-.")
     return {
-        "color": _COLOURS[i % len(_COLOURS)],
-        "linestyle": styles[(i // len(_COLOURS)) % len(styles)],
+        "color": COLOURS[i % len(COLOURS)],
+        "linestyle": styles[(i // len(COLOURS)) % len(styles)],
         "linewidth": 1.4,
     }
 
@@ -383,7 +384,7 @@ def plot_flow(flow: "GradientFlow", path: Path = None) -> "Figure":
         values = flow.mean(key)
         top.plot(
             depth, np.where(values > 0, values, np.nan), label=label, markersize=3.5,
-            marker=_MARKERS[i], color=_COLOURS[i], linewidth=1.4,
+            marker=MARKERS[i], color=COLOURS[i], linewidth=1.4,
         )  # fmt: skip
     top.set_yscale("log")
     words = _thresholds(top, of=" of |g|")
@@ -400,7 +401,7 @@ def plot_flow(flow: "GradientFlow", path: Path = None) -> "Figure":
         values = flow.mean(key)
         bottom.plot(
             depth, np.where(values > 0, values, np.nan), label=label, markersize=3.5,
-            marker=_MARKERS[i], color=_COLOURS[i], linewidth=1.4,
+            marker=MARKERS[i], color=COLOURS[i], linewidth=1.4,
         )  # fmt: skip
     bottom.set_yscale("log")
     bottom.legend(fontsize=8, frameon=False)
@@ -503,11 +504,11 @@ def _looks_of_runs(runs: Sequence[str]) -> Iterator[dict[str, Any]]:
     for family in names:
         number = families.index(family)
         # After seven colours the line changes too, so no two look alike.
-        line = members[family] + number // len(_COLOURS)
+        line = members[family] + number // len(COLOURS)
         members[family] += 1
         yield {
-            "color": _COLOURS[number % len(_COLOURS)],
-            "marker": _MARKERS[(number + line) % len(_MARKERS)],
+            "color": COLOURS[number % len(COLOURS)],
+            "marker": MARKERS[(number + line) % len(MARKERS)],
             "linestyle": ("-", "--", "-.", (0, (1, 1)))[line % 4],
             "linewidth": 1.5,
             "markersize": 4,

@@ -33,7 +33,7 @@ def attach(
             shared, not copied.
         features: Names of layers, or of pyramid levels such as `"P3"` where the
             backbone has a pyramid, shallow to deep. `None` (the default) takes all
-            levels of the pyramid.
+            levels of the pyramid. Layers behind the last one are left out.
         num_classes: Number of classes, a positive integer.
         positions: `"none"`, `"learnable"` (the default) or `"rotary"`.
         width: Length of a token. Defaults to 256.

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_gradattn.gradients.plots import (
-    _COLOURS,
     _THRESHOLD,
     _THRESHOLDS,
+    COLOURS,
     _figure,
     _finish,
     _layer_ticks,
@@ -43,7 +43,7 @@ def plot_published(
     bars = axes[0, 0]
     bars.errorbar(
         index, _positive(mean), yerr=norms.std(axis=0), fmt="o", markersize=3.5,
-        color=_COLOURS[0], ecolor="#888888", elinewidth=1, capsize=2,
+        color=COLOURS[0], ecolor="#888888", elinewidth=1, capsize=2,
     )  # fmt: skip
     bars.set_yscale("log")
     for value, label in _THRESHOLDS:
@@ -72,7 +72,7 @@ def plot_published(
 
     histogram = axes[1, 0]
     logs = np.log10(norms[norms > 0])
-    histogram.hist(logs, bins=40, color=_COLOURS[0])
+    histogram.hist(logs, bins=40, color=COLOURS[0])
     for value, label in _THRESHOLDS:
         histogram.axvline(np.log10(value), **_THRESHOLD)
         histogram.annotate(
@@ -89,7 +89,7 @@ def plot_published(
     )
 
     depth = axes[1, 1]
-    depth.plot(index, _positive(mean), color=_COLOURS[1], marker="o", markersize=3.5)
+    depth.plot(index, _positive(mean), color=COLOURS[1], marker="o", markersize=3.5)
     depth.set_yscale("log")
     _style(
         depth,

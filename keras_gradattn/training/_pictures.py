@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from keras_gradattn.gradients.plots import COLOURS, line_look
 from keras_gradattn.training._files import replace_file
 
 # Cells with a number in them, points of text that can still be read, and errors that
@@ -21,9 +22,10 @@ def draw_history(content: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for axes, name, factor in ((left, "loss", 1), (right, "accuracy", 100)):
-        for prefix, label in (("", "training"), ("val_", "validation")):
+        lines = (("", "training"), ("val_", "validation"))
+        for i, (prefix, label) in enumerate(lines):
             values = [factor * value for value in history[prefix + name]]
-            axes.plot(epochs, values, marker=".", label=label)
+            axes.plot(epochs, values, marker=".", label=label, **line_look(i))
         axes.set_xlabel("epoch")
     tested = content["best_epoch"]
     if not configuration["recipe"]["restore_best_weights"]:
@@ -59,8 +61,8 @@ def draw_gradients(content: dict[str, Any], path: Path) -> None:
     above.set_yticks(np.arange(len(groups)) + 0.5, groups)
     above.invert_yaxis()
     figure.colorbar(image, ax=above, label="log10 of gradient RMS")
-    for group in groups:
-        below.stairs(training["dead"][group], edges, label=group)
+    for i, group in enumerate(groups):
+        below.stairs(training["dead"][group], edges, label=group, **line_look(i))
     below.set_ylabel("dead kernels")
     below.set_xlabel("training step")
     below.legend(ncols=min(6, len(groups)), fontsize="small")
@@ -145,8 +147,9 @@ def draw_calibration(content: dict[str, Any], path: Path) -> None:
     accuracy = [np.nan if v is None else 100 * v for v in bins["accuracy"]]
     confidence = [np.nan if v is None else 100 * v for v in bins["confidence"]]
     above.bar(
-        edges[:-1], accuracy, width=np.diff(edges), align="edge", edgecolor="white"
-    )
+        edges[:-1], accuracy, width=np.diff(edges), align="edge", color=COLOURS[0],
+        edgecolor="white",
+    )  # fmt: skip
     above.plot(confidence, accuracy, "k.", label="mean confidence")
     above.plot([0, 100], [0, 100], color="grey", linestyle=":", label="calibrated")
     above.set_ylabel("accuracy, %")

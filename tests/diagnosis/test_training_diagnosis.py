@@ -192,3 +192,27 @@ def test_guessing_of_a_loss_without_a_formula():
     best = np.where(far < 0.5, far**2 / 2, 0.5 * (far - 0.25)).mean(axis=0).min()
 
     assert constant_loss(probe, head) == pytest.approx(best, rel=0.02)
+
+
+class OnlyTrains(keras.layers.Layer):
+    """Once asked to, fails in inference with an error that has no words."""
+
+    fails = False
+
+    def call(self, inputs, training=False):
+        if self.fails and not training:
+            raise RuntimeError
+        return inputs
+
+
+@pytest.mark.any_backend
+def test_what_cannot_be_run_ends_no_training():
+    layer, doctor = OnlyTrains(), quiet()
+    model = keras.Sequential(
+        [keras.Input((6,)), layer, L.Dense(3, activation="softmax")]
+    )
+    trained(model, "adam", epochs=1)
+    layer.fails = True
+    history = model.fit(X, Y, epochs=2, verbose=0, callbacks=[doctor])
+    assert len(history.history["loss"]) == 2
+    assert "could not be run (RuntimeError" in " ".join(doctor.findings.not_seen)
