@@ -39,6 +39,10 @@ NEED_MORE = {
         "a trained and saved model; see test_prediction",
     ),
     **dict.fromkeys(("sweep", "Trial"), "processes of their own; see test_sweep"),
+    **dict.fromkeys(
+        ("CSVWriter", "MLflowWriter", "TensorBoardWriter", "WandbWriter"),
+        "another library; see gradients/test_writers",
+    ),
     "GradientNorms.watching": "a loop that is the backend's own; see test_loops",
 }
 

@@ -1,4 +1,4 @@
-"""The wheel carries everything and works where the source tree is not."""
+"""The wheel carries the package, nothing else, and works without the source tree."""
 
 import os
 import shutil
@@ -11,6 +11,9 @@ import pytest
 
 pytestmark = [pytest.mark.any_backend, pytest.mark.slow]
 ROOT = Path(__file__).parents[1]
+
+# Rooms of the repository that are packages, or might be taken for some.
+NOT_CARRIED = ("benchmarks", "docs", "examples", "studies", "tests")
 
 USE = """
 import sys
@@ -29,6 +32,9 @@ def test_wheel_is_complete_and_imports(tmp_path):
     shutil.copytree(ROOT / "keras_gradattn", source / "keras_gradattn", ignore=caches)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
+    for name in NOT_CARRIED:
+        (source / name).mkdir()
+        (source / name / "__init__.py").touch()
     build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
     subprocess.run(
         [*build, "-w", tmp_path, source], check=True, capture_output=True, cwd=tmp_path
@@ -44,6 +50,10 @@ def test_wheel_is_complete_and_imports(tmp_path):
         if path.is_file() and path.suffix != ".pyc"
     }
     assert wanted <= carried, wanted - carried
+    rooms = {name.split("/")[0] for name in carried}
+    assert {name for name in rooms if not name.endswith(".dist-info")} == {
+        "keras_gradattn"
+    }
     assert any(name.endswith("/LICENSE") for name in carried)
     finished = subprocess.run(
         [sys.executable, "-c", USE, tmp_path / "installed"],

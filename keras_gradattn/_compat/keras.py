@@ -92,14 +92,6 @@ def takes_training(layer: Any) -> bool:
     return "training" in inspect.signature(layer.call).parameters
 
 
-def stored_value(variable: Any) -> Any:
-    """The array that a variable holds, whatever stateless scope is open.
-
-    `value` is public, but inside a stateless scope it is the scope's. Absent: `value`.
-    """
-    return getattr(variable, "_value", variable.value)
-
-
 def callback_model(callback: Any) -> Any:
     """The model that a callback was given, as it is.
 
@@ -180,15 +172,6 @@ def overwrite_rule(optimizer: Any) -> Callable[[Any], bool] | None:
     scale, so that nothing has to be exchanged.
     """
     return getattr(optimizer, OVERWRITE_RULE, None)
-
-
-def sync_jax_state(model: Any) -> None:
-    """Write what JAX' training loop carries back into the variables.
-
-    The name is public but not documented. Absent: nothing is carried.
-    """
-    if hasattr(model, "jax_state_sync"):
-        model.jax_state_sync()
 
 
 @contextlib.contextmanager

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import keras
 
+from keras_gradattn._compat import torch as torch_compat
+
 
 class Normalized(NamedTuple):
     """A normalised map, and the statistics of the batch that it was normalised by."""
@@ -50,8 +52,8 @@ def normalize_on_torch(layer: Any, inputs: Any, training: bool) -> Normalized:
             eps=layer.epsilon,
         )
         return Normalized(torch.movedim(outputs, 1, layer.axis))
-    outputs, mean, inverse_deviation = torch.native_batch_norm(
-        channels_first, gamma, beta, None, None, True, 0.0, layer.epsilon
+    outputs, mean, inverse_deviation = torch_compat.normalized(
+        channels_first, gamma, beta, layer.epsilon
     )
     variance = inverse_deviation.detach() ** -2 - layer.epsilon
     # A constant channel's variance would otherwise be rounded below zero.

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_gradattn._compat import keras as keras_compat
+from keras_gradattn._compat.running_fit import fit_arguments
 from keras_gradattn.diagnosis.baseline import (
     constant_loss,
     guessing_loss,
@@ -26,7 +27,6 @@ from keras_gradattn.diagnosis.optimizer_facts import (
 from keras_gradattn.diagnosis.seen import LayersSeen, Seen
 from keras_gradattn.diagnosis.subject import Subject, data_of
 from keras_gradattn.diagnosis.symptoms_seen import not_judged, symptoms
-from keras_gradattn.gradients._installation import fit_arguments
 from keras_gradattn.gradients._recorded_step import unwrap
 from keras_gradattn.gradients.gradient_norms import GradientNorms
 from keras_gradattn.gradients.gradient_record import GradientRecord

@@ -1,13 +1,13 @@
 """Has a model train by its recorded step, for one `fit`, and by its plain one after."""
 
 import functools
-import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from keras_gradattn._compat import keras as keras_compat
+from keras_gradattn._compat.running_fit import called_by_fit, fits_running
 from keras_gradattn.gradients._recorded_step import (
     NOTHING,
     Channel,
@@ -120,7 +120,7 @@ class _Site:
         self.step: RecordedStep | None = None
         self._evaluating = False
         # A training that calls the callbacks by hand has no end that can be seen.
-        self._in_fit = _fits_running(model) > 0
+        self._in_fit = fits_running(model) > 0
         self._patched: list[tuple[object, str, object]] = []
 
     @classmethod
@@ -133,7 +133,7 @@ class _Site:
         return site if site is not None and site.active else cls(model)
 
     def is_over(self) -> Any:
-        return self._in_fit and not _fits_running(self.model)
+        return self._in_fit and not fits_running(self.model)
 
     def add(self, installation: Any) -> None:
         if any(one.optimizer is installation.optimizer for one in self.members):
@@ -215,10 +215,10 @@ class _Site:
 
     def _left_over(self) -> Any:
         """Whether the caller begins a training after one that failed."""
-        running = _fits_running(self.model)
+        running = fits_running(self.model)
         if self._in_fit:
-            # A `fit` that is being begun asks for its function too.
-            return running == 0 or (running == 1 and _begins_a_fit(self.model))
+            # A `fit` that is being begun asks for its function too, through `make`.
+            return running == 0 or (running == 1 and called_by_fit(self.model, between=1))
         return running > 0
 
     def _add_epoch_logs(self) -> None:
@@ -231,7 +231,7 @@ class _Site:
         @functools.wraps(results)
         def results_and_norms(logs: Any) -> Any:
             found = results(logs)
-            if self._evaluating or not _fits_running(self.model):
+            if self._evaluating or not fits_running(self.model):
                 return found
             for one in self.members:
                 found = {**found, **one.epoch_logs(found)}
@@ -263,51 +263,3 @@ class _Site:
         self._patched.clear()
         if isinstance(self.model.train_function, RecordedStep):
             self.model.train_function = self.model.train_function.plain
-
-
-def _fits_running(model: Any) -> Any:
-    """How many calls of this model's `fit` are on the stack."""
-    return sum(1 for _ in _fit_frames(model))
-
-
-def _begins_a_fit(model: Any) -> Any:
-    """Whether `fit` itself, and nothing that it called, asks for the function."""
-    # This function, `_left_over`, `make`, and what asked.
-    frame: Any = inspect.currentframe()
-    for _ in range(3):
-        frame = frame.f_back
-    return _is_fit(frame, model)
-
-
-def _fit_frames(model: Any) -> Iterator[Any]:
-    frame = inspect.currentframe()
-    while frame is not None:
-        if _is_fit(frame, model):
-            yield frame
-        frame = frame.f_back
-
-
-def _is_fit(frame: Any, model: Any) -> Any:
-    return (
-        frame is not None
-        and frame.f_code.co_name == "fit"
-        and "epochs" in frame.f_code.co_varnames
-        and frame.f_locals.get("self") is model
-    )
-
-
-def fit_arguments(model: keras.Model) -> dict[str, Any]:
-    """What the innermost running `fit` was given, as it stands; empty without one."""
-    for frame in _fit_frames(model):
-        found = frame.f_locals
-        names = ("x", "y", "validation_data", "batch_size", "shuffle", "callbacks")
-        return {name: found.get(name) for name in names}
-    return {}
-
-
-def fit_callbacks(model: keras.Model) -> list[keras.callbacks.Callback]:
-    """Callbacks of the `fit` that is running, beginning with the outermost."""
-    for frame in _fit_frames(model):
-        callbacks = frame.f_locals.get("callbacks")
-        return list(getattr(callbacks, "callbacks", None) or ())
-    return []

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_gradattn._compat.running_fit import fit_callbacks
 from keras_gradattn.gradients import _installation
 from keras_gradattn.gradients._logs import LogEntries
 from keras_gradattn.gradients._more_measures import EDGES, MoreMeasures, parts_of
@@ -218,7 +219,7 @@ class GradientNorms(keras.callbacks.Callback):
         self._fit += 1
         self._rows_in_fit = 0
         self._guard_fired = False
-        self._logs.begin(_installation.fit_callbacks(model))
+        self._logs.begin(fit_callbacks(model))
         self._installation = _installation.Installation(
             model,
             optimizer,

@@ -77,17 +77,13 @@ class CapturedInference:
 
 def _captured(model: Any, images: Any, forward: Callable[[Any], Any]) -> _Capture:
     import torch
-    from torch.fx.experimental.proxy_tensor import make_fx
-    from torch.fx.proxy import TraceError
 
     layers = tuple(flatten_layers(model, include_self=False))
     capture = _Capture(forward, layers, tuple((v, v.value) for v in model.variables))
     if not _holds(capture):
         return capture
-    try:
-        run = make_fx(forward)(images)
-    except (RuntimeError, TraceError):
-        # An activation of the user's that decides by values, say.
+    run = torch_compat.operations_of(forward, images)
+    if run is None:
         return capture
     # One that computes outside of PyTorch was captured as a constant.
     other_images = images.new_ones(()) - images

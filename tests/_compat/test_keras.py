@@ -103,7 +103,6 @@ def test_what_is_missing_is_named():
     with pytest.raises(keras_compat.MissingPrivateNameError, match="Recording"):
         keras_compat.track_variable(object(), None)
     assert keras_compat.overwrite_rule(object()) is None
-    keras_compat.sync_jax_state(object())
 
 
 def test_shardings_join_those_that_older_versions_note():

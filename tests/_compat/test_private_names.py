@@ -21,7 +21,16 @@ FILES = [
 ]
 OTHERS = ("keras", "jax", "jaxlib", "tensorflow", "torch", "numpy")
 # Modules that their owners do not document.
-PRIVATE_MODULES = ("keras.src", "tensorflow.compiler", "tensorflow.python", "jaxlib")
+PRIVATE_MODULES = (
+    "keras.src",
+    "tensorflow.compiler",
+    "tensorflow.python",
+    "jaxlib",
+    "torch.fx.experimental",
+)
+# Names without an underscore that their owners do not document, and the way to local
+# variables of their functions.
+UNDOCUMENTED = {"native_batch_norm", "f_locals", "f_back"}
 # What `collections.namedtuple` documents, for lack of another place for public names.
 OF_NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}
 
@@ -104,6 +113,8 @@ def violations(tree, ours=OURS, theirs=THEIRS):
                     name not in ours or (may_be_theirs and name in theirs)
                 ):
                     yield f"{said}.{name}"
+            case ast.Attribute(value=owner, attr=name) if name in UNDOCUMENTED:
+                yield f"{ast.unparse(owner)}.{name}"
             case ast.ImportFrom(module=module, names=names) if module and (
                 module.split(".")[0] != "keras_gradattn"
             ):
@@ -149,6 +160,9 @@ def test_a_file_takes_nothing_private_from_others(path):
         "from torch.nn.modules.module import _global_forward_hooks",
         "import jax._src.core",
         "torch._foreach_norm(x)",
+        "torch.native_batch_norm(x)",
+        "from torch.fx.experimental.proxy_tensor import make_fx",
+        "frame.f_locals['self']",
     ],
 )
 def test_the_search_finds(line):

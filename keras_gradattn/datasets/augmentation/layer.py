@@ -27,8 +27,9 @@ class RandomAugmentation(keras.layers.Layer):
     Example:
 
     >>> import numpy as np
+    >>> from keras_gradattn.datasets import Augmentation
     >>> layer = RandomAugmentation([Augmentation("crop", padding=4)], seed=0)
-    >>> layer(np.zeros((2, 32, 32, 3), "float32"), training=True).shape
+    >>> tuple(layer(np.zeros((2, 32, 32, 3), "float32"), training=True).shape)
     (2, 32, 32, 3)
     """
 

@@ -56,9 +56,17 @@ def operation(entry: Augmentation) -> Operation:
     Args:
         entry: Name and options.
 
+    Returns:
+        An operation on whole batches, which takes `numbers` random numbers an image.
+
     Raises:
         ValueError: If there is no such operation (the message names the nearest)
             or it has no such option.
+
+    Example:
+
+    >>> operation(Augmentation("crop", padding=4)).numbers
+    2
     """
     if entry.name not in OPERATIONS:
         raise ValueError(
@@ -136,6 +144,9 @@ class Augmenter:
             labels: One-hot labels (batch, classes) where the table mixes labels.
             numbers: As for the images.
             size: Height and width of the images.
+
+        Returns:
+            Labels of the same shape; those given where no operation mixes them.
         """
         for step, own in self._steps(numbers):
             if isinstance(step, Mixing):

@@ -12,7 +12,6 @@ __all__ = [
     "TensorBoardWriter",
     "WandbWriter",
     "Writer",
-    "as_writer",
 ]
 
 _BY_NAME: dict[str, type[CSVWriter | MLflowWriter | TensorBoardWriter | WandbWriter]]

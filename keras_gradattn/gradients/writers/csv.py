@@ -36,9 +36,11 @@ class CSVWriter(StepWriter):
     Example:
 
     ```python
+    from keras_gradattn.gradients.writers import CSVWriter
+
     norms = keras_gradattn.GradientNorms(writers=[CSVWriter("gradients.csv")])
     model.fit(x, y, callbacks=[norms])
-    pandas.read_csv("gradients.csv")
+    table = pandas.read_csv("gradients.csv")
     ```
     """
 

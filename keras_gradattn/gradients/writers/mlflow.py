@@ -35,6 +35,8 @@ class MLflowWriter(StepWriter):
     Example:
 
     ```python
+    from keras_gradattn.gradients.writers import MLflowWriter
+
     writer = MLflowWriter(experiment="depth", tracking_uri="sqlite:///mlflow.db")
     norms = keras_gradattn.GradientNorms(writers=[writer])
     model.fit(x, y, callbacks=[norms])

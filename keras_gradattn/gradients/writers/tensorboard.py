@@ -34,6 +34,8 @@ class TensorBoardWriter(StepWriter):
     Example:
 
     ```python
+    from keras_gradattn.gradients.writers import TensorBoardWriter
+
     norms = keras_gradattn.GradientNorms(writers=[TensorBoardWriter("logs/gradients")])
     model.fit(x, y, callbacks=[norms, keras.callbacks.TensorBoard("logs")])
     # tensorboard --logdir logs

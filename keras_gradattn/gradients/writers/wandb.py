@@ -33,6 +33,8 @@ class WandbWriter(StepWriter):
     Example:
 
     ```python
+    from keras_gradattn.gradients.writers import WandbWriter
+
     writer = WandbWriter(project="depth", mode="offline")
     norms = keras_gradattn.GradientNorms(writers=[writer])
     model.fit(x, y, callbacks=[norms])

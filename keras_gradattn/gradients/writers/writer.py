@@ -23,11 +23,34 @@ class Writer(Protocol):
     """Takes rows of a record to another tool while training runs.
 
     `GradientNorms(writers=[...])` calls `open` when `fit` begins, `write` whenever
-    rows were read from the device, and `close` when `fit` ends.
+    rows were read from the device, and `close` when `fit` ends. Any object with these
+    three methods is a writer.
+
+    Example:
+
+    ```python
+    class Printer:
+        def open(self, record):
+            self.groups = record.groups
+
+        def write(self, steps, values):
+            print(steps[-1], dict(zip(self.groups, values["norm"][-1])))
+
+        def close(self):
+            pass
+
+
+    norms = keras_gradattn.GradientNorms(writers=[Printer()])
+    model.fit(x, y, callbacks=[norms])
+    ```
     """
 
     def open(self, record: "GradientRecord") -> None:
-        """Get ready for rows of `record`; does nothing where it is open already."""
+        """Get ready for rows of a record; does nothing where it is open already.
+
+        Args:
+            record: What is being recorded. Its `groups` name the columns.
+        """
 
     def write(self, steps: Numbers, values: Mapping[str, Numbers]) -> None:
         """Take the rows just read.
