@@ -3,8 +3,8 @@
     python -m studies.earlier_attention
 
 Reads the runs of pathways networks that were there before this study and writes
-`runs-new/earlier_attention.json`: means over seeds of training loss, gradient at the
-stem and test accuracy, for networks that differ in their mixing weights alone.
+`runs_harder_data/earlier_attention.json`: means over seeds of training loss, gradient
+at the stem and test accuracy, for networks that differ in their mixing weights alone.
 """
 
 from __future__ import annotations
@@ -160,7 +160,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--results", type=pathlib.Path, default=HERE / "runs" / "fashion_mnist"
     )
-    parser.add_argument("--output", type=pathlib.Path, default=HERE / "runs-new" / NAME)
+    parser.add_argument(
+        "--output", type=pathlib.Path, default=HERE / "runs_harder_data" / NAME
+    )
     options = parser.parse_args(arguments)
     content = json.dumps(summarize(options.results), indent=1)
     options.output.parent.mkdir(exist_ok=True)

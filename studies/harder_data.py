@@ -100,8 +100,9 @@ def _opening(runs: Runs, compared: dict[str, list]) -> str:
     ]
     lines = [
         "# The study on harder data",
-        "Made by `python -m studies.harder_data` from `studies/runs-new`. Questions, "
-        "sizes and rules were written before the runs: [PROTOCOL.md](PROTOCOL.md).",
+        "Made by `python -m studies.harder_data` from `studies/runs_harder_data`. "
+        "Questions, sizes and rules were written before the runs: "
+        "[PROTOCOL.md](PROTOCOL.md).",
         f"**{done} of {len(runs) * len(SEEDS)} runs are finished. All are short**: a "
         "quarter of the published width and 3 to 5 epochs. They compare networks at "
         "equal length, and say nothing certain about the published size.",
@@ -243,14 +244,14 @@ runs yet.
     KERAS_BACKEND=torch setsid python -m studies.queue \\
         --data-dir DATA --results RESULTS --cores 0 1
 
-finishes what is missing and skips what is there. Copy the JSONs to `studies/runs-new`
-and make this page again."""
+finishes what is missing and skips what is there. Copy the JSONs to
+`studies/runs_harder_data` and make this page again."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the page."""
     parser = argparse.ArgumentParser(prog="python -m studies.harder_data")
-    parser.add_argument("--runs", type=pathlib.Path, default=HERE / "runs-new")
+    parser.add_argument("--runs", type=pathlib.Path, default=HERE / "runs_harder_data")
     parser.add_argument(
         "--output", type=pathlib.Path, default=HERE / "RESULTS_HARDER_DATA.md"
     )

@@ -218,7 +218,9 @@ class _Site:
         running = fits_running(self.model)
         if self._in_fit:
             # A `fit` that is being begun asks for its function too, through `make`.
-            return running == 0 or (running == 1 and called_by_fit(self.model, between=1))
+            return running == 0 or (
+                running == 1 and called_by_fit(self.model, between=1)
+            )
         return running > 0
 
     def _add_epoch_logs(self) -> None:

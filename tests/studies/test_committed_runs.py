@@ -7,7 +7,7 @@ import pytest
 from docs.pictures import dark_picture
 from keras_gradattn.training.results import FORMAT, read_results
 from keras_gradattn.training.run_name import run_name
-from studies import insert_figures, report
+from studies import harder_data, insert_figures, report
 from studies.table import MOST_COLUMNS
 
 pytestmark = pytest.mark.any_backend
@@ -66,6 +66,8 @@ def test_no_text_has_drifted():
     assert report.FOLDER / "README.md" in texts
     assert insert_figures.check(texts) == []
     assert report.drifted() == []
+    page = (report.FOLDER / "RESULTS_HARDER_DATA.md").read_text("utf-8")
+    assert page == harder_data.report(report.FOLDER / "runs_harder_data")
 
 
 def test_every_picture_is_shown_and_every_link_leads_somewhere():
