@@ -3,7 +3,8 @@
 Importing the package, and making or training a model, changes nothing outside of the
 objects themselves. Whoever wants more asks for it here, before the first step: a choice
 is read when a step is traced. What each is worth was measured with
-`python -m benchmarks.tricks`.
+`python -m benchmarks.tricks`. `training.run` is a whole experiment: it sets the seeds
+of Python, NumPy and the backend, and takes the devices that it is given.
 """
 
 import os
