@@ -119,7 +119,7 @@ def test_example_runs(data_dir, monkeypatch, capsys):
 
 
 @pytest.mark.any_backend
-@pytest.mark.parametrize("name", datasets.SPECS)
+@pytest.mark.parametrize("name", NAMES)
 def test_example_of_a_data_set_fits_a_screen(name):
     path = EXAMPLES / f"{name}.py"
     text = path.read_text()
