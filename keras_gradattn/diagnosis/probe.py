@@ -186,11 +186,14 @@ class Probe:
                 return outputs
 
             modes: dict[int, bool] = {}
-            with self._noting_modes(modes), outputs_seen_by(self.layers, note):
+            # Once is enough, and where layers run one by one it is as slow as they.
+            known = training in self._modes
+            noting = contextlib.nullcontext() if known else self._noting_modes(modes)
+            with noting, outputs_seen_by(self.layers, note):
                 outputs, after, (penalty, _) = self._run(values, state, x, training)
             self._structure = keras.tree.map_structure(lambda _: 0, outputs)
             ends = {id(one): i for i, one in enumerate(keras.tree.flatten(outputs))}
-            self._modes[training] = modes
+            self._modes.setdefault(training, modes)
             self._calls[training] = [
                 (
                     layer,

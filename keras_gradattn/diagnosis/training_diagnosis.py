@@ -114,6 +114,7 @@ class TrainingDiagnosis(keras.callbacks.Callback):
         self._before = Findings()
         self._during: list[Finding] = []
         self._not_seen: list[str] = []
+        self._not_judged: list[str] = []
         self._told: set[str] = set()
         self._history: LayerHistory | None = None
         self._guess: float | None = None
@@ -131,7 +132,7 @@ class TrainingDiagnosis(keras.callbacks.Callback):
     @property
     def findings(self) -> Findings:
         """What was found so far, the one to look at first in front."""
-        not_seen = [*self._before.not_seen, *self._not_seen]
+        not_seen = [*self._before.not_seen, *self._not_seen, *self._not_judged]
         return Findings([*self._before, *self._during], not_seen)
 
     @property
@@ -286,7 +287,8 @@ class TrainingDiagnosis(keras.callbacks.Callback):
         seen = self.seen()
         self._during = symptoms(seen, self._reference)
         if last:
-            self._not_seen += not_judged(seen)
+            # Of all that was seen: a second `fit` may have shown what the first did not.
+            self._not_judged = not_judged(seen)
         # Before the end a stall may still resolve: only what is certain is told.
         self._tell(
             Findings(self._during)

@@ -194,6 +194,18 @@ def test_guessing_of_a_loss_without_a_formula():
     assert constant_loss(probe, head) == pytest.approx(best, rel=0.02)
 
 
+@pytest.mark.any_backend
+def test_what_a_first_fit_did_not_show_a_second_one_does():
+    model, doctor = network(), quiet()
+    trained(model, "adam", doctor, epochs=1)
+    first = doctor.findings.not_seen
+    assert any("The loss curve: 12 steps were seen" in line for line in first)
+
+    model.fit(X, Y, batch_size=16, verbose=0, epochs=1, callbacks=[doctor])
+
+    assert not any("The loss curve" in line for line in doctor.findings.not_seen)
+
+
 class OnlyTrains(keras.layers.Layer):
     """Once asked to, fails in inference with an error that has no words."""
 
