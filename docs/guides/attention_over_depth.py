@@ -1,15 +1,16 @@
 # %% [markdown]
 # # Attention over depth
 #
-# This page shows what the networks compute, in drawings, equations and numbers. Then it
+# Which depths of a network feed the answer, and how much? The networks of this package decide
+# that by attention. This page shows what they compute, in drawings and equations. Then it
 # trains one and reads its weights.
 #
 # ## GradAttn: a head that looks at five depths
 #
 # A residual network has a shortcut around every block. Through the shortcuts the gradient
 # reaches the early layers. GradAttn (Ghoshal and Buckchash, 2026) has no shortcuts.
-# Instead, the features of five depths go to a small transformer. The gradient comes back
-# through it to each of the five.
+# Instead, the features of five depths go to a small transformer, the head. Through the head
+# the gradient comes back to each of the five depths.
 #
 # ![A trunk of stem and four stages. Each of the five gives a token; the tokens go through three encoder blocks, their mean to a classifier](../images/gradattn.svg)
 #
@@ -18,11 +19,16 @@
 # 2. The features of depth \(i\) are a map \(h_i\). It is averaged over its positions. A
 #    linear layer turns the average into a **token** of 256 numbers:
 #    \(t_i = W_i \,\mathrm{mean}(h_i) + b_i\).
-# 3. In V2 and V3 the tokens are told which depth they come from (see below).
-# 4. In three encoder blocks each token takes something from each other. How much it takes
-#    is scaled dot-product attention (Vaswani et al. 2017, equation 1):
+# 3. In V2 and V3 the tokens are told which depth they come from, in the way that is drawn
+#    below.
+# 4. Three encoder blocks follow. In each, every token takes up something from all five tokens.
+#    Token \(i\) takes the share \(a_{ij}\) from token \(j\). This is scaled dot-product
+#    attention (Vaswani et al. 2017, equation 1):
 #
 #     \[ a_{ij} = \frac{\exp(q_i \cdot k_j / \sqrt{d})}{\sum_m \exp(q_i \cdot k_m / \sqrt{d})} \]
+#
+#     The query \(q_i\) and the key \(k_i\) are linear functions of token \(i\), and \(d\) is
+#     their length. There are eight such heads of attention in a block.
 #
 # 5. The mean of the five tokens goes to a linear classifier.
 #
@@ -34,32 +40,31 @@
 #
 # ## Pathways: attention in place of every shortcut
 #
-# `GradAttnPathways` is our own variant; the paper does not have it. Here every block draws
-# from all depths before it.
+# `GradAttnPathways` is our own variant, which the paper does not have. It has no transformer at
+# its end. Here every block draws from all depths before it.
 #
 # ![A residual block adds its input to its output. A pathways block weighs the outputs of all earlier depths and adds those](../images/pathways.svg)
 #
-# A block can draw from the maps \(h_1 \dots h_n\). Their channels are divided into groups,
-# and each group \(g\) has weights \(a_{gi}\) of its own. The block gets
+# A block can draw from the maps \(h_1 \dots h_n\) of the depths before it. Their channels are
+# divided into groups. Each group \(g\) has its own weight \(a_{gi}\) for the map \(h_i\). The
+# block gets
 #
 # \[ x_g = P \sum_i a_{gi} \; \mathrm{align}(h_i)_g \]
 #
-# with the weights
+# Here \(\mathrm{align}\) brings a map to the size and channels of the newest one, \(h_n\). The
+# factor \(P\) is 1. With `start="residual"` it is chosen so that training starts from a residual
+# network.
+#
+# The weights come from a query \(q\) of the newest map and a key \(k_i\) of each map:
 #
 # \[ a_g = \mathrm{softmax}_i \left( b_{gi} + \frac{q_g \cdot k_{gi}}{\sqrt{c}} \right),
-#    \]
+#    \qquad q = W d(h_n) + v, \qquad k_i = d(\mathrm{align}(h_i)) \]
 #
-# where query and keys are
-#
-# \[ q = W d(h_n) + v, \qquad k_i = d(\mathrm{align}(h_i)). \]
-#
-# * \(\mathrm{align}\) brings a map to the size and channels of the newest one.
-# * \(d\) is the map's average over positions, divided by its RMS over channels; \(c\) is
-#   the number of channels in a group.
-# * \(b\), \(W\) and \(v\) are learned and start at zero. So training starts from the plain
-#   average, whatever the image.
-# * \(P\) is 1. With `start="residual"` it is chosen so that training starts from a residual
-#   network.
+# * \(d\) describes a map by one number for each channel: its average over positions, divided
+#   by the RMS of these averages.
+# * \(c\) is the number of channels in a group.
+# * \(b\), \(W\) and \(v\) are learned and start at zero. So at first all maps have the same
+#   weight, whatever the image.
 #
 # There are two simpler kinds to compare with. `mixing="static"` learns weights that are the
 # same for every image. `mixing="equal"` learns none. If attention is worth its cost, it
@@ -67,7 +72,7 @@
 #
 # ## Train one
 #
-# A narrow network on handwritten digits.
+# This trains narrow pathways on handwritten digits:
 
 # %%
 import keras
@@ -94,9 +99,9 @@ print(f"{100 * accuracy:.1f} % of {len(data.test)} test images")
 # %% [markdown]
 # ## Read the weights
 #
-# `depth_weights` gives an array with the axes image, target, group and source. A target is
-# a block that draws, a source is a depth that it draws from. The weights of a target sum
-# to one over its sources.
+# `depth_weights` gives an array with four axes: image, target, group and source. A *target* is
+# a block that draws, or the head. A *source* is a depth that it draws from. The weights of a
+# target sum to one over its sources.
 
 # %%
 weights = kg.depth_weights(model, test)
@@ -108,21 +113,22 @@ print(weights.sources)
 weights.plot()
 
 # %% [markdown]
-# Each row is a block. Read it from left to right: from which depths does this block draw? An
-# empty cell is a depth that comes later.
+# Each row is a target. Read it from left to right: from which depths does it draw? An empty
+# cell is a depth that it cannot draw from.
 #
 # ## Do they follow the image?
 #
-# `movement` tells how far the weights of an image are from the mean weights. At 0 every
-# image has the same weights. At 1 an image has none of its weight where the mean has it.
+# `movement` tells how far the weights of an image are from the mean weights. At 0 % every
+# image has the same weights. At 20 % an image puts a fifth of its weight elsewhere than the
+# mean does.
 
 # %%
 for target, moved in zip(weights.targets, weights.movement.mean(axis=1)):
     print(f"{target:15s}{100 * moved:5.1f} %")
 
 # %% [markdown]
-# They move, but does that help? Freeze the weights to their mean over the training images,
-# and test again.
+# They follow the image, but does that help? We freeze the weights to their mean over the
+# training images, and test again.
 
 # %%
 frozen = kg.freeze_depth_weights(model, kg.depth_weights(model, train))
@@ -136,7 +142,7 @@ print(f"{100 * accuracy:.1f} % with frozen weights")
 # * They show where a block's input comes from, in this network, for these images.
 # * They do not show which depth is important. A depth with a small weight may have large
 #   maps, and the network may need them.
-# * A network that was trained with attention relies on it, and loses when it is frozen. A
-#   network that never had attention does as well without. See
-#   [what the experiments say](../../studies/README.md).
+# * They do not show that attention is needed. A network that was trained with attention gets
+#   worse when its weights are frozen. But a network that was trained with equal weights was
+#   as good. See [what the experiments say](../../studies/README.md).
 # * Another seed gives another pattern. Look at several before you conclude anything.

@@ -10,7 +10,8 @@
 # line of code to try.
 #
 # This page begins with `check`. Then it tells five stories. Each has a broken training,
-# what the report says, the line that was changed, and the curve before and after.
+# what the report says, the line that was changed, and the curve before and after. At the end
+# you find [how to read a report](#how-to-read-a-report).
 
 # %%
 import keras
@@ -52,6 +53,9 @@ model = network(last=None, rate=1.0)
 print(kg.check(model, x, y).report())
 
 # %% [markdown]
+# There are three findings. The percentage behind each name says how often such a finding was
+# the cause, in programs with one known fault.
+#
 # `check` runs one batch through the network. It changes nothing: weights, optimizer and
 # random seeds stay as they are.
 #
@@ -68,8 +72,8 @@ print(kg.check(network(), x, y).report())
 # them. It reads the gradient norms, the loss of each batch and the logs. From time to
 # time it also looks at the outputs of the layers.
 #
-# By default it warns while `fit` runs. With `on_finding="stop"` it ends a training that
-# has a fault. Here it keeps quiet until the end.
+# By default it warns while `fit` runs. With `on_finding="stop"` it also ends a training that
+# has a fault. Here it says nothing until we ask for the report.
 
 
 # %%
@@ -87,10 +91,10 @@ print(doctor.report())
 doctor.to_html("diagnosis.html")
 
 # %% [markdown]
-# Read the first finding first. The others may follow from it. Here they do: the learning
+# Begin with the first finding. The others may follow from it. Here they do: the learning
 # rate is far too high, and that has killed most of the units.
 #
-# `to_html` writes the same as one page that needs no network. It begins like this:
+# `to_html` writes the same as a page that can be read without a network. It begins like this:
 #
 # ![The report in a browser: the first finding with its numbers, a curve and what to try](../images/diagnosis_report_light.png#only-light)
 # ![The report in a browser: the first finding with its numbers, a curve and what to try](../images/diagnosis_report_dark.png#only-dark)
@@ -124,8 +128,8 @@ curves(broken, mended)
 # %% [markdown]
 # ## Story 2: the loss is NaN
 #
-# A regression: the progress of diabetes from ten measurements of a patient. The data are
-# scikit-learn's.
+# This is a regression. From ten measurements of a patient the network tells how far diabetes
+# will progress. The data come with scikit-learn.
 
 # %%
 from sklearn.datasets import load_diabetes
@@ -147,7 +151,7 @@ print(broken["loss"][:3])
 print(doctor.report())
 
 # %% [markdown]
-# The fault is that the loss is not finite. The reason stands below it: the targets go up
+# The fault is that the loss is not finite. The reason is the second finding: the targets go up
 # to 346, far beyond what a new network gives. So the first errors are huge, and so are
 # the gradients.
 #
@@ -166,7 +170,7 @@ curves(broken, mended, "loss")
 # %% [markdown]
 # ## Story 3: the first layers stand still
 #
-# Eight layers with sigmoid. Such networks were hard to train for decades.
+# This network has eight layers with sigmoid. For decades such networks were hard to train.
 
 # %%
 broken, doctor = train(network(activation="sigmoid", depth=8), x, y)
@@ -180,8 +184,8 @@ def first_finding(doctor):
 print(first_finding(doctor))
 
 # %% [markdown]
-# The callback has recorded the gradients too. Here you see what the finding means: from
-# the last layer to the first, the gradient gets smaller with each layer.
+# The callback has recorded the gradients too. They show what the finding means. From the last
+# layer to the first, the gradient gets smaller with each layer.
 
 # %% Gradient norms of nine layers: largest at the output, smaller with each layer before it
 doctor.record.plot(kind="lines")
@@ -199,7 +203,7 @@ curves(broken, mended)
 # %% [markdown]
 # ## Story 4: good in training, bad in validation
 #
-# That looks like overfitting. It need not be.
+# That looks like overfitting, but it can have another cause.
 
 
 # %%
@@ -252,9 +256,9 @@ broken, doctor = train(network(from_logits=True), x, y)
 print(first_finding(doctor))
 
 # %% [markdown]
-# The last layer gives probabilities. The loss was told that it gets logits, so it takes
-# softmax once more. Keras does not always warn. `check` finds this before the first step,
-# and `TrainingDiagnosis` begins with a `check`.
+# The last layer gives probabilities. The loss was told that it gets logits, so it applies
+# softmax once more. Keras does not always warn of this. `check` finds it before the first
+# step, and so does `TrainingDiagnosis`, which begins with a `check`.
 #
 # The change is to leave out `from_logits=True`:
 
@@ -269,18 +273,18 @@ curves(broken, mended)
 # ## How to read a report
 #
 # * A **fault** is a mistake that nobody makes on purpose. A **warning** probably makes
-#   results worse. A **note** is good to know; healthy trainings have notes too.
-# * Begin with the first finding. Findings of the same kind are in order: causes stand
-#   before what they cause.
-# * The percentage tells how often such a finding was the cause, on programs with one
-#   known fault. A low one means that it mostly follows from something else.
+#   results worse. A **note** is good to know, and healthy trainings have notes too.
+# * Begin with the first finding. Faults stand before warnings, and warnings before notes.
+#   Among findings of the same kind, causes stand before what they cause.
+# * The percentage says how often such a finding was the cause, in programs with one known
+#   fault. If it is low, the finding mostly follows from something else.
 # * *Not judged* says what could not be seen, and why. If you call `fit` with batches
 #   instead of arrays, give the callback some data to look at:
 #   `TrainingDiagnosis(data=(x, y))`.
-# * You have a run that went well? Save its gradients with `GradientNorms.save`. Then
-#   `TrainingDiagnosis(reference="good.npz")` says where this run departs from it.
+# * If you have a run that went well, save its gradients with `GradientNorms.save`. Then
+#   `TrainingDiagnosis(reference="good.npz")` says where the new run departs from it.
 #
-# Findings are data as well:
+# You can also work with findings in your own code:
 
 # %%
 for finding in kg.check(network(from_logits=True), x, y):
@@ -289,5 +293,5 @@ for finding in kg.check(network(from_logits=True), x, y):
 # %% [markdown]
 # `to_json` and `to_html` write them to a file.
 #
-# [Every finding](../reference/diagnosis.md#every-finding) is explained in the reference. You know another
-# tool? [Rules of other tools](../diagnosis_rules.md) has its names beside ours.
+# The reference explains [every finding](../reference/diagnosis.md#every-finding). If you know another tool,
+# [Rules of other tools](../diagnosis_rules.md) has its names beside ours.

@@ -1,11 +1,13 @@
 # %% [markdown]
 # # See your gradients
 #
-# You have a Keras model. You want to know which gradient each depth gets while it trains.
-# One callback records that, and this page shows how to read it. The model here is a small
-# residual network in plain Keras. It knows nothing of this package; yours need not either.
+# You have a Keras model. You want to know how large the gradient is at each depth while the
+# model trains. One callback records that. This page shows how to read what it recorded.
 #
-# The pictures, tables and pages here need `".[data,plots,tables,html]"`; see
+# The model here is a small residual network in plain Keras. It uses nothing of this package,
+# and yours need not either.
+#
+# To run this page, install `".[data,plots,tables,html]"` with your backend. See
 # [Install](../install.md).
 
 # %%
@@ -20,8 +22,8 @@ keras.utils.set_random_seed(1)
 # ## A model and some images
 #
 # Any compiled Keras model will do: Functional, Sequential, your own class, a network of
-# `keras.applications`, or a task of KerasHub. It may hold other models, have several
-# outputs, and use any optimizer.
+# `keras.applications`, or a task of KerasHub. It may contain other models, have several
+# outputs, and use any optimizer of Keras.
 
 # %%
 data = kg.datasets.load("digits", limit=512)
@@ -53,10 +55,12 @@ model.compile(
 # %% [markdown]
 # ## Which depth is which?
 #
-# `kg.GradientNorms()` alone makes a group of each layer, in the order in which they
-# compute. It opens a model inside the model as well. This network has 22 layers with
-# weights, which is too many to read. So we choose coarser groups, by a function that
-# gives the group of a variable. A mapping from layer names to groups works too.
+# Without arguments, `kg.GradientNorms()` makes a group of each layer, in the order in which
+# they compute. It does so for the layers of a model inside the model as well.
+#
+# This network has 22 layers with weights, which is too many to read. So we make larger
+# groups. A function gives the name of the group for each variable. A dictionary from layer
+# names to groups works too.
 
 
 # %%
@@ -69,9 +73,8 @@ def part(variable):
 # %% [markdown]
 # ## Record
 #
-# The norms are taken inside the compiled step, from the very gradients that the optimizer
-# gets. There is no second backward pass. The weights end up as they would without the
-# callback.
+# The norms are taken inside the compiled step, from the gradients that the optimizer gets.
+# So there is no second backward pass. The weights end up as they would without the callback.
 
 # %%
 norms = kg.GradientNorms(groups=part)
@@ -84,18 +87,21 @@ history = model.fit(train, epochs=3, shuffle=False, verbose=0, callbacks=[norms]
 print(norms.report())
 
 # %% [markdown]
-# * **median norm**: the length of a group's gradient, `|g|`, in a typical step. Groups
-#   with more variables have longer gradients.
-# * **RMS**: `|g|` divided by the square root of the number of elements. Compare depths
-#   by this.
-# * **first epoch**, **last epoch**: the mean norm in each.
-# * **to weights**: `|g|` over the length of the weights.
-# * **update/weight**: how far one step moved the weights, relative to their length. With
-#   Adam 0.001 to 0.01 is common. Far more: the learning rate is too high. Far less: the
-#   depth stands still.
-# * **exact zeros**: share of gradient elements that are exactly zero. Near 100 % the depth
-#   is dead.
-# * **not finite**: steps with NaN or infinity in this group.
+# What the columns mean:
+#
+# * **elements**: how many weights the group has, each with one element of the gradient.
+# * **median norm**: the length of the group's gradient, `|g|`, in a typical step. A group
+#   with more elements has a longer gradient.
+# * **RMS**: the root mean square of the elements. It is `|g|` divided by the square root of
+#   their number. Compare depths by this.
+# * **first epoch**, **last epoch**: the mean of `|g|` in that epoch.
+# * **to weights**: `|g|` divided by the length of the weights.
+# * **update/weight**: how far one step moves the weights, divided by their length. With
+#   Adam 0.001 to 0.01 is common. If it is far more, the learning rate is too high. If it is
+#   far less, the depth stands still.
+# * **exact zeros**: the share of elements that are exactly zero. Near 100 % the depth is
+#   dead.
+# * **not finite**: the number of steps with NaN or infinity in this group.
 #
 # ## The picture
 
@@ -103,10 +109,12 @@ print(norms.report())
 norms.plot()
 
 # %% [markdown]
-# Depth goes from top to bottom, time from left to right. The colour is the size, on a
-# logarithmic scale. Depths often differ, as they do here, and that is no fault. Look for
-# change. A row that fades while the others stay has stopped learning. A bright column is a
-# step that shook the whole network.
+# Depth goes from top to bottom, and time from left to right. The colour is the RMS, on a
+# logarithmic scale.
+#
+# Depths often differ, as they do here, and that is no fault. Look for change. If a row fades
+# while the others stay, that depth has stopped learning. A bright column is a step that
+# shook the whole network.
 #
 # `kind="lines"` draws the same as lines.
 
@@ -116,8 +124,9 @@ norms.plot(kind="lines")
 # %% [markdown]
 # ## The numbers
 #
-# The record gives everything as arrays, as a dictionary, or as a `pandas` table. The most
-# important numbers are in the logs of each epoch too, where `CSVLogger`, `TensorBoard` and
+# The record gives everything as arrays, as a dictionary (`to_dict`), or as a table of
+# `pandas`. The logs of each epoch have the mean norm of the whole gradient, and those of the
+# groups where it is smallest and largest. There `CSVLogger`, `TensorBoard` and
 # `EarlyStopping` find them.
 
 # %%
@@ -131,8 +140,9 @@ norms.to_dataframe("epochs")[["epoch", "group", "mean"]].head(4)
 # %% [markdown]
 # ## Keep it, compare it
 #
-# A saved record has the same `report`, `plot` and tables. `to_html` writes one page that
-# needs no network. Two trainings are compared like this:
+# `save` writes the record to a file. When it is loaded, it has the same `report`, `plot` and
+# tables. `to_html` writes a page that can be read without a network. Two trainings are
+# compared like this:
 
 # %%
 norms.save("adam.npz")
@@ -154,7 +164,7 @@ comparison.plot()
 # ## Gradients of layer outputs
 #
 # So far we saw gradients of *weights*. The gradient that flows back through a layer's
-# *output* is another number. `analyze_gradient_flow` measures it on some batches and leaves
+# *output* is something else. `analyze_gradient_flow` measures it on some batches, and leaves
 # the model as it is. `with_output_taps` measures it during training.
 
 # %%
@@ -164,6 +174,17 @@ flow = kg.analyze_gradient_flow(
 print("\n".join(flow.report().splitlines()[:12]))
 
 # %% [markdown]
+# Here `g` is the gradient and `a` is the output of the layer:
+#
+# * **|g| batch**: the length of the gradient of a whole batch. A larger map has a longer
+#   one.
+# * **RMS**: the root mean square of its elements, for one sample.
+# * **|a||g| sample**: the length of the output times that of its gradient, for one sample.
+#   Compare layers with maps of different size by this.
+# * **mean^2**, **variance**: how large the outputs are. Each channel has a squared mean and a
+#   variance over the batch and all positions. These are averaged over the channels.
+# * **dead ReLU**: the share of channels that are zero for the whole batch.
+#
 # ## More
 #
 # | you want | use |

@@ -9,8 +9,8 @@
 #     pip install -c constraints.txt ".[jax,data,plots]"
 #     export KERAS_BACKEND=jax
 #
-# `torch` or `tensorflow` in place of `jax` does as well. The code is the same on all
-# three. [Install](../install.md) has the details.
+# In both lines `torch` or `tensorflow` may stand in place of `jax`. The code is the same on
+# all three. [Install](../install.md) has the details.
 
 # %%
 import keras
@@ -24,11 +24,11 @@ keras.utils.set_random_seed(42)
 # ## Data
 #
 # `digits` is one of the data sets that the package knows by name: 1,797 pictures of 8 by
-# 8 pixels, from scikit-learn. `load` divides them into three parts, always in the same
-# way. `batches` shuffles, normalises and augments.
+# 8 pixels, from scikit-learn. `load` divides them into training, validation and test,
+# always in the same way. `batches` shuffles, normalises and augments them.
 #
-# JAX compiles the training step anew for each size of a batch. `drop_remainder` leaves
-# out the last, smaller batch and saves that.
+# The last batch of an epoch is smaller. JAX would compile the training step a second time
+# for it. `drop_remainder` leaves that batch out.
 
 # %%
 data = kg.datasets.load("digits")
@@ -48,8 +48,10 @@ kg.datasets.show(train, count=12)
 # %% [markdown]
 # ## Network
 #
-# `GradAttnV2` has two parts. A plain trunk of convolutions makes features at five depths.
-# A small transformer weighs them. Here both are narrow, so that they learn in a minute.
+# `GradAttnV2` has two parts. A trunk of convolutions makes features at five depths: after
+# the *stem*, which reads the image, and after each of four *stages*. The *head* is a small
+# transformer. It reads all five features and gives the answer. Here both parts are narrow,
+# so that they learn in a minute.
 
 # %%
 model = kg.GradAttnV2(
@@ -69,7 +71,8 @@ print(f"{model.count_params():,} numbers to learn")
 # ## Training
 #
 # It is a Keras model, so `compile` and `fit` do what they always do. `GradientNorms` is a
-# callback. It records the gradient of every step and changes nothing in the training.
+# callback. In every step it records how large the gradient is. It changes nothing in the
+# training.
 
 # %%
 model.compile(
@@ -90,8 +93,9 @@ for epoch, accuracy in enumerate(history.history["val_accuracy"], start=1):
 # %% [markdown]
 # ## Gradients
 #
-# The report has one line for each depth. *RMS* is the size of the gradient per number of
-# the network. Compare depths by it: it does not depend on their width.
+# The report has one line for each depth. *Median norm* is the length of its gradient in a
+# typical step. A depth with more weights has a longer gradient. *RMS*, the root mean square,
+# does not depend on that. So compare depths by their RMS.
 
 # %%
 print(norms.report())
@@ -100,8 +104,13 @@ print(norms.report())
 norms.plot()
 
 # %% [markdown]
-# Each row is a depth, each column a step, and the colour is the size. [See your gradients](see_your_gradients.md)
-# explains how to read it, and does the same for a model that is not ours.
+# Each row is a depth, each column is a step, and the colour is the RMS.
+#
+# Did you notice how many *exact zeros* `stage4` has? That is no fault here. Its maps are 1 by
+# 1 pixel, so most of a kernel's 3 by 3 weights see nothing but padding.
+#
+# [See your gradients](see_your_gradients.md) explains the table and the picture, for a model
+# in plain Keras.
 #
 # ## How good is it?
 
@@ -112,22 +121,29 @@ evaluation = kg.training.evaluate(
 print(evaluation.summary())
 
 # %% [markdown]
-# ## Which depths does it use?
+# The last three lines are about confidence: the probability that the network gives to its
+# answer. *Calibration error* tells how far the confidence is from the share of right answers.
+# A network can be corrected by one number, its temperature. *After temperature* is the error
+# that is left then.
 #
-# In the transformer each depth takes something from each other. `depth_weights` reads how
-# much, for any images.
+# ## Which depths does it draw from?
+#
+# In the transformer each depth takes up something from the other depths. `depth_weights`
+# reads how much, for any images.
 
 # %% A matrix for each encoder block: which depth takes how much from which
 kg.depth_weights(model, test).plot()
 
 # %% [markdown]
+# Each row is a token in an encoder block: `block2_stem` is that of the stem in the second
+# block. Read a row from left to right: how much does this token take from each depth?
 # [Attention over depth](attention_over_depth.md) tells what these weights show, and what
 # they do not.
 #
 # ## Keep it
 #
-# `for_raw_images` puts the normalisation and the names of the classes into the network.
-# The saved model then needs no data set. It loads on any backend.
+# `for_raw_images` puts the normalisation and the names of the classes into the network. So
+# whoever loads the saved model can give it raw pixels. It loads on any backend.
 
 # %%
 usable = model.for_raw_images(data.spec.mean, data.spec.std, data.spec.class_names)
@@ -145,5 +161,5 @@ print([data.spec.class_names[label] for label in data.test.labels[:8]])
 # * Your network is another one: [See your gradients](see_your_gradients.md) and
 #   [Your own backbone](your_own_backbone.md).
 # * A training does not get better: [Diagnose a training](diagnose_a_training.md).
-# * You want a protocol that can be repeated and resumed:
+# * You want to train so that you can resume, repeat and compare:
 #   [Recipes and the paper](recipes_and_the_paper.md).

@@ -1,9 +1,10 @@
 # %% [markdown]
 # # Your own backbone
 #
-# `attach` puts the GradAttn head on another network: from `keras.applications`, KerasHub
-# or KerasCV, or your own Functional model. The head takes the features of several depths.
-# It makes a token of each and weighs them by attention.
+# `attach` puts the GradAttn head on another network, its backbone. That may come from
+# `keras.applications`, KerasHub or KerasCV, or be a Functional model of yours. The head is a
+# small transformer. It reads the features of several depths of the backbone.
+# [Attention over depth](attention_over_depth.md) tells how it works.
 #
 # For KerasHub and KerasCV install `".[peers]"` as well.
 
@@ -19,8 +20,8 @@ keras.utils.set_random_seed(3)
 # %% [markdown]
 # ## At named layers
 #
-# Choose layers from shallow to deep. Their maps may have any size and any number of
-# channels. What lies behind the last one is left out of the new network.
+# Choose layers of the backbone, from shallow to deep. Their outputs may have any size and
+# any number of channels. What comes after the last of them is left out of the new network.
 
 # %%
 backbone = keras.applications.MobileNetV2(
@@ -44,9 +45,11 @@ model = kg.attach(
 [backbone.get_layer(name).output.shape for name in names]
 
 # %% [markdown]
-# With `weights="imagenet"` you begin from trained weights. Then one trains in two phases:
-# first the head alone, then everything at a small learning rate. For the first phase set
-# `backbone.trainable = False` before you compile. One `GradientNorms` records both.
+# Here the backbone begins from random weights. With `weights="imagenet"` it begins from
+# trained ones, and one usually trains in two phases. In the first the head is trained alone:
+# set `backbone.trainable = False` before you compile. In the second everything is trained, at
+# a small learning rate. Give both calls of `fit` the same `GradientNorms`. It records both
+# phases.
 #
 # ## Train it
 
@@ -63,7 +66,7 @@ history = model.fit(images, labels, epochs=6, verbose=0, callbacks=[norms])
 print([f"{100 * accuracy:.0f} %" for accuracy in history.history["accuracy"]])
 
 # %% [markdown]
-# ## Which depth counts?
+# ## How much weight does each depth have?
 
 # %%
 weights = kg.depth_weights(model, images[:64])
@@ -76,8 +79,8 @@ weights.plot()
 # %% [markdown]
 # ## A KerasHub backbone
 #
-# KerasHub's backbones name some depths themselves; together they are called a pyramid.
-# Without names `attach` takes all of its levels.
+# Many backbones of KerasHub have names for some of their depths, such as `P3`. Together these
+# are called a pyramid. If you name no layers, `attach` takes the whole pyramid.
 
 # %%
 from keras_hub.models import ResNetBackbone
@@ -96,9 +99,9 @@ model = kg.attach(hub, num_classes=10, width=32, num_heads=4, num_layers=1)
 
 # %% [markdown]
 # To see its gradients you need nothing but the callback. A classifier of KerasHub works the
-# same way: give the callback to its `fit`. The backbone is a model inside the model.
-# `GradientNorms()` opens such models by itself, and `level` says how deep: with `level=1`
-# the whole backbone is one group.
+# same way: give the callback to its `fit`. There the backbone is a model inside the model.
+# `GradientNorms()` opens such models by itself. The argument `level` says how far: with
+# `level=1` the whole backbone is one group, and with `level=2` each of its layers is one.
 
 # %%
 model.compile("adam", "sparse_categorical_crossentropy")
@@ -109,8 +112,8 @@ print("\n".join(norms.report().splitlines()[:12]))
 # %% [markdown]
 # ## Inside your own network
 #
-# `layers.DepthMixing` adds up feature maps of several depths. Their weights depend on the
-# image. Put it in the place of a shortcut, anywhere in a Functional model.
+# `layers.DepthMixing` adds up feature maps of several depths, with weights that depend on the
+# image. It can stand in place of a shortcut, anywhere in a Functional model.
 
 # %%
 inputs = keras.Input((16, 16, 3))
@@ -124,12 +127,13 @@ own = keras.Model(inputs, outputs)
 kg.depth_weights(own, np.zeros((1, 16, 16, 3))).mean.round(2)
 
 # %% [markdown]
-# At the start every depth weighs the same, whatever the image. Training changes that.
-# [Attention over depth](attention_over_depth.md) has the formula.
+# At the start every depth has the same weight, whatever the image. Training changes that.
+# [Attention over depth](attention_over_depth.md#pathways-attention-in-place-of-every-shortcut)
+# has the formula.
 #
-# ## When it does not fit
+# ## When a name is wrong
 #
-# The error says what there is.
+# The error says which names there are.
 
 # %%
 try:

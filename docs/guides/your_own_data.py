@@ -1,10 +1,10 @@
 # %% [markdown]
 # # Your own data
 #
-# From a folder of pictures to a trained network, a report and a model file that others
-# can use.
+# You have a folder of pictures. At the end of this page you have a trained network, a report
+# on it, and a model file that others can use.
 #
-# You need the package with a backend, and what reads and draws pictures:
+# Install the package with a backend, and what reads and draws pictures:
 #
 #     pip install -c constraints.txt ".[jax,data,plots,html]"
 #     export KERAS_BACKEND=jax
@@ -23,8 +23,8 @@ keras.utils.set_random_seed(7)
 # %% [markdown]
 # ## A folder
 #
-# One folder for each class. You have such a folder already; this page writes one from
-# scikit-learn's digits, so that it can run anywhere.
+# Your pictures lie in one folder for each class. This page has no pictures of yours, so it
+# writes some from scikit-learn's digits:
 
 # %%
 from pathlib import Path
@@ -45,8 +45,9 @@ sorted(path.name for path in Path("photos").iterdir())
 # %% [markdown]
 # ## Read it
 #
-# `from_folder` opens every file once. It finds bad ones, and measures the mean and the
-# deviation of the training part. Later an image is decoded when it is needed.
+# `from_folder` opens every file once. It finds files that are bad, and it measures the mean
+# and the deviation of the training images. Later an image is decoded when it is needed, so
+# memory does not have to hold them all.
 
 # %%
 data = kg.datasets.from_folder("photos")
@@ -63,8 +64,8 @@ print(
 
 # %% [markdown]
 # The images are divided into three parts, with the same share of each class. The same
-# files and the same `seed` give the same parts. If you have folders `train`, `val` and
-# `test` already, they are taken as they are.
+# files and the same `seed` give the same parts. If your folder already contains `train`,
+# `val` and `test`, these are taken as they are.
 #
 # Look at the pictures before you train.
 
@@ -74,24 +75,24 @@ kg.datasets.show(data, count=16)
 # %% [markdown]
 # ## In one command
 #
-# You need no code at all. The first line trains and tests a network. It writes a JSON,
-# pictures and the model. The second line names what is on new pictures, in `labels.csv`:
+# You need no code at all. The first line trains and tests a network. The second line writes
+# to `labels.csv` what is on new pictures:
 #
 #     python -m keras_gradattn run --dataset photos/ --save-model
 #     python -m keras_gradattn predict results/photos/.../seed42.keras new_photos/
 #
-# The first line tells after each epoch how long the rest will take. For a first try add
-# `--epochs 5`, which is too short to learn much. At the end it prints where the JSON is.
-# Beside it lie the model and five pictures: the curves, the gradients, the confusion
-# matrix, the worst errors and the calibration.
+# After each epoch the first line says how long the rest will take. For a first try add
+# `--epochs 5`, which is too short to learn much. At the end it prints the name of a JSON file
+# with the results. Beside that file lie the model and five pictures: the curves, the
+# gradients, the confusion matrix, the worst errors and the calibration.
 #
 # [Recipes](recipes_and_the_paper.md) tells what you can choose. The rest of this page does
 # the same step by step.
 #
 # ## Augmentation
 #
-# In training, each picture is changed a little every time. By default it is shifted by up
-# to a tenth. You can choose other changes:
+# In training, each picture is changed a little every time it is used. By default it is
+# shifted by up to a tenth of its width and height. You can choose other changes:
 
 # %% The same pictures, turned and of other brightness
 from keras_gradattn.datasets import Augmentation
@@ -145,8 +146,10 @@ for name, row in zip(spec.class_names, evaluation.confusion_matrix):
     print(f"{name:>6}", row)
 
 # %% [markdown]
-# `evaluation.to_dict()` gives all of this for a JSON. The gradients of the training go
-# into one page that opens in any browser:
+# [The tour](tour.md#how-good-is-it) explains the last lines of the table.
+# `evaluation.to_dict()` gives all of this as numbers and lists.
+#
+# The gradients of the training can be written to a page that opens in any browser:
 
 # %%
 norms.to_html("gradients.html", title="Digits from a folder")
@@ -154,8 +157,8 @@ norms.to_html("gradients.html", title="Digits from a folder")
 # %% [markdown]
 # ## Hand it on
 #
-# `for_raw_images` puts the normalisation and the names into the model. The saved model
-# then takes pictures with values from 0 to 255, and `predict_labels` gives names.
+# `for_raw_images` puts the normalisation and the names of the classes into the model. Then
+# the saved model takes pictures with values from 0 to 255, and `predict_labels` gives names.
 
 # %%
 model.for_raw_images(spec.mean, spec.std, spec.class_names).save("digits.keras")
@@ -167,7 +170,8 @@ kg.predict_labels(loaded, picture[None, ..., None])
 # %% [markdown]
 # ## When files are bad
 #
-# One error names all bad files. `on_bad="skip"` leaves them out and says so.
+# One error names all bad files. With `on_bad="skip"` they are left out, and a warning says
+# so.
 
 # %%
 Path("photos/one/empty.png").write_bytes(b"")
@@ -179,9 +183,10 @@ except kg.datasets.BadFilesError as error:
 # %% [markdown]
 # ## A table
 #
-# Your labels may stand in a CSV file or in a `pandas.DataFrame`. `group` names a column,
-# such as the patient. All pictures of one patient then go into the same part. Otherwise
-# you would test on patients that the network has seen.
+# Your labels may stand in a CSV file or in a `pandas.DataFrame`. If there are several
+# pictures of one patient, they should all go into the same part. Otherwise you would test on
+# patients that the network has seen. `group` names the column that says which pictures belong
+# together:
 
 # %%
 paths = [path for path in sorted(Path("photos").rglob("*.png")) if path.stem != "empty"]
@@ -204,8 +209,8 @@ len(by_patient.train), len(by_patient.validation), len(by_patient.test)
 # * `from_tfds("oxford_flowers102")` takes any image data set of TensorFlow Datasets.
 #   `load` with such a name does the same.
 #
-# All of them return the same kind of object as `from_folder`. [The reference](../reference/datasets.md) has every
-# argument.
+# All of them return what `from_folder` returns, so the rest of this page works with them too.
+# [The reference](../reference/datasets.md) has every argument.
 
 # %%
 arrays = kg.datasets.from_arrays(
