@@ -1,4 +1,4 @@
-"""Attention across depth, and gradients one can see, for Keras 3."""
+"""Gradients one can see, a diagnosis, and attention over depth, for Keras 3."""
 
 import importlib
 from typing import TYPE_CHECKING, Any

@@ -1,10 +1,12 @@
 """Every switch of the package, and the only place that changes the process it runs in.
 
-Importing the package, and making or training a model, changes nothing outside of the
-objects themselves. Whoever wants more asks for it here, before the first step: a choice
-is read when a step is traced. What each is worth was measured with
-`python -m benchmarks.tricks`. `training.run` is a whole experiment: it sets the seeds
-of Python, NumPy and the backend, and takes the devices that it is given.
+To import the package, or to make or train a model, changes nothing outside of these
+objects. Whoever wants more calls a function of this module. Call it before the first
+step, because a choice is read when a step is traced. `python -m benchmarks.tricks`
+measures what each switch is worth.
+
+`training.run` is a whole experiment, and does more: it sets the seeds of Python, NumPy
+and the backend, and takes the devices that it is given.
 """
 
 import os
@@ -40,15 +42,15 @@ _captures_inference = False
 
 
 def tune_jax_for_cpu() -> dict[str, str]:
-    """Have JAX compile for CPUs as these networks are fast and small.
+    """Have JAX compile so that these networks are fast and small on a CPU.
 
-    Adds options to the environment's `XLA_FLAGS`, except those that it names already,
-    and has every compilation of the process give freed memory back to the system
-    (needs glibc). XLA reads its options once, when JAX starts its devices, so call this
-    right after the imports. Does nothing on other backends or when called again.
+    Call this right after the imports, because XLA reads its options only once, when JAX
+    starts its devices. On other backends, or when called again, it does nothing.
 
-    XLA ends a process over an option that it does not know: a short child process (half
-    a second) tries them first.
+    It adds options to the environment variable `XLA_FLAGS`, except those that stand
+    there already. It also has every compilation of the process give freed memory back
+    to the system, which needs glibc. XLA would end the process at an option that it
+    does not know. So a short child process (half a second) tries the options first.
 
     Returns:
         The options that were added, by name.
@@ -100,8 +102,9 @@ def _add_xla_options() -> dict[str, str]:
 def keep_tensorflow_off_accelerators() -> None:
     """Leave the accelerators to the backend where TensorFlow only prepares batches.
 
-    TensorFlow claims the memory of every GPU that it sees. For the engine `"tf.data"`
-    on JAX and PyTorch; does nothing where TensorFlow is the backend.
+    Call this on JAX or PyTorch if tf.data makes the batches (`engine="tf.data"`).
+    Otherwise TensorFlow claims the memory of every GPU that it sees. If TensorFlow is
+    the backend, this does nothing.
 
     Warns:
         RuntimeWarning: If TensorFlow has started its devices already.
@@ -128,9 +131,9 @@ def convolution(form: str) -> None:
     Both forms use the same weights and give the same numbers up to rounding.
 
     Args:
-        form: `"auto"` (by map size, backend and device, the default), `"backend"` (the
-            backend's own convolution) or `"taps"` (one matrix product per kernel tap,
-            wherever the map's size is known).
+        form: `"backend"` (the backend's own convolution), `"taps"` (one matrix product
+            for each element of the kernel, if the size of the map is known) or
+            `"auto"` (the default: one of the two, by map size, backend and device).
 
     Raises:
         ValueError: If `form` is none of these.
@@ -184,8 +187,8 @@ def convolution_form() -> str:
 def kernel(name: str, use: bool) -> None:
     """Use one of the package's kernels, or what Keras does instead.
 
-    Results are the same up to rounding. Meant for measuring, and for ruling a kernel
-    out where numbers look wrong.
+    Results are the same up to rounding. Use this to measure what a kernel saves, or to
+    rule it out if numbers look wrong.
 
     Args:
         name: A key of `KERNELS`.
@@ -228,8 +231,9 @@ def uses_kernel(name: str) -> bool:
 def capture_torch_inference(capture: bool = True) -> None:
     """Have PyTorch repeat a network's operations without walking through its layers.
 
-    After some passes without gradient on images of one shape a network keeps its
-    operations and runs these. Off unless asked for. Does nothing on other backends.
+    This saves time in inference. After some passes without gradients on images of one
+    shape, a network of this package keeps its operations and runs these. It does so
+    only after this call. On other backends the call does nothing.
 
     Args:
         capture: Whether networks capture. Defaults to `True`.

@@ -56,38 +56,44 @@ def from_folder(
 ) -> DatasetSplits:
     """Reads a folder with a folder of images for each class.
 
-    `photos/cat/1.jpg` is of the class `cat`, and so is `photos/cat/old/2.png`. Where
-    all folders are called train, val (or valid, validation) and test, the classes are
-    inside them, and a part that is not there is taken from the training part.
+    `photos/cat/1.jpg` is of the class `cat`, and so is `photos/cat/old/2.png`. The
+    images are divided into three parts, in which each class has the same share. If the
+    folders in `photos` are called train, val (or valid, validation) and test, these are
+    the parts, and the classes are inside them. A part that is not there is taken from
+    the training part.
 
-    Every file is decoded once now, which finds the bad ones and the mean and deviation
-    of the training part. After that images are decoded on demand, in the threads that
-    prepare batches; only paths are kept. Hidden files and texts are passed over; links
-    are followed, but not in circles. Of a file with several images the first counts.
+    Every file is decoded once now. This finds the bad ones, and the mean and deviation
+    of the training part. Only paths are kept. Later an image is decoded when it is
+    needed, in the threads that prepare batches.
+
+    Hidden files and texts are passed over. Links are followed, but not in circles. Of a
+    file with several images the first counts.
 
     Args:
         folder: The folder.
         size: Side of the network's square input in pixels. Default: the median of the
             images' shorter sides, 224 at most.
         channels: 1 (grey), 3 (colour) or 4 (colour and opacity); `.npy` files have
-            their own. Default: 1 where all images are grey, else 3.
-        resize: How images of another shape become square: `"stretch"`, `"crop"` (the
-            middle) or `"pad"` (black bars).
+            their own. Default: 1 if all images are grey, else 3.
+        resize: How images of another shape become square: `"stretch"` (the default),
+            `"crop"` (the middle) or `"pad"` (black bars).
         levels: Stored levels that are black and white in files with more than 8 bits,
             such as (0, 4095). Default: all bits that occur.
-        on_bad: Whether bad files `"stop"` (one error names them) or are left out with a
-            warning (`"skip"`). Bad are files that are empty, truncated, damaged, no
-            image or in no class folder, and class folders without images.
-        validation: Share of the validation part.
-        test: Share of the test part.
-        seed: Seed of the division, which keeps the shares of the classes.
-        on_rare: Whether classes with too few images to be in every part `"stop"` or
-            stay in the `"train"` part.
-        limit: At most so many images of each part, chosen at random.
+        on_bad: What to do about bad files: `"stop"` (the default: one error names them)
+            or `"skip"` (leave them out with a warning). Bad are files that are empty,
+            truncated, damaged, no image or in no class folder, and class folders
+            without images.
+        validation: Share of the validation part, 0 to 1. Defaults to 0.15.
+        test: Share of the test part, 0 to 1. Defaults to 0.15.
+        seed: Seed of the division. Defaults to 42.
+        on_rare: What to do about classes with too few images to be in every part:
+            `"stop"` (the default) or `"train"` (they stay in the training part).
+        limit: At most so many images of each part, chosen at random. Default: all.
         name: Name for files of results. Default: the folder's.
-        batch_size: Images in a batch where a recipe does not say it. Default: 32.
-        augmentation: Table of the training part where a recipe does not say it.
-            Default: `Augmentation("translation", fraction=0.1)`.
+        batch_size: Images in a batch, if a recipe does not say it. Default: 32.
+        augmentation: How training images are changed, if a recipe does not say it: a
+            list of `Augmentation`. Default: `Augmentation("translation",
+            fraction=0.1)`.
 
     Returns:
         A `DatasetSplits`, as from `load`. Its `bad_files` are those left out.

@@ -42,23 +42,27 @@ def load(
 ) -> DatasetSplits:
     """Reads a data set by name and divides it as published.
 
-    A data set that is not in `SPECS` is looked for in TFDS, as `from_tfds` does.
+    If the name is not in `SPECS`, the data set is looked for in TensorFlow Datasets
+    (TFDS), as `from_tfds` does.
 
     Args:
         name: Key in `SPECS`, such as `"fashion_mnist"`, or a name for `tfds.builder`.
-        data_dir: Folder of prepared TFDS data, or with the MedMNIST file, or with the
-            authors' own files: of SVHN (.mat), PCam (.h5) or PAD-UFES-20 (metadata.csv
-            and images), or an archive or extracted folder of Tiny ImageNet or CIFAR-10
-            (see `datasets.local_copies`). Default: TFDS' own (`~/tensorflow_datasets`).
-        download: Whether to download and prepare a missing data set with TFDS.
+        data_dir: Folder with the data. It may hold data prepared by TFDS, the MedMNIST
+            file, or the authors' own files: of SVHN (.mat), PCam (.h5) or PAD-UFES-20
+            (metadata.csv and images). Of Tiny ImageNet or CIFAR-10 an archive or the
+            extracted folder will do. Default: TFDS' own (`~/tensorflow_datasets`).
+        download: Whether to download and prepare a missing data set with TFDS. Defaults
+            to `False`.
         seed: Seed of the random division, and of the subset that `limit` takes.
-        group: Column that must not be in two parts, such as `"patient_id"` for
-            `pad_ufes_20`. Default: divide image by image, as published.
-        limit: At most so many images for each part, chosen at random.
-        engine: `"tf.data"` reads TFRecord (needs TensorFlow), `"pydataset"`
-            reads ArrayRecord (does not); `"auto"` takes what is there.
+            Defaults to 42.
+        group: Column that says which images must stay in one part, such as
+            `"patient_id"` for `pad_ufes_20`. Default: divide image by image, as
+            published.
+        limit: At most so many images for each part, chosen at random. Default: all.
+        engine: `"tf.data"` reads TFRecord and needs TensorFlow. `"pydataset"` reads
+            ArrayRecord and needs none. `"auto"` (the default) takes what is there.
         verify: Whether to compare the authors' own files with the published MD5 sums
-            and numbers of images. A difference is a warning.
+            and numbers of images. A difference is a warning. Defaults to `True`.
 
     Returns:
         A `DatasetSplits` with `spec`, `train`, `validation` and `test`.

@@ -43,42 +43,43 @@ def batches(
 ) -> Any:
     """Batches of one part of a data set, for `fit`, `evaluate` and `predict`.
 
-    A batch is a function of (seed, epoch, batch) alone, on every backend and
-    with either engine. Each full pass moves on to the next epoch; `set_epoch`
-    of the returned object says explicitly which epoch the next pass is. Give
-    `shuffle=False` to `fit`: the batches are shuffled already, and Keras would
+    A batch depends on the seed, the epoch and its number in the epoch, and on nothing
+    else. It is the same on every backend and with either engine. Each full pass moves
+    on to the next epoch. `set_epoch` of the returned object says which epoch the next
+    pass is.
+
+    Give `shuffle=False` to `fit`. The batches are shuffled already, and Keras would
     reorder those of a `PyDataset` once more, by Python's global random state.
 
     Args:
-        split: Part of a data set, from `load`.
-        spec: Its description.
-        batch_size: Images in a batch. Default: the published one.
+        split: Part of a data set, such as `load("digits").train`.
+        spec: Description of the data set, such as `load("digits").spec`.
+        batch_size: Images in a batch. Default: that of `spec`.
         training: Whether to shuffle and augment.
-        seed: Seed of order and augmentation.
-        engine: `"tf.data"` gives a `tf.data.Dataset`, `"pydataset"` a
-            `keras.utils.PyDataset` that needs no TensorFlow. `"auto"` takes
-            tf.data on the TensorFlow backend, where it costs no second framework:
-            elsewhere importing TensorFlow takes seconds and hundreds of megabytes
-            for the same batches. For images that stay on the accelerator see
-            `DeviceFeed`.
-        augmentation: Table that takes the place of the data set's own; an
+        seed: Seed of order and augmentation. Defaults to 0.
+        engine: `"tf.data"` gives a `tf.data.Dataset`. `"pydataset"` gives a
+            `keras.utils.PyDataset`, which needs no TensorFlow. `"auto"` (the default)
+            takes tf.data only on the TensorFlow backend. Elsewhere it would take
+            seconds and hundreds of megabytes to import TensorFlow, for the same
+            batches. For images that stay on the accelerator see `DeviceFeed`.
+        augmentation: A list of `Augmentation`, in place of the data set's own. An
             empty one switches augmentation off. Used in training only.
         level_table: uint8 array (256, channels): what each 8-bit level of a training
-            image is replaced by before the augmentation. Default: nothing is.
-        initial_epoch: Epoch of the first pass, for a resumed run.
-        one_hot: Whether labels are one-hot float32 instead of integers.
-            Default: only where the augmentation mixes labels.
-        drop_remainder: Whether to leave out a last, smaller batch.
-        replicas: Devices that share each batch evenly. A last, smaller batch is
-            cut down to a multiple of them.
-        replica: Give only the share of this one, counted from 0, or of these, of the
-            same batches. Default: whole batches.
+            image is replaced by before the augmentation. Default: nothing is replaced.
+        initial_epoch: Epoch of the first pass, for a resumed run. Defaults to 0.
+        one_hot: Whether labels are one-hot float32 instead of integers. Default: only
+            if the augmentation mixes labels.
+        drop_remainder: Whether to leave out a last, smaller batch. Defaults to `False`.
+        replicas: Number of devices that share each batch evenly. A last, smaller batch
+            is cut down to a multiple of it. Defaults to 1.
+        replica: Give only the share of this device, counted from 0, or of these.
+            Default: whole batches.
         workers: Threads that prepare batches ahead; 0 prepares on demand.
             Default: half of the processor's cores, eight at most.
 
     Returns:
-        A dataset of (float32 images (batch, height, width, channels), labels). Its
-        `spec` is the description.
+        A data set of batches: float32 images (batch, height, width, channels) and
+        labels. Its `spec` is the description.
 
     Raises:
         ValueError: If an argument is unknown or the part has no batch.

@@ -35,21 +35,22 @@ def check(
 ) -> Findings:
     """Look at data, model, loss and optimizer, without training.
 
-    One batch is run through the network, forward, backward and slightly changed;
-    weights, optimizer, BatchNorm statistics and random seeds stay as they are. A model
-    that is not built is built.
+    One batch is run through the network, forward and backward, and again with small
+    changes. Weights, optimizer, BatchNorm statistics and random seeds stay as they are.
+    If the model is not built, it is built.
 
     Args:
         model: A compiled Keras model.
         x: What `fit` would take: arrays, or a `tf.data.Dataset`,
-            `keras.utils.PyDataset` or `DataLoader` of batches, whose first 50 are read.
-        y: Labels, where `x` are arrays.
-        validation_data: What `fit` would take.
-        batch_size: Samples a step. Defaults to 32.
+            `keras.utils.PyDataset` or `DataLoader` of batches. Of batches the first 50
+            are read.
+        y: Labels, if `x` are arrays. Defaults to `None`.
+        validation_data: What `fit` would take. Defaults to `None`.
+        batch_size: Samples in a training step, as `fit` will take them. Defaults to 32.
 
     Returns:
-        The findings, the one to look at first in front. `not_seen` says what could not
-        be judged.
+        The findings. The first is the one to look at first. `not_seen` says what could
+        not be judged.
 
     Raises:
         ValueError: If the model is not compiled, or the data cannot be read twice.

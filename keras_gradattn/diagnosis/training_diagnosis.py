@@ -42,27 +42,28 @@ class TrainingDiagnosis(keras.callbacks.Callback):
     logs of each epoch. At the end of some epochs it runs one batch through the network
     to look at layer outputs. Training ends in the same weights with and without it.
 
-    Findings are severe only where the loss shows that training got nowhere: a healthy
-    training with odd gradients has notes at most.
+    Odd gradients alone are a note at most. They become a warning or a fault only if the
+    loss shows that training got nowhere.
 
     Args:
-        on_finding: `"warn"` (once for each warning and fault), `"stop"` (also ends
-            training at a fault) or `"ignore"` (only `findings` and `report`).
+        on_finding: What to do when something is found: `"warn"` (the default: once for
+            each warning and fault), `"stop"` (also end training at a fault) or
+            `"ignore"` (only keep `findings`).
         reference: A healthy run to compare with: a `GradientRecord`, or the file that
-            `GradientNorms.save` wrote.
+            `GradientNorms.save` wrote. Defaults to `None`.
         every: Every how many steps weights and updates are measured. Defaults to 20.
-        data: `(x, y)` to check and to look at layer outputs with; the arrays that `fit`
-            was given by default. Needed where `fit` takes batches from a data set,
-            which is not read twice.
+        data: `(x, y)` to check, and to look at layer outputs with. Defaults to the
+            arrays that `fit` was given. If `fit` was given batches from a data set,
+            these are not read twice, so give arrays here.
         check: Whether to do what `check` does before the first step. Defaults to
             `True`.
 
     Attributes:
-        findings: What was found so far, the one to look at first in front.
+        findings: What was found so far. The first is the one to look at first.
         record: The `GradientRecord`, `None` before training.
 
     Raises:
-        ValueError: For arguments out of range.
+        ValueError: If an argument is out of range.
 
     Example:
 
@@ -131,7 +132,7 @@ class TrainingDiagnosis(keras.callbacks.Callback):
 
     @property
     def findings(self) -> Findings:
-        """What was found so far, the one to look at first in front."""
+        """What was found so far. The first is the one to look at first."""
         not_seen = [*self._before.not_seen, *self._not_seen, *self._not_judged]
         return Findings([*self._before, *self._during], not_seen)
 

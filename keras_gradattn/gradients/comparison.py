@@ -22,10 +22,11 @@ class GradientComparison:
     """Gradient by depth of several runs.
 
     Attributes:
-        lines: One dictionary per run and group (training) or layer (flow): `run`,
-            `depth` (0 at the input to 1 at the output), `where`, `measure`, `first`
-            and `last` (mean of the first and last epoch; equal for flows).
-        measure: What `first` and `last` hold.
+        lines: One dictionary for each run and depth, with `run` (its name), `depth` (0
+            at the input to 1 at the output), `where` (name of the group, or of the
+            layer of a flow), `first` and `last`. Of a training these are the means of
+            the first and of the last epoch. Of a flow they are equal.
+        measure: What `first` and `last` measure, in words.
 
     Example:
 
@@ -46,7 +47,7 @@ class GradientComparison:
         return pd.DataFrame(list(self.lines))
 
     def input_to_output(self) -> dict[str, float]:
-        """Per run the measure nearest the input over that nearest the output."""
+        """By run: the measure nearest the input, divided by that nearest the output."""
         ratios = {}
         for run in dict.fromkeys(line["run"] for line in self.lines):
             own = [line["last"] for line in self.lines if line["run"] == run]
@@ -74,7 +75,7 @@ class GradientComparison:
         )
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
-        """All runs on one axis (needs matplotlib), dashed before and solid after.
+        """Draw all runs (needs matplotlib): dotted the first epoch, solid the last.
 
         Args:
             path: Where to save the picture, or `None`.
@@ -89,15 +90,15 @@ def compare_gradients(runs: Mapping[str, Run]) -> GradientComparison:
     """Put several records, or several gradient flows, side by side.
 
     Args:
-        runs: Names to `GradientNorms` callbacks, loaded records, or flows, all of the
-            same kind.
+        runs: By name, what is to be compared: either `GradientNorms` callbacks and
+            loaded records, or gradient flows.
 
     Returns:
-        A `GradientComparison`: RMS per gradient element by group for training, the
-        per-sample product |a||g| by layer for flows.
+        A `GradientComparison`. Of trainings it has the RMS of the gradient's elements
+        by group. Of flows it has the product |a||g| of each layer.
 
     Raises:
-        ValueError: Without runs, with empty ones, or with both kinds.
+        ValueError: If there is no run, an empty run, or runs of both kinds.
 
     Example:
 

@@ -33,13 +33,14 @@ class GradientFlow:
         layers: Layer names, in the order of the forward pass.
         groups: Depth group of each layer.
         kinds: Class name of each layer.
-        gradient: `{statistic: (batches, layers)}`: `norm` (whole batch), `rms`,
-            `product`, `mean_abs`, `std`, `max_abs`, `zero_share`
-            (see `with_output_taps`).
-        forward: `{statistic: (batches, layers)}`: `mean_square` (mean over channels
-            of the squared channel mean), `variance` (mean over channels of the
-            variance over batch and positions), `dead_relu_share` (share of channels
-            that a ReLU leaves at zero for the whole batch; NaN elsewhere).
+        gradient: Arrays (batches, layers) by name of the statistic: `norm` (of the
+            whole batch), `rms`, `product`, `mean_abs`, `std`, `max_abs` and
+            `zero_share`. `with_output_taps` explains them.
+        forward: Arrays (batches, layers) by name of the statistic. `mean_square` is the
+            squared mean of a channel, `variance` its variance over batch and positions;
+            both are averaged over the channels. `dead_relu_share` is the share of
+            channels that a ReLU leaves at zero for the whole batch, 0 to 1. It is NaN
+            for other layers.
         losses: (batches,) loss of each batch.
         silent: Names that the published analysis registers but cannot measure.
 
@@ -228,32 +229,33 @@ def analyze_gradient_flow(
 ) -> GradientFlow:
     """Measure the loss gradient with respect to layer outputs, by depth.
 
-    Models with float16 layers are measured under a loss scale, which is divided out.
-    Weights, BatchNorm statistics, random seeds, optimizer and the model object stay
-    exactly as they were: everything runs on copies of the state.
+    Everything runs on copies of the state. So weights, BatchNorm statistics, random
+    seeds, optimizer and the model itself stay exactly as they were. If the model has
+    float16 layers, the loss is scaled, and the scale is divided out of the result.
 
     Args:
         model: A built Keras model.
         data: `(x, y)` or `(x, y, sample_weight)` arrays, a `tf.data.Dataset`, a
             `keras.utils.PyDataset`, a PyTorch `DataLoader` or any iterable of batches
             of these.
-        loss: Name, function or `keras.losses.Loss`; the compiled one by default.
-            Reduced by the mean over the batch. A function for a model with several
-            outputs gets all of them. What layers add to the loss (`add_loss`, activity
-            regularizers) is added, as in training.
+        loss: Name, function or `keras.losses.Loss`. Defaults to the one that the model
+            was compiled with. The mean over the batch is taken. If the model has
+            several outputs, a function gets all of them. What layers add to the loss
+            (`add_loss`, activity regularizers) is added, as in training.
         batches: How many batches to measure. Defaults to 20.
-        batch_size: Samples per batch where `data` is a pair of arrays.
-        layers: Layers at any depth, objects or names. By default every layer with a
+        batch_size: Samples in a batch, if `data` are arrays. Defaults to 128.
+        layers: Layers at any depth, objects or names. Defaults to every layer with a
             kernel and every ReLU.
-        training: Whether to run in training mode (batch statistics, dropout).
-        name: Name in reports and pictures, the model's by default.
+        training: Whether to run in training mode, with batch statistics and dropout.
+            Defaults to `True`.
+        name: Name in reports and pictures. Defaults to the model's.
 
     Returns:
         A `GradientFlow`.
 
     Raises:
-        ValueError: For empty or malformed data, a loss that is not finite or not one
-            function, unknown layers, a model without trainable weights.
+        ValueError: If the data are empty or malformed, the loss is not finite or not
+            one function, a layer is unknown, or the model has no trainable weights.
 
     Example:
 
@@ -262,8 +264,8 @@ def analyze_gradient_flow(
     print(flow.report())
     ```
 
-    The measures are those of Ghoshal & Buckchash (2026) (`norm`) and their
-    batch-independent counterparts (`rms`, `product`; see `with_output_taps`).
+    Source: `norm` is the measure of Ghoshal & Buckchash (2026). `rms` and `product` are
+    counterparts that do not depend on the batch; see `with_output_taps`.
     """
     for argument, value in (("batches", batches), ("batch_size", batch_size)):
         if not isinstance(value, int) or value < 1:

@@ -36,70 +36,80 @@ _REACTIONS = ("warn", "stop", "ignore")
 class GradientNorms(keras.callbacks.Callback):
     """Records gradient norms of every training step, grouped by depth.
 
-    The norms are taken inside the compiled training step from the gradients that the
-    optimizer is given: no second pass, before clipping and weight decay, unscaled
-    under loss scaling. Training ends in the same weights with and without it (on
-    TensorFlow with XLA and on JAX an optimization barrier sees to that).
+    The norms are taken inside the compiled training step, from the gradients that the
+    optimizer is given. So there is no second backward pass. The gradients are those
+    before clipping and weight decay. If the loss is scaled, the scale is divided out.
 
-    The recording step is compiled once per `compile`, beside the plain one: a further
-    `fit` with or without the recorder compiles nothing that it compiled before.
+    Training ends in the same weights with and without the recorder. (On JAX, and on
+    TensorFlow with XLA, an optimization barrier sees to that.) The step that records
+    is compiled once after each `compile`. A further `fit`, with or without the
+    recorder, compiles nothing anew.
 
-    The epoch's logs gain `gradient_norm` (mean over the epoch's steps of the norm
-    over all variables), `gradient_norm_smallest_group` and
-    `gradient_norm_largest_group`: the history, the progress bar, `CSVLogger`,
-    `TensorBoard` and `EarlyStopping` see them wherever they stand in `callbacks`.
-    Entries of these names that the model makes itself stay as they are.
+    Each epoch's logs gain three entries, which every other callback sees:
+
+    * `gradient_norm`: norm over all variables, mean over the epoch's steps.
+    * `gradient_norm_smallest_group`: the smallest mean norm of a group.
+    * `gradient_norm_largest_group`: the largest.
+
+    If the model itself logs an entry of one of these names, that one stays.
 
     Args:
-        groups: `"depth"` (the model's own depth groups, otherwise its layers in the
-            order of computation, nested models opened), `"variable"`, a mapping from
-            variable path or layer name to group, or a function from variable to group
-            name.
-        level: How many levels of nested layers `"depth"` opens: 1 for the top-level
-            layers. By default nested models are opened, and layers that would take
-            more than 20 others into one group.
-        include: Measure these variables only: patterns of variable paths or layer
+        groups: How to group variables. `"depth"` (the default) takes the model's own
+            depth groups. If it has none, each layer is a group, in the order of
+            computation. `"variable"` makes a group of each variable. You can also give
+            a mapping from variable paths or layer names to groups, or a function from
+            a variable to the name of its group.
+        level: How many levels of nested layers `"depth"` opens; 1 is the top-level
+            layers alone. By default nested models are opened, and so are layers that
+            hold more than 20 others.
+        include: Measure only these variables: patterns of variable paths or layer
             names (`"encoder/*"`, `"*kernel"`), or variables. Defaults to all.
-        exclude: Leave these out, likewise.
-        every: Keep rows whose step is a multiple of this. Epoch summaries and the
-            guard see every step. Defaults to 1.
-        detail_every: Every how many steps the costlier columns (norms of weights and
-            of their updates, share of exact zeros, histograms) are measured. In these
-            steps a second copy of the measured weights is held. With
-            `steps_per_execution` above 1, weights and updates are not measured.
+        exclude: Leave these variables out, named in the same way.
+        every: Keep a row for each step whose number is a multiple of this. Epoch
+            summaries and the search for NaN see every step. Defaults to 1.
+        detail_every: Every how many steps to measure the costlier columns: norms of
+            weights and of their updates, shares of exact zeros, and histograms. In
+            these steps a second copy of the measured weights is held. If
+            `steps_per_execution` is above 1, weights and updates are not measured.
             Defaults to 50.
-        histograms: Whether to count absolute gradient values by powers of two and
-            group, in the steps that take details.
+        histograms: Whether to count, in the same steps, how many elements of each
+            group's gradient lie between which powers of two. Defaults to `False`.
         noise_scale: Whether to measure what `GradientRecord.noise_scale` needs:
-            gradients of two batch sizes, where the optimizer accumulates gradients or a
-            TensorFlow strategy has several replicas.
-        on_nonfinite: `"warn"`, `"stop"` (ends training) or `"ignore"` where a
-            gradient is NaN or infinite. Under dynamic loss scaling such steps are
-            skipped by the optimizer and leave no row.
-        check_every: Every how many steps the guard looks. Defaults to 50.
-        capacity: Rows of the buffer on the device; read whenever it is full.
-        max_rows: Rows kept on the host. Beyond it every second one is dropped.
+            gradients of two batch sizes. They exist if the optimizer accumulates
+            gradients, or if a TensorFlow strategy has several replicas. Defaults to
+            `False`.
+        on_nonfinite: What to do when a gradient is NaN or infinite: `"warn"` (the
+            default), `"stop"` (also ends training) or `"ignore"`. Under dynamic loss
+            scaling the optimizer skips such steps, and they leave no row.
+        check_every: Every how many steps to look for NaN. Defaults to 50.
+        capacity: Rows of the buffer on the device, which is read when it is full.
+            Defaults to 512.
+        max_rows: Rows kept on the host. When there are more, every second one is
+            dropped. Defaults to 50,000.
         logs: Whether the epoch's logs gain entries. Defaults to `True`.
-        log_prefix: Name of these entries, and how the names of the other two begin.
-        optimizer: Which optimizer to record where a model has several (a GAN): the
-            name of an attribute of the model, or the optimizer. `model.optimizer` by
-            default. Use one recorder each. Not on JAX.
-        writers: Writers, or their names, that are handed every row as it is read.
-        name: Name in reports and pictures, the model's by default.
+        log_prefix: Name of the first entry, and how the names of the other two begin.
+            Defaults to `"gradient_norm"`.
+        optimizer: Which optimizer to record if a model has several, as a GAN has: the
+            name of an attribute of the model, or the optimizer itself. Defaults to
+            `model.optimizer`. Use one recorder for each. Not on JAX.
+        writers: Where to send every row as it is read: `"tensorboard"`, `"wandb"`,
+            `"mlflow"`, `"csv"`, several of them, or writers of your own. Defaults to
+            none.
+        name: Name in reports and pictures. Defaults to the model's.
 
     Attributes:
         record: The `GradientRecord`, `None` before training.
-        copies: The copies that were made of this callback, for example one per trial by
-            KerasTuner; each holds a record of its own.
+        copies: The copies that were made of this callback, for example one for each
+            trial of KerasTuner. Each holds a record of its own.
 
     Raises:
-        ValueError: For arguments out of range; in `fit`, where the combination of
+        ValueError: If an argument is out of range. In `fit`: if the combination of
             model, optimizer and distribution cannot be recorded correctly.
 
-    With gradient accumulation each row is one micro-batch. A further `fit` call
-    continues the record; frozen or unfrozen layers, a new optimizer or another
-    learning rate begin a new phase of it. `step` is the optimizer's iteration before
-    the update, so resumed training continues the count.
+    A further call of `fit` continues the record. If layers were frozen or unfrozen in
+    between, or the optimizer or its learning rate is another, a new phase of the record
+    begins. `step` is the optimizer's iteration before the update, so resumed training
+    continues the count. With gradient accumulation each row is one micro-batch.
 
     Example:
 
@@ -240,20 +250,24 @@ class GradientNorms(keras.callbacks.Callback):
     def watching(self, model: keras.Model, optimizer: Any = None) -> Iterator[Watch]:
         """Record a training loop of your own while a `with` block is open.
 
-        What Keras' optimizers and those of `torch.optim` are given inside the block is
-        measured, also inside a `tf.function` or `jax.jit` that is first called there.
-        Of a compiled model, `train_on_batch` is recorded as well. Other optimizers
-        (optax) need `watch.step(gradients)` inside the step. Updates of the weights are
-        measured where the host sees each step: not in compiled loops.
+        Inside the block every gradient is measured that is given to an optimizer of
+        Keras or of `torch.optim`. This works inside a `tf.function` or `jax.jit` too,
+        if it is first called in the block. If the model is compiled, its
+        `train_on_batch` is recorded as well. For other optimizers, such as those of
+        optax, call `watch.step(gradients)` inside the step.
+
+        Updates of the weights are measured only if the host sees each step. In a
+        compiled loop it does not.
 
         Args:
             model: A built model, whose trainable variables are measured.
-            optimizer: What the loop updates them with; `model.optimizer` where the
-                model is compiled.
+            optimizer: What the loop updates them with. Defaults to `model.optimizer`
+                if the model is compiled.
 
         Yields:
-            A watch with `step(gradients)` for loops whose optimizer cannot be
-            followed, and `end_epoch()` to read and begin the next epoch.
+            A watch. Its `step(gradients)` is for loops whose optimizer cannot be
+            followed. Its `end_epoch()` reads what was recorded, and begins the next
+            epoch.
 
         Raises:
             ValueError: If the model is not built or has nothing to train, or the
@@ -271,7 +285,7 @@ class GradientNorms(keras.callbacks.Callback):
         print(norms.report())
         ```
 
-        Several optimizers have a recorder each, and a block each:
+        If there are several optimizers, give each a recorder and a block of its own:
         `with first.watching(generator, g), second.watching(critic, c): ...`
         """
         if not model.built or not gradient_variables(model):

@@ -48,33 +48,37 @@ _WHOLE = ("fit", "epoch", "step", "phase", "running_step")
 class GradientRecord:
     """Gradient norms of training steps, grouped by depth.
 
-    Filled by `GradientNorms`; `GradientRecord.load` reads a saved one.
+    You need not make one: `GradientNorms` does, as its `record`, and
+    `GradientRecord.load` reads a saved one. A row is one training step.
 
     Args:
         grouping: Variables and their groups.
         sizes: Number of elements of each variable.
-        taps: Per layer-output tap `(layer name, group, statistic names)`.
-        every: Rows are kept whose step is a multiple of this.
-        max_rows: Beyond this many rows every second one is dropped, again and again;
-            epoch summaries still cover every step.
+        taps: For each layer-output tap `(layer name, group, statistic names)`. Defaults
+            to none.
+        every: Keep a row for each step whose number is a multiple of this. Defaults to
+            1.
+        max_rows: When there are more rows, every second one is dropped. Epoch summaries
+            still cover every step. Defaults to 50,000.
         name: Name in reports and pictures.
         backend: Keras backend that trained.
-        histogram_edges: Edges of the bins of absolute gradient values; none by default.
+        histogram_edges: Edges of the bins of absolute gradient values. Defaults to
+            none.
 
     Attributes:
         groups: Group names in the order of depth.
         step: (rows,) the optimizer's iteration before that step's update.
-        running_step: (rows,) the same, counted on where an optimizer began anew.
+        running_step: (rows,) the same, but a new optimizer does not begin at 0 again.
         epoch: (rows,) epoch of `fit`, from 0.
-        fit: (rows,) running number of the `fit` call, from 0.
+        fit: (rows,) number of the call of `fit`, from 0.
         phase: (rows,) index into `phases`.
         norm: (rows, groups) L2 norm of the group's gradient, NaN where not measured.
-        measured: (rows, groups) whether the group had a gradient to measure: it was
-            trained in that phase, and that update was about it.
+        measured: (rows, groups) whether the group had a gradient to measure. It has
+            none if it was frozen, or if the step was one of another optimizer.
         global_norm: (rows,) L2 norm over all measured variables.
-        phases: What was trained by which optimizer, one entry per change.
+        phases: What was trained by which optimizer, one entry for each change.
         kept_every: Rows are kept whose step is a multiple of this.
-        lost: Steps whose rows were overwritten before they could be read.
+        lost: Number of steps whose rows were overwritten before they could be read.
         without_gradient: Paths of variables that the loss reached in no recorded step.
         histogram_edges: (bins + 1,) edges, from 0 over powers of two to infinity.
 
@@ -169,7 +173,7 @@ class GradientRecord:
 
     @property
     def running_step(self) -> np.ndarray:
-        """(rows,) `step`, counted on where an optimizer began anew."""
+        """(rows,) `step`, but a new optimizer does not begin at 0 again."""
         return self._rows["running_step"].astype("int64")
 
     @property
@@ -222,13 +226,17 @@ class GradientRecord:
 
     @property
     def detail(self) -> dict[str, np.ndarray]:
-        """Costlier columns, measured every `detail_every` steps; NaN where not.
+        """The costlier columns, measured every `detail_every` steps.
 
-        Keys: `fit`, `epoch`, `step`, `running_step`, `phase`, `norm`, `weight_norm`
-        (before the update), `update_norm` (of what the update really changed),
-        `gradient_to_weight` and `update_to_weight` (their ratios to the weight norm;
-        `ratio` is the first one), `zero_share` (share of exactly zero gradient
-        elements).
+        A dictionary with one row for each of these steps; NaN where a group was not
+        measured. `fit`, `epoch`, `step`, `running_step`, `phase`, `norm` and
+        `measured` are as in the record itself. The others are (rows, groups):
+
+        * `weight_norm`: L2 norm of the weights before the update.
+        * `update_norm`: L2 norm of what the update really changed.
+        * `gradient_to_weight`: `norm / weight_norm`. `ratio` is the same.
+        * `update_to_weight`: `update_norm / weight_norm`.
+        * `zero_share`: share of gradient elements that are exactly zero, 0 to 1.
         """
         detail = {key: self._details[key] for key in self._details.shapes}
         detail.pop("histogram")
@@ -248,13 +256,15 @@ class GradientRecord:
 
     @property
     def noise_scale(self) -> dict[str, np.ndarray] | None:
-        """Gradient noise, where gradients of two batch sizes were measured.
+        """Gradient noise; `None` unless gradients of two batch sizes were measured.
 
-        Keys: `step`, `running_step`, `gradient_squared` (unbiased estimate of the true
-        gradient's squared norm), `noise` (of the trace of its covariance for one
-        micro-batch) and `noise_scale` (their ratio, smoothed: the batch size, in
-        micro-batches, below which averaging more of them pays). Multiply by the
-        micro-batch's samples.
+        A dictionary of columns:
+
+        * `step`, `running_step`: as in the record.
+        * `gradient_squared`: unbiased estimate of the true gradient's squared norm.
+        * `noise`: the same of the trace of its covariance, for one micro-batch.
+        * `noise_scale`: `noise / gradient_squared`, smoothed. Below this batch size it
+          pays to average more. It counts micro-batches; multiply it by their samples.
 
         Source: McCandlish et al. (2018), arXiv:1812.06162, appendix A.1.
         """

@@ -47,32 +47,39 @@ def with_output_taps(
 ) -> "TappedModel":
     """A model that shares all weights and measures gradients of layer outputs.
 
-    Compile and fit the returned model with a `GradientNorms` callback, and the
-    callback's record gains `layer_outputs`. `model` itself stays as it is, trained
-    by the shared weights; save and deploy `model`.
+    Compile the returned model and fit it with a `GradientNorms` callback. Then the
+    callback's record has `layer_outputs`. Both models share their weights, so `model`
+    is trained too. Save and use `model`, not the returned one.
 
-    Statistics per step and layer, with `B` samples, gradient `g` and output `a`:
-    `norm` = |g| (the published whole-batch norm), `rms` = |g| sqrt(B) / sqrt(elements
-    per sample) (independent of the batch for a batch-mean loss), `product` = the sum
-    over samples of |a_i| |g_i| (the one to compare across map sizes), `mean_abs`,
-    `std` (n - 1), `max_abs` and `zero_share`. Of sequences `norm_by_step` gives the
-    norm at each time step, recorded as `norm_step_0`, `norm_step_1`, ...: on the layer
-    that feeds a recurrent one it shows how far back in time the gradient reaches.
+    These statistics can be taken for each step and layer. Here `g` is the gradient, `a`
+    the output, `B` the number of samples, and `i` one sample:
 
-    Of a layer that returns several tensors the first one is tapped.
+    * `norm`: |g| of the whole batch, as in the paper.
+    * `rms`: |g| sqrt(B) / sqrt(elements per sample). It does not depend on the batch,
+      if the loss is a mean over the batch.
+    * `product`: sum over samples of |a_i| |g_i|. Compare layers with maps of different
+      size by this.
+    * `mean_abs`, `std` (with n - 1) and `max_abs` of the elements of `g`.
+    * `zero_share`: share of elements of `g` that are exactly zero, 0 to 1.
+    * `norm_by_step`: the norm at each time step of a sequence, recorded as
+      `norm_step_0`, `norm_step_1`, and so on. Of the layer that feeds a recurrent one
+      it shows how far back in time the gradient reaches.
+
+    If a layer returns several tensors, the first one is tapped.
 
     Args:
         model: A built Keras model.
-        layers: Layers of the model at any depth, or their names (or paths, where a
-            name occurs more than once).
-        statistics: Names of statistics to take.
+        layers: Layers of the model at any depth, or their names. If a name occurs more
+            than once, give the layer's path.
+        statistics: Names of the statistics to take. Defaults to `norm`, `rms` and
+            `product`.
 
     Returns:
         An uncompiled `keras.Model` that computes what `model` computes.
 
     Raises:
-        ValueError: For unknown layers, layers that are not called or return no float
-            tensor, layers inside recurrent layers, and distributed models.
+        ValueError: If a layer is unknown, is not called, returns no float tensor or
+            lies inside a recurrent layer, or if the model is distributed.
 
     Example:
 

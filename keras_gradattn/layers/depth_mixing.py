@@ -39,34 +39,38 @@ class DepthMixing(keras.layers.Layer):
         a_g = softmax_i(b_gi + q_g . k_gi / sqrt(channels / channel_groups))
         q = W d(h_n) + v,    k_i = d(align(h_i))
 
-    `d` is the map's average over positions divided by its RMS over channels; `b`, `W`
-    and `v` are learned and start at zero. So `a_gi = 1 / n` at the start, whatever the
-    image. `P` is 1 for an average of the maps and `n` for their sum, which is what a
-    residual network computes; afterwards the weights follow the image, and their sum
-    stays `P`.
+    `d` describes a map by its average over positions, divided by the RMS of this over
+    channels. `b`, `W` and `v` are learned and start at zero. So at the start
+    `a_gi = 1 / n`, whatever the image. `P` is 1 for an average of the maps, and `n` for
+    their sum, which is what a residual network computes. During training the weights
+    come to follow the image, and their sum stays `P`.
 
-    The last map is the current one: it asks, and the others are brought to its size and
-    channels where they differ, by average pooling, a 1x1 convolution and batch
-    normalisation (the shortcut of ResNet-D, He et al. 2019, section 4.1).
+    The last map is the current one, and the query is made of it. `align` brings the
+    other maps to its size and channels where they differ: by average pooling, a 1x1
+    convolution and batch normalisation (the shortcut of ResNet-D, He et al. 2019,
+    section 4.1).
 
-    Not from the GradAttn paper. Queries, keys and the scale are those of scaled
+    This is not from the GradAttn paper. Queries, keys and the scale are those of scaled
     dot-product attention (Vaswani et al. 2017, equation 1), over depths in place of
-    positions; `d` ends in RMSNorm (Zhang & Sennrich 2019, equation 4). Relatives: MRLA
-    (Fang et al. 2023, cross-layer attention beside the residual sum), Attention
-    Residuals (Kimi Team 2026, a softmax over previous outputs with a learned query and
-    RMS-normalised keys), DenseFormer (Pagliardini et al. 2024, learned weights that do
-    not see the input), hyper-connections (Zhu et al. 2025).
+    positions. `d` ends in RMSNorm (Zhang & Sennrich 2019, equation 4). Related work:
+
+    * MRLA (Fang et al. 2023): cross-layer attention beside the residual sum.
+    * Attention Residuals (Kimi Team 2026): a softmax over previous outputs, with a
+      learned query and RMS-normalised keys.
+    * DenseFormer (Pagliardini et al. 2024): learned weights that do not see the input.
+    * Hyper-connections (Zhu et al. 2025).
 
     Args:
-        channel_groups: Groups of channels with weights of their own; must divide the
-            channels. Defaults to 4.
-        mixing: What weighs the maps: `"attention"` (the default), or a control whose
-            weights do not depend on the image: `"static"` (`a = softmax(b)`, learned)
-            or `"equal"` (`a_gi = 1 / n`, nothing is learned).
+        channel_groups: Number of groups of channels. Each has weights of its own. It
+            must divide the channels. Defaults to 4.
+        mixing: Where the weights come from: `"attention"` (the default), or for
+            comparison weights that do not depend on the image: `"static"`
+            (`a = softmax(b)`, learned) or `"equal"` (`a_gi = 1 / n`, nothing is
+            learned).
         start: `"average"` (the default, `P = 1`) or `"residual"` (`P = n`).
-        pool_sizes: Window and stride, in pixels, that bring each map to the last one's
-            size; `None` (the default) takes them from the sizes, which then must be
-            known.
+        pool_sizes: For each map the window and stride of the pooling that brings it to
+            the last one's size, in pixels. `None` (the default) takes them from the
+            sizes, which must be known then.
         data_format: `"channels_last"` or `"channels_first"`; `None` (the default) is
             Keras' global setting.
         **kwargs: Base layer arguments such as `name` and `dtype`. Weights are computed
@@ -74,10 +78,10 @@ class DepthMixing(keras.layers.Layer):
 
     Returns:
         As a layer: a list of maps `(batch, height, width, channels)`, each of any size
-        and channels, to the shape of the last; with `return_weights=True` in the call
-        also `a`, `(batch, channel_groups, maps)`, whose rows sum to one.
-        `descriptors=[...]` in the call, `d` of each map, `(batch, channels)`, spares
-        averaging maps again that other layers mix as well.
+        and channels, to the shape of the last. With `return_weights=True` in the call
+        also `a`, `(batch, channel_groups, maps)`, whose rows sum to one. If other
+        layers mix the same maps, give `descriptors=[...]` in the call: `d` of each map,
+        `(batch, channels)`. Then the maps are not averaged again.
 
     Raises:
         ValueError: If an argument is out of range, or the maps do not fit it.

@@ -27,8 +27,9 @@ POSITIONS = ("none", "learnable", "rotary")
 class GradAttnHead(keras.layers.Layer):
     """Classify from features of several depths, weighed by attention.
 
-    Each feature map becomes a token; the tokens go through post-norm encoder blocks;
-    their mean goes to a linear classifier (GradAttn, Ghoshal & Buckchash 2026).
+    Each feature map becomes a token. The tokens go through encoder blocks, which
+    normalise after each sum. The mean of the tokens goes to a linear classifier
+    (GradAttn, Ghoshal & Buckchash 2026).
 
     Args:
         num_classes: Number of classes, a positive integer.

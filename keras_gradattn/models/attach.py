@@ -31,19 +31,22 @@ def attach(
         backbone: A Functional model, such as a `keras.applications` network made with
             `include_top=False`, or a KerasHub or KerasCV backbone. Its layers are
             shared, not copied.
-        features: Names of layers, or of pyramid levels such as `"P3"` where the
-            backbone has a pyramid, shallow to deep. `None` (the default) takes all
-            levels of the pyramid. Layers behind the last one are left out.
+        features: Names of layers, shallow to deep. If the backbone has a pyramid, as
+            those of KerasHub have, names of its levels such as `"P3"` work too. `None`
+            (the default) takes all levels of the pyramid. Layers that come after the
+            last one are left out.
         num_classes: Number of classes, a positive integer.
-        positions: `"none"`, `"learnable"` (the default) or `"rotary"`.
+        positions: How a token learns its depth: `"none"` (as in V1), `"learnable"`
+            (the default, as in V2) or `"rotary"` (as in V3).
         width: Length of a token. Defaults to 256.
         num_heads: Attention heads; must divide `width`. Defaults to 8.
         feed_forward: Hidden width of the encoder blocks. Defaults to 512.
         num_layers: Number of encoder blocks. Defaults to 3.
         dropout: Rate of the head's dropouts. Defaults to 0.1.
         classifier_activation: `"softmax"` (the default), or `None` for logits.
-        data_format: `"channels_last"` or `"channels_first"` of the backbone's maps;
-            `None` (the default) is the backbone's own, else Keras' global setting.
+        data_format: `"channels_last"` or `"channels_first"` of the backbone's maps.
+            `None` (the default) takes the backbone's own. If it has none, Keras' global
+            setting counts.
         dtype: Dtype or policy of the head. `None` (the default) is Keras' global one.
         name: Name of the model. Defaults to the backbone's with `_gradattn`.
 

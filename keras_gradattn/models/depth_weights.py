@@ -22,15 +22,17 @@ class DepthWeights:
     """Weights of a network's depths for some images.
 
     Attributes:
-        values: `(batch, target, group, source)`. The weights of one target and group
-            sum to one over its sources; sources and groups that a target does not have
-            are NaN. A group is an attention head, or a group of channels.
-        targets: What is fed, in the order of depth. Of `GradAttnPathways` the blocks
-            after the first by name, then `head`; of a GradAttn head the tokens of each
-            encoder block, such as `block1_stage2`; of another `DepthMixing` its name.
-        sources: What feeds: features by the names of their layers. Of
-            `GradAttnPathways` these are `stem`, `stage1_block1`, ..., `stage1`,
-            `stage2_block1`, ...; a finished stage is what its last mixing returned.
+        values: The weights, `(batch, target, group, source)`. A group is an attention
+            head, or a group of channels. The weights of one target and group sum to one
+            over the sources. Where a target has no such source or group stands NaN.
+        targets: Names of what draws from the sources, in the order of depth. In
+            `GradAttnPathways` these are the blocks after the first, then `head`. In a
+            GradAttn head they are the tokens of each encoder block, such as
+            `block1_stage2`. Any other `DepthMixing` is one target, with its own name.
+        sources: Names of the depths that targets draw from: those of the layers that
+            return them. In `GradAttnPathways` these are `stem`, `stage1_block1`, ...,
+            `stage1`, `stage2_block1`, and so on. There `stage1` is what the last mixing
+            of the finished stage returned.
 
     Example:
 
@@ -53,10 +55,10 @@ class DepthWeights:
     def movement(self) -> np.ndarray:
         """How far the weights move with the image, `(target, group)`, 0 to 1.
 
-        The share of the weight that an image puts elsewhere than the mean does: the
-        mean over images of the total variation distance `sum_i |a_i - mean_i| / 2`
-        (Levin, Peres & Wilmer, Markov Chains and Mixing Times, proposition 4.2). NaN
-        for groups that a target does not have.
+        This is the share of the weight that an image puts elsewhere than the mean does,
+        averaged over the images. It is the total variation distance
+        `sum_i |a_i - mean_i| / 2` (Levin, Peres & Wilmer, Markov Chains and Mixing
+        Times, proposition 4.2). It is NaN for groups that a target does not have.
         """
         away = np.abs(self.values - self.mean)
         moved = np.nansum(away, axis=-1).mean(axis=0) / 2
@@ -72,8 +74,9 @@ class DepthWeights:
 
         Args:
             path: Where to save the picture, or `None` (the default).
-            images: Which of the images to draw as well, as what they add to the mean.
-            titles: One per image; `None` (the default) numbers them.
+            images: Indices of images to draw beside the mean, each as its difference
+                from the mean. Defaults to none.
+            titles: One for each of these images. `None` (the default) numbers them.
 
         Returns:
             The `matplotlib.figure.Figure`, as wide as a page.
@@ -93,7 +96,7 @@ def depth_weights(
     Args:
         model: Any Functional model with a `GradAttnHead` or `DepthMixing` among its
             layers: `GradAttnV1` to `GradAttnV3`, `GradAttnPathways`, a model made by
-            `attach`, or one of your own; with any kind of `mixing`.
+            `attach`, or one of your own. It may have any kind of `mixing`.
         images: `(batch, height, width, channels)`, or whatever else `model.predict`
             takes, such as a data set of batches.
         batch_size: Images at a time. Defaults to 32.
@@ -144,18 +147,22 @@ def depth_weights(
 def freeze_depth_weights(model: keras.Model, weights: DepthWeights) -> keras.Model:
     """A copy whose weights of depths no longer follow the image: they stay at the mean.
 
-    What the copy loses in accuracy is what the network gains by looking at the image.
+    Test the copy to see how far the trained network relies on weights that follow the
+    image.
 
     Args:
-        model: A trained model that `depth_weights` reads, with `mixing="attention"`.
-        weights: What it reads, over the data set to average over.
+        model: A trained model that `depth_weights` can read, with
+            `mixing="attention"`.
+        weights: What `depth_weights` read from it. The copy gets the mean over these
+            images.
 
     Returns:
-        The same network with `mixing="static"`, all other weights equal. Models of this
-        package keep their class.
+        The same network with `mixing="static"`. All other weights are equal. Models of
+        this package keep their class.
 
     Raises:
-        ValueError: If the model does not attend, or the weights are another network's.
+        ValueError: If the model has another `mixing`, or if the weights are those of
+            another network.
 
     Example:
 

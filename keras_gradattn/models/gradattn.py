@@ -15,6 +15,11 @@ from keras_gradattn.models.trunk import TrunkLayers, build_trunk, plain_block
 
 _ARGUMENTS = """
 
+    A trunk without shortcuts gives features at five depths: those of a stem and of four
+    stages. Each becomes a token. Transformer encoder blocks let the tokens attend to
+    each other, and the mean token goes to a linear classifier. The three variants
+    differ in how a token learns its depth (Ghoshal & Buckchash, 2026).
+
     Args:
         num_classes: Number of classes, a positive integer.
         input_shape: Image height, width (pixels, at least 8 or `None` for any) and
@@ -29,8 +34,9 @@ _ARGUMENTS = """
         feed_forward: Hidden width of the encoder blocks. Defaults to 512.
         num_layers: Number of encoder blocks. Defaults to 3.
         dropout: Rate of the head's dropouts. Defaults to 0.1.
-        mixing: `"attention"` (the default), or a control whose weights of depths do not
-            depend on the image: `"static"` (learned) or `"equal"` (a plain mean).
+        mixing: Where the weights of depths come from: `"attention"` (the default), or
+            for comparison weights that do not depend on the image: `"static"` (learned)
+            or `"equal"` (a plain mean).
         identical_blocks: Whether the encoder blocks start alike, as the released V1 and
             V2 do. Defaults to `False`.
         classifier_activation: `"softmax"` (the default), or `None` for logits.

@@ -101,13 +101,14 @@ class ImageClassifier(keras.Model):
     ) -> Self:
         """A copy that takes raw 0-255 images and knows its classes' names.
 
-        For a network trained on normalised images: the copy normalises by itself, so
-        that it can be saved, loaded and used without the training code.
+        The network was trained on normalised images. The copy normalises by itself. So
+        it can be saved, loaded and used without the training code.
 
         Args:
             mean: Mean of each channel, in units of 0 to 1.
-            std: Standard deviation of each channel, likewise.
-            class_names: Names in the order of the outputs; `None` keeps the present.
+            std: Standard deviation of each channel, in the same units.
+            class_names: Names in the order of the outputs. `None` (the default) keeps
+                those that the network has.
 
         Returns:
             A new model with the same weights.
@@ -284,11 +285,11 @@ def predict_labels(
     """Name of the most probable class of each image.
 
     Args:
-        model: Any classifier; one of this package's may carry its class names.
-        images: `(batch, height, width, channels)`, whatever `model.predict` takes; with
-            `for_raw_images` that is raw 0-255 pixels.
-        class_names: Names in the order of the outputs. `None` (the default) takes the
-            model's.
+        model: Any classifier.
+        images: `(batch, height, width, channels)`, as `model.predict` takes them. A
+            model made by `for_raw_images` takes raw 0-255 pixels.
+        class_names: Names in the order of the outputs. `None` (the default) takes those
+            that a network of this package has.
         batch_size: Images at a time. Defaults to 32.
 
     Returns:

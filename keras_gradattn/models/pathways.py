@@ -119,14 +119,15 @@ class _Pathways:
 
 @keras.saving.register_keras_serializable(package="keras_gradattn")
 class GradAttnPathways(ImageClassifier):
-    """A residual network whose shortcuts are attention over depth. Ours, not published.
+    """A network whose shortcuts are attention over depth. Ours, not from the paper.
 
-    The input of every block is `relu(P sum_i a_i(image) align_i(h_i))`: a weighted sum
-    over the stem, each finished stage and the current stage's blocks so far, in place
-    of the residual sum (`keras_gradattn.layers.DepthMixing` has the formula and the
-    relatives). `h` of a block is its second batch normalisation's output; stem and
-    finished stages are brought to a later stage's shape by average pooling, a 1x1
-    convolution and batch normalisation.
+    A residual network gives a block the sum of what the blocks before it returned. Here
+    it is a weighted sum, `relu(P sum_i a_i(image) align_i(h_i))`. The sum is over the
+    stem, each finished stage, and the blocks of the current stage so far. `h` of a
+    block is the output of its second batch normalisation. `align` brings the stem and
+    finished stages to the current stage's shape: by average pooling, a 1x1 convolution
+    and batch normalisation. `keras_gradattn.layers.DepthMixing` has the formula of the
+    weights `a`, and related work.
 
     Args:
         num_classes: Number of classes, a positive integer.
@@ -139,12 +140,13 @@ class GradAttnPathways(ImageClassifier):
             no pooling).
         channel_groups: Groups of channels with mixing weights of their own; must divide
             every stage's channels. Defaults to 4.
-        mixing: `"attention"` (the default), or a control whose weights of depths do not
-            depend on the image: `"static"` (learned) or `"equal"` (a plain mean).
-        start: `"average"` (the default): training starts from the average of all
-            depths, whatever the image, and weights sum to one. `"residual"`: the
-            previous stage and every block of the current one weigh 1, the depths
-            before 0.05, and weights sum to these (`P` above), near the "ReLU-only
+        mixing: Where the weights of depths come from: `"attention"` (the default), or
+            for comparison weights that do not depend on the image: `"static"` (learned)
+            or `"equal"` (a plain mean).
+        start: What training starts from. `"average"` (the default): the average of all
+            depths, whatever the image; `P` is 1. `"residual"`: a sum in which the
+            previous stage and every block of the current one weigh 1, and the depths
+            before 0.05; `P` is the sum of these. That is near the "ReLU-only
             pre-activation" residual network (He et al. 2016b, figure 4d) with
             ResNet-D's shortcuts (He et al. 2019, section 4.1).
         classifier_activation: `"softmax"` (the default), or `None` for logits.

@@ -1,4 +1,4 @@
-"""The publication: its recipes, figures, analysis and checkpoints."""
+"""The paper (Ghoshal & Buckchash, 2026): recipes, figures, analysis, checkpoints."""
 
 from keras_gradattn.paper.damaged_pixels import damaged_levels
 from keras_gradattn.paper.published_analysis import (

@@ -312,18 +312,19 @@ def published_analysis(
 ) -> PublishedAnalysis:
     """Run the published gradient analysis on any Keras model.
 
-    Networks of this package are measured at the layers that the released code hooks,
-    in its order of registration (`published_modules`); other models at every
-    convolution and dense layer. A layer that is called twice per pass holds its first
-    call. Unlike the released code, BatchNorm statistics stay as they were.
+    A network of this package is measured at the layers that the released code measures,
+    in the order of that code. Any other model is measured at every convolution and
+    dense layer. If a layer is called twice in a pass, its first call counts. Unlike in
+    the released code, BatchNorm statistics stay as they were.
 
     Args:
         model: A built Keras model.
-        data: Test data, see `analyze_gradient_flow`.
-        loss: The loss, the compiled one by default.
+        data: Test data, as `analyze_gradient_flow` takes them.
+        loss: Name, function or `keras.losses.Loss`. Defaults to the one that the model
+            was compiled with.
         batches: How many batches. Defaults to the published 20.
-        batch_size: Samples per batch where `data` is a pair of arrays.
-        name: Name in reports and pictures.
+        batch_size: Samples in a batch, if `data` are arrays. Defaults to 128.
+        name: Name in reports and pictures. Defaults to the model's.
 
     Returns:
         A `PublishedAnalysis`.

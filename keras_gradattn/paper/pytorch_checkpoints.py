@@ -78,14 +78,15 @@ def load_pytorch_weights(model: keras.Model, state_dict: Mapping[str, Any]) -> N
     """Fill a network with the weights of its released PyTorch counterpart.
 
     Args:
-        model: One of this package's six networks, of the same sizes.
-        state_dict: Released names to NumPy arrays or torch tensors, as
-            `torch_model.state_dict()` gives them. `num_batches_tracked` entries, which
-            Keras has no use for, are passed over.
+        model: A network of the paper, of the same sizes: `GradAttnV1` to `GradAttnV3`,
+            `ResNet18`, `SEResNet18` or `CBAMResNet18`.
+        state_dict: NumPy arrays or torch tensors by their released names, as
+            `torch_model.state_dict()` gives them. Keras has no use for
+            `num_batches_tracked`, so such entries are passed over.
 
     Raises:
-        ValueError: If the model is another, or tensors are missing, left over or of
-            the wrong shape: all of them are named, and nothing has been changed.
+        ValueError: If the model is another one, or if tensors are missing, left over or
+            of the wrong shape. All of them are named. Nothing is changed then.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Protocols as data, their optimizer, the evaluation, and one call per experiment."""
+"""Recipes, runs that can be resumed and compared, evaluation, prediction, devices."""
 
 from keras_gradattn.training._building import (
     MODELS,

@@ -70,51 +70,59 @@ def run(
 ) -> dict[str, Any]:
     """Run one experiment from data to JSON, or go on with it, or read its result.
 
-    The result's file says by its name what was run, such as
-    `results/digits/gradattn_v2/modern,epochs=2/seed42.json` (see `run_name`). A
-    finished experiment is not run again; an interrupted one goes on from its last
-    epoch, on a CPU to the same bits.
+    The name of the result's file says what was run, such as
+    `results/digits/gradattn_v2/modern,epochs=2/seed42.json`. If the experiment is
+    finished, it is not run again. If it was interrupted, it goes on from its last
+    epoch. On a CPU the result is then the same to the last bit.
 
     Args:
-        data: Key of `keras_gradattn.datasets.SPECS` or a name of TFDS; a folder of
-            images or a table of them (.csv); or a `DatasetSplits` of your own, such as
-            from `datasets.from_arrays`.
-        model: Key of `MODELS`; `"package.module:function"`; a function that takes
-            `num_classes` and `input_shape`, or what it needs of them, and makes a
-            Keras model; a Keras model, which is copied with its weights;
-            `"keras.applications:ResNet50"` (random weights unless
-            `model_options={"weights": "imagenet"}`); or
-            `"keras_hub:resnet_18_imagenet"`, a preset with its weights. It gets
-            normalised images, and gives a logit or a probability for each class.
+        data: What to train on: a key of `keras_gradattn.datasets.SPECS`, a name of
+            TensorFlow Datasets (TFDS), a folder of images, a table of images (.csv), or
+            a `DatasetSplits`, such as `datasets.from_arrays` returns.
+        model: What to train. Defaults to `"gradattn_v2"`. It may be:
+
+            * a key of `MODELS`,
+            * a Keras model, which is copied with its weights,
+            * a function that makes a Keras model, or its name
+              `"package.module:function"`. It is given those of `num_classes` and
+              `input_shape` that it takes,
+            * `"keras.applications:ResNet50"`, with random weights unless
+              `model_options={"weights": "imagenet"}`,
+            * `"keras_hub:resnet_18_imagenet"`, a preset with its weights.
+
+            The model gets normalised images, and gives a logit or a probability for
+            each class.
         recipe: Key of `RECIPES`, or a `Recipe`, such as one of
-            `keras_gradattn.paper.RECIPES` or of your own.
-        seed: Seed of initialisation, shuffling, augmentation and dropout. The
-            random split keeps the recipe's own seed.
-        data_dir: Folder with the data sets; TFDS' default if `None`.
+            `keras_gradattn.paper.RECIPES` or of your own. Defaults to `"modern"`.
+        seed: Seed of initialisation, shuffling, augmentation and dropout. The random
+            division of the data keeps the recipe's own seed. Defaults to 42.
+        data_dir: Folder with the data sets. `None` (the default) is that of TFDS.
         data_options: Further arguments of what reads a folder, a table or a data set
-            of TFDS, such as `{"size": 64, "on_bad": "skip"}`.
-        results: Folder for the JSON, its pictures and the running checkpoint.
-        max_epochs: Train at most so many epochs. A run that this cuts is marked
-            `"short"`.
-        max_steps: Train at most so many optimiser steps; likewise.
-        limit: Use only so many images of each split; the run is marked `"short"`.
-        download: Whether a missing data set may be downloaded.
-        engine: Input pipeline: `"auto"`, `"tf.data"` or `"pydataset"`; or
+            of TFDS, such as `{"size": 64, "on_bad": "skip"}`. Defaults to none.
+        results: Folder for the JSON, its pictures and the running checkpoint. Defaults
+            to `"results"`.
+        max_epochs: Train at most so many epochs. Default: as the recipe says. If this
+            makes the run shorter, it is marked `"short"`.
+        max_steps: Train at most so many steps of the optimizer, in the same way.
+        limit: Use at most so many images of each part. Default: all. A run with a limit
+            is marked `"short"`.
+        download: Whether a missing data set may be downloaded. Defaults to `False`.
+        engine: Input pipeline: `"auto"` (the default), `"tf.data"`, `"pydataset"`, or
             `"device"`, which keeps the images on the accelerator and augments them
             inside the training step.
-        devices: Train on so many devices, each with an equal share of every batch:
-            `keras.distribution.DataParallel` on JAX (the result of one device),
-            `MirroredStrategy` on TensorFlow and a process for each with
-            `DistributedDataParallel` on PyTorch (BatchNorm sees one share). Processes
-            that were started together, on one machine or several, find one another
-            (`docs/cluster.md`); the first one writes, the others get the configuration
-            only.
-        model_options: Further arguments of the model's constructor, or of the
-            function that makes it.
+        devices: Train on so many devices of this machine, each with an equal share of
+            every batch. JAX uses `keras.distribution.DataParallel`, and the result is
+            that of one device. TensorFlow uses `MirroredStrategy`, and PyTorch a
+            process for each device with `DistributedDataParallel`; there BatchNorm sees
+            one share of the batch. Defaults to 1. Processes that a launcher has started
+            together, on one machine or several, find one another (`docs/cluster.md`).
+            The first of them writes the result. The others get the configuration only.
+        model_options: Further arguments of the model's constructor, or of the function
+            that makes it. Defaults to none.
         save_model: Whether to keep the tested model as `.keras` beside the JSON, with
-            its preprocessing and classes (see `save_model`).
-        pictures: Whether to draw the pictures (needs matplotlib).
-        verbose: Keras' verbosity: `"auto"`, 0, 1 or 2.
+            its preprocessing and classes (see `save_model`). Defaults to `False`.
+        pictures: Whether to draw the pictures (needs matplotlib). Defaults to `True`.
+        verbose: Keras' verbosity: `"auto"` (the default), 0, 1 or 2.
 
     Returns:
         The content of the JSON, a dictionary.
