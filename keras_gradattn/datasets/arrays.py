@@ -48,21 +48,26 @@ def from_arrays(
         images: (images, height, width, channels), (images, height, width), (images,
             channels, height, width), or a list of images of any sizes.
         labels: Classes as numbers or words (images,), or 0 and 1 (images, classes).
-        validation: Share of the validation part, or its own `(images, labels)`.
-        test: Share of the test part, or its own `(images, labels)`.
+        validation: Share of the validation part, 0 to 1, or its own `(images, labels)`.
+            Defaults to 0.15.
+        test: Share of the test part, 0 to 1, or its own `(images, labels)`. Defaults to
+            0.15.
         groups: What must not be in two parts, such as the patient of each image.
         class_names: Names of the classes 0, 1, ... Default: the labels themselves.
         size: As for `from_folder`, like everything that follows. Default: the shorter
             side of the first image, 224 at most.
-        resize: How images of another shape become square.
+        resize: How images of another shape become square: `"stretch"` (the default),
+            `"crop"` or `"pad"`.
         levels: Stored levels that are black and white. Default: uint8 as it is, other
             integers by the bits that occur, floats as 0 to 1 or 0 to 255.
-        seed: Seed of the division.
-        on_rare: What to do about classes with too few images.
-        limit: At most so many images of each part.
+        seed: Seed of the division. Defaults to 42.
+        on_rare: What to do about classes with too few images to be in every part:
+            `"stop"` (the default) or `"train"` (they stay in the training part).
+        limit: At most so many images of each part, chosen at random. Default: all.
         name: Name for tables, pictures and files.
-        batch_size: Images in a batch.
-        augmentation: Table of the training part.
+        batch_size: Images in a batch, if a recipe does not say it. Default: 32.
+        augmentation: How training images are changed, a list of `Augmentation`, if a
+            recipe does not say it. Default: a shift by up to a tenth.
 
     Returns:
         A `DatasetSplits`, as from `load`.

@@ -51,19 +51,23 @@ def from_source(
     Args:
         source: Gives `(image, label)` or `{"image": ..., "label": ...}`, one by one or
             in batches.
-        validation: Share of the validation part, or a source of its own.
-        test: Share of the test part, or a source of its own.
+        validation: Share of the validation part, 0 to 1, or a source of its own.
+            Defaults to 0.15.
+        test: Share of the test part, 0 to 1, or a source of its own. Defaults to 0.15.
         class_names: Names of the classes 0, 1, ... Default: `class_names` or `classes`
             of the source, else the labels themselves.
         size: As for `from_arrays`, like everything that follows.
-        resize: How images of another shape become square.
-        levels: Stored levels that are black and white.
-        seed: Seed of the division.
-        on_rare: What to do about classes with too few images.
-        limit: At most so many images of each part.
+        resize: How images of another shape become square: `"stretch"` (the default),
+            `"crop"` or `"pad"`.
+        levels: Stored levels that are black and white. Default: as for `from_arrays`.
+        seed: Seed of the division. Defaults to 42.
+        on_rare: What to do about classes with too few images to be in every part:
+            `"stop"` (the default) or `"train"` (they stay in the training part).
+        limit: At most so many images of each part, chosen at random. Default: all.
         name: Name for tables, pictures and files.
-        batch_size: Images in a batch.
-        augmentation: Table of the training part.
+        batch_size: Images in a batch, if a recipe does not say it. Default: 32.
+        augmentation: How training images are changed, a list of `Augmentation`, if a
+            recipe does not say it. Default: a shift by up to a tenth.
 
     Returns:
         A `DatasetSplits`, as from `load`.

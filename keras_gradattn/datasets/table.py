@@ -53,23 +53,28 @@ def from_table(
             (`ISIC_0027419` for `ISIC_0027419.jpg`) of files anywhere in it.
         label: Column of the labels. A list of columns of 0 and 1 makes the data set
             multi-label.
-        group: Column of what must not be in two parts, such as `"patient_id"`.
+        group: Column that says which images must stay in one part, such as
+            `"patient_id"`. Default: none.
         part: Column that says train, val (or valid, validation) or test.
         folder: Folder of the images. Default: the table's own.
         size: As for `from_folder`, like everything that follows.
         channels: 1 (grey), 3 (colour) or 4 (colour and opacity).
-        resize: How images of another shape become square.
-        levels: Stored levels that are black and white.
+        resize: How images of another shape become square: `"stretch"` (the default),
+            `"crop"` or `"pad"`.
+        levels: Stored levels that are black and white, if there are more than 8 bits.
+            Default: all bits that occur.
         on_bad: Whether bad files `"stop"` or are left out (`"skip"`). Bad are also
             rows without an image, a label, a group or a part, and missing files.
-        validation: Share of the validation part.
-        test: Share of the test part.
-        seed: Seed of the division.
-        on_rare: What to do about classes with too few images, or groups.
-        limit: At most so many images of each part.
+        validation: Share of the validation part, 0 to 1. Defaults to 0.15.
+        test: Share of the test part, 0 to 1. Defaults to 0.15.
+        seed: Seed of the division. Defaults to 42.
+        on_rare: What to do about classes with too few images, or groups, to be in every
+            part: `"stop"` (the default) or `"train"` (they stay in the training part).
+        limit: At most so many images of each part, chosen at random. Default: all.
         name: Name for files of results. Default: the table's.
-        batch_size: Images in a batch.
-        augmentation: Table of the training part.
+        batch_size: Images in a batch, if a recipe does not say it. Default: 32.
+        augmentation: How training images are changed, a list of `Augmentation`, if a
+            recipe does not say it. Default: a shift by up to a tenth.
 
     Returns:
         A `DatasetSplits`, as from `load`.

@@ -49,21 +49,25 @@ def from_tfds(
     Args:
         name: Name for `tfds.builder`, such as `"beans"` or `"med_mnist/chestmnist_64"`.
         data_dir: Folder of prepared data. Default: TFDS' own.
-        download: Whether to download and prepare a missing data set.
+        download: Whether to download and prepare a missing data set. Defaults to
+            `False`.
         engine: As for `load`.
         image: Feature that is the image. Default: the first one.
         label: Feature that is the label. Default: the first one.
-        group: Feature that must not be in two parts.
+        group: Feature that says which images must stay in one part. Default: none.
         size: As for `from_arrays`, like everything that follows.
-        resize: How images of another shape become square.
-        levels: Stored levels that are black and white.
-        validation: Share of the validation part.
-        test: Share of the test part.
-        seed: Seed of the division.
-        on_rare: What to do about classes with too few images.
-        limit: At most so many images of each part.
-        batch_size: Images in a batch.
-        augmentation: Table of the training part.
+        resize: How images of another shape become square: `"stretch"` (the default),
+            `"crop"` or `"pad"`.
+        levels: Stored levels that are black and white. Default: as for `from_arrays`.
+        validation: Share of the validation part, 0 to 1. Defaults to 0.15.
+        test: Share of the test part, 0 to 1. Defaults to 0.15.
+        seed: Seed of the division. Defaults to 42.
+        on_rare: What to do about classes with too few images to be in every part:
+            `"stop"` (the default) or `"train"` (they stay in the training part).
+        limit: At most so many images of each part, chosen at random. Default: all.
+        batch_size: Images in a batch, if a recipe does not say it. Default: 32.
+        augmentation: How training images are changed, a list of `Augmentation`, if a
+            recipe does not say it. Default: a shift by up to a tenth.
 
     Returns:
         A `DatasetSplits`, as from `load`.
