@@ -35,11 +35,12 @@ def show(
         data: A `DatasetSplits`, of which training images are shown, or batches.
         path: Where to save the picture. Default: nowhere.
         spec: Description of the data set, to undo the normalisation and name the
-            classes. Default: what `data` says; of other batches than ours each image is
-            stretched from its darkest to its brightest level.
-        count: How many images.
-        augmentation: As for `batches`, of a `DatasetSplits` alone.
-        seed: Seed of order and augmentation, of a `DatasetSplits` alone.
+            classes. Default: the one that `data` has. If `data` are batches that were
+            not made by `datasets.batches`, they have none. Then each image is stretched
+            from its darkest to its brightest level.
+        count: How many images. Defaults to 32.
+        augmentation: As for `batches`. Only for a `DatasetSplits`.
+        seed: Seed of order and augmentation. Only for a `DatasetSplits`. Defaults to 0.
 
     Returns:
         A `matplotlib.figure.Figure`, which a notebook displays.

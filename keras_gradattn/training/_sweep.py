@@ -85,26 +85,28 @@ def sweep(
 ) -> list[Trial]:
     """Run every combination, each in a process of its own.
 
-    Results are those of `run`. What is finished is not run again, what was interrupted
-    goes on, and a run that crashes leaves the others alone: its words stand beside
-    where its result would, in a file ending in `.log`.
+    Results are those of `run`. If you sweep again, what is finished is not run again,
+    and what was interrupted goes on. A run that crashes leaves the others alone. What
+    it said lies in a file ending in `.log`, in the place of its result.
 
     Args:
-        data: As `run` takes it, but no data set that is read already.
-        models: Names, as `run` takes them.
-        recipe: Name of a recipe.
-        seeds: Seeds.
-        vary: Field of the recipe -> values to try.
-        vary_model: Argument of the model -> values to try.
-        engine: `"local"` for processes on this machine, `"ray"` for tasks of the Ray
-            cluster that `RAY_ADDRESS` names, or of one on this machine. Its machines
-            see the results folder, the data and the code at the same paths.
-        workers: Runs at a time on this machine. Ray counts by itself.
-        gpus_per_run: Share of a GPU that a task of Ray takes. Ray may hide GPUs from
-            one that takes none.
-        results: Folder of the results.
-        recipes: What `recipe` names. Default: `RECIPES`.
-        told: Called with each trial when it is over.
+        data: As `run` takes it, but not a `DatasetSplits`.
+        models: Names of the models, as `run` takes them. Defaults to `gradattn_v2`.
+        recipe: Name of a recipe. Defaults to `"modern"`.
+        seeds: The seeds to try. Defaults to 42 alone.
+        vary: Values to try, by field of the recipe. Defaults to none.
+        vary_model: Values to try, by argument of the model. Defaults to none.
+        engine: `"local"` (the default) for processes on this machine, or `"ray"` for
+            tasks of the Ray cluster that `RAY_ADDRESS` names. Without `RAY_ADDRESS` Ray
+            starts on this machine. All machines must see the results folder, the data
+            and the code at the same paths.
+        workers: How many runs at a time on this machine. Defaults to 1. Ray counts by
+            itself.
+        gpus_per_run: Share of a GPU that a task of Ray takes. Ray may hide all GPUs
+            from a task that takes none. Defaults to 0.
+        results: Folder of the results. Defaults to `"results"`.
+        recipes: The recipes that `recipe` is a name of. Default: `RECIPES`.
+        told: A function that is called with each trial when it is over.
         **options: Further arguments of `run`, the same for all: `data_dir`,
             `data_options`, `download`, `max_epochs`, `max_steps`, `limit`, `devices`,
             `model_options`, `save_model`, `pictures`; and `changes`, fields of the

@@ -58,18 +58,18 @@ def compare(
     """Tabulate all finished experiments.
 
     Args:
-        results: Folder that `run` wrote to.
-        style: `"text"`, at most as wide as the terminal, `"markdown"`, `"csv"` or
-            `"html"`, a whole page.
-        published: Gives the figures that are known of a data set and a network, with
-            the accuracy in percent under `"test_top1"`, such as
-            `keras_gradattn.paper.published`. `None` (the default) leaves the
-            columns out that compare with them.
+        results: Folder that `run` wrote to. Defaults to `"results"`.
+        style: `"text"` (the default: at most as wide as the terminal), `"markdown"`,
+            `"csv"` or `"html"` (a whole page).
+        published: A function that gives the published figures of a data set and a
+            network, with the accuracy in percent under `"test_top1"`, such as
+            `keras_gradattn.paper.published`. If it is `None` (the default), the columns
+            that compare with them are left out.
 
     Returns:
-        The table. Accuracies are means over seeds with their sample standard
-        deviation; a single seed has none. The difference from the published figure
-        is left out where a run is short.
+        The table. Accuracies are means over seeds with their sample standard deviation.
+        A single seed has no deviation. If a run is short, the difference from the
+        published figure is left out.
 
     Raises:
         ValueError: If the folder has no finished experiment.

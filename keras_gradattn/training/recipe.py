@@ -28,7 +28,10 @@ _PRECISIONS = (None, "auto", "mixed_bfloat16", "mixed_float16")
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """One training protocol; a user's own is `dataclasses.replace(recipe, ...)`.
+    """How to train, as plain data.
+
+    Make your own with `dataclasses.replace(recipe, name="mine", ...)`, or change a few
+    fields with `with_changes`. The signature has the defaults.
 
     Args:
         name: Names the result files.
@@ -39,7 +42,8 @@ class Recipe:
         decay_norms_and_biases: Whether norm scales and every bias decay as well.
         batch_size: Images a step; `None` for the data set's own.
         max_epochs: Longest training, in epochs.
-        max_steps: Fixed number of optimiser steps; overrides `max_epochs`.
+        max_steps: Fixed number of steps of the optimizer, in place of `max_epochs`.
+            `None` for no fixed number.
         schedule: `"plateau"` (on validation accuracy), `"cosine"` or `"constant"`.
         plateau_factor: What a plateau multiplies the learning rate by.
         plateau_patience: Epochs without improvement that a plateau may last; the
@@ -56,27 +60,32 @@ class Recipe:
             each is applied to half of the images.
         random_augment: Whether RandAugment (Cubuk et al. 2020) follows the data
             set's augmentation.
-        ema_momentum: Momentum of the exponential moving average over steps, of the
-            weights and of what BatchNorm remembers, which is then what is validated
-            and tested; `None` for no average. Lower on data of one's own where its
-            steps are few, so that the average forgets where it began.
+        ema_momentum: Momentum of an exponential moving average over the steps, of the
+            weights and of what BatchNorm remembers. This average is what is validated
+            and tested. `None` is no average. If a training has few steps, take a lower
+            momentum, so that the average forgets where it began.
         stem: `"imagenet"` (7x7, stride 4 in all), `"cifar"` (3x3, stride 1), or
             `"auto"`: `"cifar"` up to 64 pixels.
         mixed_precision: `None` for float32, `"auto"` for `"mixed_bfloat16"` on an
             accelerator and float32 on a CPU, or a Keras policy for either:
             `"mixed_bfloat16"` or `"mixed_float16"`.
-        class_weights: `"balanced"` weights classes by inverse frequency.
-        augmentation: `None` for the data set's own, `()` for none, or other entries.
-        group: Split by this column of the data set, such as `"patient_id"`.
-        split_seed: Seed of the random split, the same for every training seed.
-        phases: A training in parts, each with an optimizer of its own: `()` for one
-            part, or dictionaries with `"train"` (patterns of layer names that are
-            trained, such as `["classifier"]`; all where it is missing),
-            `"learning_rate"` (the recipe's where it is missing) and `"epochs"` (the
-            last one gets what is left). Schedule and plateau begin anew with each,
-            training can stop early in the last one only.
-        overrides: Data set name -> fields that differ there.
-        changes: Fields that `with_changes` has set; they name the result's file.
+        class_weights: `"balanced"` weights classes by inverse frequency. `None` weights
+            all images alike.
+        augmentation: A tuple of `keras_gradattn.datasets.Augmentation`. `None` is the
+            data set's own, and `()` is none.
+        group: Column of the data set that says which images must stay in one part,
+            such as `"patient_id"`. `None` divides image by image.
+        split_seed: Seed of the random division, the same for every training seed.
+        phases: A training in parts, each with an optimizer of its own. `()` is one
+            part. Otherwise give a dictionary for each part, with these keys: `"train"`
+            has patterns of the names of layers that are trained, such as
+            `["classifier"]`, and without it all are. `"learning_rate"` is the recipe's
+            if it is missing. `"epochs"` is the length, and the last part gets what is
+            left. Schedule and plateau begin anew with each part. Only in the last one
+            training can stop early.
+        overrides: By name of a data set, fields that differ there.
+        changes: Fields that `with_changes` has set. They are in the name of the
+            result's file.
 
     Raises:
         ValueError: If a field is out of range or unknown.

@@ -54,17 +54,19 @@ def save_model(
     gives probabilities. The file is Keras' own: `keras.saving.load_model` reads it, and
     `load_model` of this module also gives class names and preprocessing back.
 
-    To share it on the Hugging Face Hub, `keras.saving.load_model(path)` and then
-    `model.save("hf://me/photos")` (needs `pip install huggingface_hub` and a login);
-    `keras.saving.load_model("hf://me/photos")` is the way back. Keras stores its own
-    entries there only: networks of this package keep their class names, for others
-    upload the file itself with `huggingface_hub.upload_file`.
+    You can share it on the Hugging Face Hub, which needs `pip install huggingface_hub`
+    and a login. Read the file with `keras.saving.load_model(path)`, and write
+    `model.save("hf://me/photos")`. `keras.saving.load_model("hf://me/photos")` reads it
+    again. Keras stores only its own entries there. Networks of this package keep their
+    class names in this way. Of any other network upload the file itself, with
+    `huggingface_hub.upload_file`.
 
     Args:
         network: A trained network that takes normalised images.
         spec: The data set it was trained on.
         path: The file, ending in `.keras`.
-        from_logits: Whether the network gives logits, not probabilities.
+        from_logits: Whether the network gives logits, not probabilities. Defaults to
+            `False`.
 
     Example:
 
