@@ -288,7 +288,7 @@ class TrainingDiagnosis(keras.callbacks.Callback):
         seen = self.seen()
         self._during = symptoms(seen, self._reference)
         if last:
-            # Of all that was seen: a second `fit` may have shown what the first did not.
+            # Of all that was seen: a second `fit` may show what the first did not.
             self._not_judged = not_judged(seen)
         # Before the end a stall may still resolve: only what is certain is told.
         self._tell(
