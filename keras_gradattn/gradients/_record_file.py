@@ -96,8 +96,8 @@ def _phase(groups: Any, paths: Any, sizes: Any, **rest: Any) -> Any:
 
 def _from_first_format(record: Any, metadata: Any, arrays: Any) -> None:
     """Version 0.1 knew one phase, and no more than norms of weights after a step."""
-    record.begin_phase(record.grouping, record.sizes, taps=record.taps)
-    record.note_reach(record.grouping.paths, metadata["without_gradient"])
+    record._begin_phase(record.grouping, record.sizes, taps=record.taps)
+    record._note_reach(record.grouping.paths, metadata["without_gradient"])
     for table in ("rows", "details"):
         norm, step = arrays[f"{table}/norm"], arrays[f"{table}/step"]
         arrays[f"{table}/measured"] = np.ones_like(norm)
@@ -140,7 +140,7 @@ def join(kind: Any, records: Any, name: Any) -> Any:
         histogram_edges=first.histogram_edges,
     )
     for record in records:
-        record.close_epoch()
+        record._close_epoch()
         _append(joined, record)
     return joined
 
@@ -150,7 +150,7 @@ def _append(joined: Any, record: Any) -> None:
     for phase in record.phases:
         names = record.grouping.names
         member = dict(zip(record.grouping.paths, record.grouping.members, strict=True))
-        joined.begin_phase(
+        joined._begin_phase(
             Grouping(names, phase.paths, tuple(member[p] for p in phase.paths)),
             phase.sizes,
             taps=record.taps,

@@ -375,7 +375,7 @@ class GradientNorms(keras.callbacks.Callback):
     def _close_epoch(self, logs: Any) -> Any:
         """Summarise the epoch on the first call; its entries for the logs."""
         self._installation.read()
-        summary = self._record.close_epoch() if self._record else None
+        summary = self._record._close_epoch() if self._record else None
         if summary is not None:
             self._logs.take(summary)
         return self._logs.entries(logs)
@@ -395,7 +395,7 @@ class GradientNorms(keras.callbacks.Callback):
                     # What a schedule or callback made of the rate begins no phase.
                     self._trained = (self._trained[0], _rate(installation.optimizer))
         if self._record is not None:
-            self._record.close_epoch()
+            self._record._close_epoch()
 
     def _prepare_record(self) -> None:
         """Begin a record, or a phase of it, where something has changed."""
@@ -429,7 +429,7 @@ class GradientNorms(keras.callbacks.Callback):
         identity = (grouping, sizes, taps, id(channel.outer))
         rate = _rate(channel.outer)
         if self._trained is None or self._trained != (identity, rate):
-            self._record.begin_phase(
+            self._record._begin_phase(
                 grouping,
                 sizes,
                 taps=taps,
@@ -456,10 +456,10 @@ class GradientNorms(keras.callbacks.Callback):
         if ring is not self._ring_of_record or self._record is None:
             self._prepare_record()
         self._rows_in_fit += len(rows.number)
-        self._record.add(rows, self._fit, self._epoch)
+        self._record._add(rows, self._fit, self._epoch)
         paths = self._record.phases[-1].paths
         asked = set().union(*(about for about, _ in ring.kinds))
-        self._record.note_reach(
+        self._record._note_reach(
             [paths[i] for i in asked], [paths[i] for i in ring.without_gradient]
         )
         self._writing.write(self._record, len(rows.number))

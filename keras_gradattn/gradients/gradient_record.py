@@ -301,7 +301,7 @@ class GradientRecord:
 
     # Filling, called by the recorder.
 
-    def begin_phase(
+    def _begin_phase(
         self,
         grouping: Grouping,
         sizes: Sequence[int],
@@ -341,7 +341,7 @@ class GradientRecord:
         )
 
     def _widen(self, grouping: Any, sizes: Any, taps: Any) -> None:
-        self.close_epoch()
+        self._close_epoch()
         before = self.groups
         self.grouping = grouping
         self.sizes = tuple(sizes[path] for path in grouping.paths)
@@ -357,7 +357,7 @@ class GradientRecord:
             self.taps = (*self.taps, *new)
             self._rows.spread("taps", np.arange(width), self._tap_width, np.nan)
 
-    def add(self, rows: Rows, fit: int, epoch: int) -> None:
+    def _add(self, rows: Rows, fit: int, epoch: int) -> None:
         """Append rows of one epoch, measured in the last phase that was begun.
 
         Args:
@@ -366,7 +366,7 @@ class GradientRecord:
             epoch: Epoch of that `fit`, from 0.
         """
         if not self.phases:
-            self.begin_phase(self.grouping, self.sizes, taps=self.taps, fit=fit)
+            self._begin_phase(self.grouping, self.sizes, taps=self.taps, fit=fit)
         phase = self.phases[-1]
         member = dict(zip(self.grouping.paths, self.grouping.members, strict=True))
         groups = incidence([member[path] for path in phase.paths], len(self.groups))
@@ -432,7 +432,7 @@ class GradientRecord:
         if len(self._details) > self.max_rows:
             self._details.keep(np.arange(len(self._details)) % 2 == 0)
 
-    def note_reach(self, asked: Sequence[str], without: Sequence[str]) -> None:
+    def _note_reach(self, asked: Sequence[str], without: Sequence[str]) -> None:
         """Which variables updates were about, and which of them had no gradient.
 
         Args:
@@ -473,7 +473,7 @@ class GradientRecord:
             wider[:, -taps.shape[1] :] = taps
         return wider
 
-    def close_epoch(self) -> dict[str, Any] | None:
+    def _close_epoch(self) -> dict[str, Any] | None:
         """Finish the running epoch's summary and return it.
 
         Returns:
@@ -501,7 +501,7 @@ class GradientRecord:
     def _summarise(self, values: Any, fit: Any, epoch: Any) -> None:
         running = self._running
         if running is not None and (running["fit"], running["epoch"]) != (fit, epoch):
-            self.close_epoch()
+            self._close_epoch()
             running = None
         norm, measured = values["norm"], values["measured"]
         if not len(norm):

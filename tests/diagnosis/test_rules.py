@@ -332,7 +332,7 @@ def test_a_run_far_from_its_reference():
         more={},
         lost=0,
     )
-    record.add(rows, fit=0, epoch=0)
+    record._add(rows, fit=0, epoch=0)
 
     def found(seen):
         return {f.name: f for f in symptoms(seen, record)}

@@ -58,7 +58,7 @@ def make_record(
     )
     starts = [0, *fits, rows] if rows else []
     for fit in range(len(starts) - 1):
-        record.begin_phase(
+        record._begin_phase(
             grouping,
             sizes,
             fit=fit,
@@ -68,7 +68,7 @@ def make_record(
         )
         for epoch, start in enumerate(range(starts[fit], starts[fit + 1], epoch_of)):
             part = slice(start, min(start + epoch_of, starts[fit + 1]))
-            record.add(
+            record._add(
                 Rows(
                     number=np.arange(rows)[part],
                     iteration=step[part],
@@ -84,5 +84,5 @@ def make_record(
                 fit,
                 epoch,
             )
-    record.close_epoch()
+    record._close_epoch()
     return record
