@@ -32,7 +32,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from docs.pictures import save_for_both_schemes
+from docs.pictures import save_on_paper_and_dark
 
 BACKENDS = ("torch", "jax", "tensorflow")
 TITLES = {"torch": "PyTorch", "jax": "JAX", "tensorflow": "TensorFlow"}
@@ -42,7 +42,7 @@ _CELL = re.compile(r"^# %%(.*)$", re.MULTILINE)
 # What a cell printed, or one of its pictures.
 _OUTPUT = re.compile(
     r'<div class="output" markdown>\n.*?\n</div>'
-    r"|!\[[^\]]*\]\(images/[^)]*#only-light\)\n!\[[^\]]*\]\([^)]*#only-dark\)",
+    r"|!\[[^\]]*\]\(images/[^)]*\)",
     re.DOTALL,
 )
 _NOTE = "<!-- Written by `python -m docs.execute` from {}.py. -->"
@@ -137,12 +137,9 @@ class Page:
                 f"Received: a picture in docs/guides/{self._name}.py"
             )
         self._pictures += 1
-        stem = f"{self._name}_{self._pictures}"
-        light, dark = save_for_both_schemes(figure, self._images, stem)
-        self._parts.append(
-            f"![{title}](images/{light.name}#only-light)\n"
-            f"![{title}](images/{dark.name}#only-dark)"
-        )
+        path = self._images / f"{self._name}_{self._pictures}.png"
+        save_on_paper_and_dark(figure, path)
+        self._parts.append(f"![{title}](images/{path.name})")
 
 
 def _typed(code: str) -> str:

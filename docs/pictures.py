@@ -8,29 +8,11 @@ DARK_INK = "#d5d9e0"
 _WIDTH_IN_PIXELS = 1100
 
 
-def save_for_both_schemes(figure: Any, folder: Path, stem: str) -> tuple[Path, Path]:
-    """Save a matplotlib figure twice, without a background: dark ink and light ink.
-
-    Args:
-        figure: A `matplotlib.figure.Figure`. Its ink is changed.
-        folder: Where to save.
-        stem: Name of the files, which end in `_light.png` and `_dark.png`.
-
-    Returns:
-        The two paths.
-    """
-    light, dark = (folder / f"{stem}_{scheme}.png" for scheme in ("light", "dark"))
-    _save(figure, light)
-    _lighten(figure)
-    _save(figure, dark)
-    return light, dark
-
-
 def save_on_paper_and_dark(figure: Any, path: Path) -> Path:
     """Save a matplotlib figure for texts that are read on the site and elsewhere.
 
-    A text names the picture on white paper. The site shows the other one on a dark
-    page.
+    A text names the picture on white paper. On a dark page the site shows the one with
+    light ink and no background.
 
     Args:
         figure: A `matplotlib.figure.Figure`. Its ink is changed.

@@ -96,8 +96,7 @@ doctor.to_html("diagnosis.html")
 #
 # `to_html` writes the same as a page that can be read without a network. It begins like this:
 #
-# ![The report in a browser: the first finding with its numbers, a curve and what to try](../images/diagnosis_report_light.png#only-light)
-# ![The report in a browser: the first finding with its numbers, a curve and what to try](../images/diagnosis_report_dark.png#only-dark)
+# ![The report in a browser: the first finding with its numbers, a curve and what to try](../images/diagnosis_report.png)
 #
 # The change is one number, from `rate=0.5` to `rate=1e-3`:
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from PIL import Image
 
 from docs import execute
+from docs.pictures import dark_picture
 
 IMAGES = Path(__file__).parents[1] / "images"
-# Blink's numbers for what a reader prefers.
-SCHEMES = {"light": 1, "dark": 0}
+# Blink's numbers for what a reader prefers: light, and dark.
+PREFERRED = (1, 0)
 SIZE = (900, 1000)
 
 
@@ -33,7 +34,7 @@ def write_report(folder: Path) -> Path:
     return report
 
 
-def take_picture(report: Path, scheme: str, path: Path) -> None:
+def take_picture(report: Path, preferred: int, path: Path) -> None:
     """Save the top of a report as a reader of that scheme sees it."""
     width, height = SIZE
     command = [
@@ -41,7 +42,7 @@ def take_picture(report: Path, scheme: str, path: Path) -> None:
         "--headless",
         "--no-sandbox",
         "--hide-scrollbars",
-        f"--blink-settings=preferredColorScheme={SCHEMES[scheme]}",
+        f"--blink-settings=preferredColorScheme={preferred}",
         f"--window-size={width},{height}",
         f"--screenshot={path}",
         report.as_uri(),
@@ -56,9 +57,11 @@ def main() -> None:
     os.environ.setdefault("KERAS_BACKEND", execute.BACKENDS[0])
     with tempfile.TemporaryDirectory() as folder:
         report = write_report(Path(folder))
-        for scheme in SCHEMES:
-            path = IMAGES / f"diagnosis_report_{scheme}.png"
-            take_picture(report, scheme, path)
+        path = IMAGES / "diagnosis_report.png"
+        for preferred, picture in zip(
+            PREFERRED, (path, dark_picture(path)), strict=True
+        ):
+            take_picture(report, preferred, picture)
 
 
 if __name__ == "__main__":

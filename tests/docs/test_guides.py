@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from docs import execute
+from docs.pictures import dark_picture
 
 pytestmark = pytest.mark.any_backend
 GUIDES = execute.names()
@@ -15,7 +17,9 @@ LARGEST_PICTURE = 100_000
 
 
 def pictures(page):
-    return set(re.findall(r"\]\((images/[^#)]+)", page))
+    """Pictures that a page names, and those that the site shows on dark pages."""
+    named = map(Path, re.findall(r"\]\((images/[^)]+)", page))
+    return {path for one in named for path in (one, dark_picture(one))}
 
 
 def runs(name):
@@ -73,7 +77,7 @@ def test_no_picture_and_no_run_is_left_over():
     shown = set()
     for name in GUIDES:
         page = (execute.GUIDES / f"{name}.md").read_text("utf-8")
-        shown |= {Path(picture).name for picture in pictures(page)}
+        shown |= {picture.name for picture in pictures(page)}
     assert {path.name for path in (execute.GUIDES / "images").iterdir()} == shown
     assert set(execute.record()) <= set(GUIDES)
 
@@ -122,9 +126,11 @@ def test_a_picture_is_saved_for_light_and_dark_pages(tmp_path):
     page = execute.Page("made_up", tmp_path)
     page._scope["figure"] = figure
     page.add("code", "A line", "figure")
-    light, dark = (tmp_path / f"made_up_1_{s}.png" for s in ("light", "dark"))
-    assert f"![A line](images/{light.name}#only-light)" in page.text()
-    assert light.read_bytes() != dark.read_bytes()
+    path = tmp_path / "made_up_1.png"
+    assert "![A line](images/made_up_1.png)" in page.text()
+    paper, dark = (Image.open(p).convert("RGBA") for p in (path, dark_picture(path)))
+    assert paper.getpixel((0, 0)) == (255, 255, 255, 255)
+    assert dark.getpixel((0, 0))[3] == 0
     assert figure.axes[0].lines[0].get_color() == "#d5d9e0"
 
 

@@ -40,7 +40,7 @@ def lost(path):
         if target.scheme:
             continue
         file = (path.parent / unquote(target.path)) if target.path else path
-        place = target.fragment.removeprefix("only-light").removeprefix("only-dark")
+        place = target.fragment
         if not file.exists() or (place and place not in anchors(file.read_text())):
             yield link
 
