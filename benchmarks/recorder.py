@@ -3,8 +3,8 @@
     python -m benchmarks.recorder jax --output benchmarks/recorder/jax.json
 
 Steps with and without recording share a process; on PyTorch a hook for each parameter,
-the usual way, is measured beside them. A diagnosis is measured by epochs of `fit`, with
-all that it does. The wait for the first step starts in a new process each time, so that
+the usual way, is measured beside them. A diagnosis is measured by whole fits, with all
+that it does. The wait for the first step starts in a new process each time, so that
 nothing is compiled already; what is checked before training is in it.
 """
 
@@ -27,19 +27,19 @@ def add_options(add: Callable[..., Any]) -> None:
     command.add_network(add, size=32)
     add("backend", choices=command.BACKENDS)
     add("--networks", nargs="+", default=["GradAttnV2"], help="see works/networks.py")
-    add("--epochs", type=int, default=8, help="with a diagnosis and without")
-    add("--batches", type=int, default=50, help="of an epoch")
+    add("--fits", type=int, default=4, help="with a diagnosis and without")
+    add("--epochs", type=int, default=4, help="of a fit")
+    add("--batches", type=int, default=40, help="of an epoch")
     add("--starts", type=int, default=3, help="of the processes that wait")
 
 
 def comparisons(options: argparse.Namespace) -> Iterator[Comparison]:
-    """The step, the epochs, then the wait."""
+    """The step, the fits, then the wait."""
     for network in options.networks:
-        yield from _of_network(network, options)
+        yield from _of_network(network, options.backend, options)
 
 
-def _of_network(network: str, options: argparse.Namespace) -> Iterator[Comparison]:
-    backend = options.backend
+def _of_network(network: str, backend: str, options: Any) -> Iterator[Comparison]:
     task = Task(
         network=network,
         size=options.size,
@@ -47,34 +47,36 @@ def _of_network(network: str, options: argparse.Namespace) -> Iterator[Compariso
         arguments=options.arguments,
     )
     hooks = ["hooks"] * (backend == "torch")
-    for label, parts, work, settings in (
-        ("step", ["plain", "recorded", *hooks], "RecordedSteps", {}),
-        ("epoch", ["plain", "diagnosed"], "Epochs", {"parts": ["plain", "diagnosed"]}),
-        ("start", ["plain", "recorded", "diagnosed"], "Epochs", None),
+    steps = {"columns": _TIMES, "rounds": options.rounds, "steps": options.steps}
+    fits = {"rounds": options.fits, "steps": options.epochs * options.batches}
+    starts = {"columns": _FIRST, "rounds": 1, "steps": 1, "starts": options.starts}
+    for label, parts, work, turns in (
+        ("step", ["plain", "recorded", *hooks], "RecordedSteps", steps),
+        ("fit", ["plain", "diagnosed"], "Fits", steps | fits),
+        ("start", ["plain", "recorded", "diagnosed"], "Fits", starts),
     ):
-        starts = settings is None
+        settings = {"epochs": 1 if turns is starts else options.epochs}
+        contenders = [
+            keras_contender(
+                part,
+                backend,
+                task,
+                work=f"recorded:{work}",
+                part=part,
+                is_reference=part == "plain",
+                # Processes of their own, where the start is measured.
+                parts=[part] if turns is starts else parts,
+                **settings if work == "Fits" else {},
+            )
+            for part in parts
+        ]
         yield Comparison(
-            title=f"{label}, {task.title}, {backend}",
-            label=f"{network}, {label}, {backend}",
-            contenders=[
-                keras_contender(
-                    part,
-                    backend,
-                    task,
-                    work=f"recorded:{work}",
-                    part=part,
-                    is_reference=part == "plain",
-                    # Processes of their own, where the start is measured.
-                    **({"parts": [part]} if starts else settings),
-                )
-                for part in parts
-            ],
-            columns=_FIRST if starts else _TIMES,
-            rounds={"step": options.rounds, "epoch": options.epochs}.get(label, 1),
-            steps={"step": options.steps, "epoch": options.batches}.get(label, 1),
+            f"{label}, {task.title}, {backend}",
+            f"{network}, {label}, {backend}",
+            contenders,
             # They share the weights and the caches.
             warm_up=0,
-            starts=options.starts if starts else 1,
+            **turns,
         )
 
 

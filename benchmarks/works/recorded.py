@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import keras
 import numpy as np
 
 from benchmarks.works.keras_steps import KerasSteps
@@ -22,11 +21,9 @@ class RecordedSteps(KerasSteps):
     # vanished are not those of a training.
     learning_rate = 1e-7
 
-    def __init__(self, task: dict[str, Any]):
+    def __init__(self, task: dict[str, Any], parts: tuple[str, ...]):
         super().__init__(task)
-        self.parts = ("plain", "recorded")
-        if keras.backend.backend() == "torch":
-            self.parts += ("hooks",)
+        self.parts = parts
 
     def compile(self) -> None:
         super().compile()
@@ -59,19 +56,20 @@ class RecordedSteps(KerasSteps):
         self.last_norm = gradient.norm().item()
 
 
-class Epochs(KerasSteps):
-    """Epochs of `fit`: plain, with a recorder, or with a diagnosis of the training.
+class Fits(KerasSteps):
+    """Whole `fit`s: plain, with a recorder, or with a diagnosis of the training.
 
     Args:
         task: As of steps.
         parts: Which of these, on one model with one optimizer.
+        epochs: Of a fit. A diagnosis looks at layers between epochs.
     """
 
     learning_rate = RecordedSteps.learning_rate
 
-    def __init__(self, task: dict[str, Any], parts: tuple[str, ...]):
+    def __init__(self, task: dict[str, Any], parts: tuple[str, ...], epochs: int):
         super().__init__(task)
-        self.parts = parts
+        self.parts, self.epochs = parts, epochs
         self.callbacks = {
             "plain": [],
             "recorded": [GradientNorms()],
@@ -79,7 +77,7 @@ class Epochs(KerasSteps):
         }
 
     def run(self, count: int, part: str) -> float:
-        x, y = (np.concatenate([array] * count) for array in self.arrays)
-        callbacks = self.callbacks[part]
-        self.model.fit(x, y, self.task.batch, verbose=0, callbacks=callbacks)
+        batches = count // self.epochs
+        x, y = (np.concatenate([array] * batches) for array in self.arrays)
+        self.model.fit(x, y, self.task.batch, self.epochs, 0, self.callbacks[part])
         return count

@@ -108,13 +108,13 @@ def _remembered(build, made):
 @pytest.mark.slow
 @pytest.mark.any_backend
 def test_recorder(backend, tmp_path):
-    words = f"{backend} {TINY} --starts 2 --epochs 1 --batches 2"
+    words = f"{backend} {TINY} --starts 2 --fits 1 --epochs 2 --batches 1"
 
-    step, epoch, start = results(recorder, tmp_path, words, SHORT | HEAD)
+    step, fit, start = results(recorder, tmp_path, words, SHORT | HEAD)
 
     assert list(step)[:2] == ["plain", "recorded"]
     assert ("hooks" in step) == (backend == "torch")
-    assert list(epoch) == ["plain", "diagnosed"]
+    assert list(fit) == ["plain", "diagnosed"]
     assert list(start) == ["plain", "recorded", "diagnosed"]
     assert len(start["diagnosed"]["compile_and_first_step_seconds"]) == 2
 
@@ -124,7 +124,7 @@ def test_recorded_steps_alone_are_recorded(backend):
     from benchmarks.works.recorded import RecordedSteps
 
     task = Task("GradAttnV2", size=16, batch=2, arguments=SHORT | HEAD)
-    work = RecordedSteps(asdict(task))
+    work = RecordedSteps(asdict(task), ("plain", "recorded"))
     work.build()
     work.compile()
 
