@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_gradattn.gradients._norms import norms_and_zero_shares
 from keras_gradattn.gradients.gradient_norms import GradientNorms
 
 
@@ -328,6 +329,26 @@ def test_tiny_and_huge_gradients_keep_their_norm(exponent):
     model.fit(x, np.zeros(8), batch_size=8, verbose=0, callbacks=[norms])
     expected = scale * np.linalg.norm(x.astype("float64").mean(0))
     np.testing.assert_allclose(norms.record.norm[0, 0], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("exponent", [-30, -12, 0, 18])
+def test_large_gradients_keep_their_norm_and_count_their_zeros(exponent, backend):
+    # So many elements that they are measured where they lie.
+    random = np.random.default_rng(0)
+    values = (10.0**exponent * random.normal(size=(300, 80))).astype("float32")
+    values[random.random(values.shape) < 0.25] = 0
+    others = [np.zeros_like(values), np.full_like(values, np.nan)]
+    others[1][:, 1:] = 1
+    gradients = [keras.ops.convert_to_tensor(v) for v in (values, *others)]
+
+    norms, shares = norms_and_zero_shares(
+        gradients, [values.size] * 3, True, compiled=backend == "jax"
+    )
+
+    expected = [np.linalg.norm(values.astype("float64")), 0, np.nan]
+    norms, shares = map(keras.ops.convert_to_numpy, (norms, shares))
+    np.testing.assert_allclose(norms, expected, rtol=1e-6)
+    np.testing.assert_allclose(shares, [np.mean(values == 0), 1, 0], rtol=1e-6)
 
 
 def test_rms_ratio_and_zero_share(make_model, data, gradients):
