@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_gradattn.diagnosis.head import Head, heads_of
+from keras_gradattn.diagnosis.head import Head, heads_of, in_output_order
 from keras_gradattn.diagnosis.layer_outputs import LayerOutput
 from keras_gradattn.diagnosis.probe import Probe
 from keras_gradattn.gradients._batches import first_batches
@@ -72,7 +72,7 @@ class Subject:
         """The labels, flat; empty where there are none."""
         if self.data.y is None:
             return []
-        return [np.asarray(one) for one in keras.tree.flatten(self.data.y)]
+        return [np.asarray(one) for one in in_output_order(self.model, self.data.y)]
 
     @functools.cached_property
     def probe(self) -> Probe | None:

@@ -626,3 +626,22 @@ def test_a_check_that_fails_keeps_no_other_back():
     found = kg.check(model, np.where(X > 2, np.nan, X), Y)
     assert "nan_in_data" in found.names
     assert any("could not be checked" in sentence for sentence in found.not_seen)
+
+
+@pytest.mark.any_backend
+def test_two_outputs_have_their_losses_and_labels_by_name():
+    inputs = keras.Input((8,))
+    hidden = L.Dense(8, "relu")(inputs)
+    # By the alphabet they would change places.
+    value = L.Dense(1, name="value")(hidden)
+    kind = L.Dense(3, "softmax", name="kind")(hidden)
+    model = keras.Model(inputs, [value, kind])
+    model.compile("adam", {"value": "mse", "kind": SPARSE})
+
+    found = kg.check(model, X, {"value": NUMBERS, "kind": Y})
+
+    assert found.at_least("warning") == []
+    assert found.not_seen == ()
+    wrong = kg.check(model, X, {"value": NUMBERS, "kind": Y + 1})
+    (fault,) = [f for f in wrong if f.name == "labels_out_of_range"]
+    assert (fault.layers, fault.evidence[0].value) == (("kind",), 3)

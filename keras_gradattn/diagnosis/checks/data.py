@@ -13,6 +13,7 @@ from keras_gradattn.diagnosis.head import (
     ONE_OF_SEVERAL,
     SPARSE,
     TWO_CLASSES,
+    in_output_order,
 )
 from keras_gradattn.diagnosis.subject import Subject
 from keras_gradattn.diagnosis.thresholds import threshold
@@ -401,7 +402,8 @@ def _validation_classes(subject: Subject, number: int) -> np.ndarray:
     """Class numbers of the validation labels, empty where there are none."""
     if subject.validation is None or subject.validation.y is None:
         return np.zeros(0, int)
-    labels = [np.asarray(a) for a in keras.tree.flatten(subject.validation.y)]
+    given = in_output_order(subject.model, subject.validation.y)
+    labels = [np.asarray(one) for one in given]
     if number >= len(labels) or labels[number].dtype.kind not in "biuf":
         return np.zeros(0, int)
     head, values = subject.heads[number], labels[number]
