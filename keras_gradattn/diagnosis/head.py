@@ -124,8 +124,8 @@ def heads_of(
 def in_output_order(model: keras.Model, structure: Any) -> list[Any]:
     """Losses or labels, flat, in the order of the model's outputs.
 
-    `keras.tree.flatten` sorts the keys of a dictionary. Outputs in a list keep the order
-    that the model gives them, and `fit` finds their losses and labels by name.
+    `keras.tree.flatten` sorts the keys of a dictionary. Outputs in a list keep the
+    order that the model gives them, and `fit` finds their losses and labels by name.
 
     Args:
         model: A model; one made from a graph of layers knows its outputs' names.

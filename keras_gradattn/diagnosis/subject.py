@@ -47,6 +47,7 @@ class Subject:
         data: Training data.
         validation: Validation data, or `None`.
         batch_size: Samples a step.
+        rate_is_set_later: Whether a callback sets the learning rate during training.
     """
 
     def __init__(
@@ -55,11 +56,13 @@ class Subject:
         data: Data,
         validation: Data | None = None,
         batch_size: int = 32,
+        rate_is_set_later: bool = False,
     ) -> None:
         self.model = model
         self.data = data
         self.validation = validation
         self.batch_size = batch_size
+        self.rate_is_set_later = rate_is_set_later
         self.not_seen: list[str] = []
 
     @functools.cached_property

@@ -255,11 +255,19 @@ class TrainingDiagnosis(keras.callbacks.Callback):
         validation = None
         if isinstance(given, (tuple, list)) and len(given) >= 2:
             validation = data_of(given[0], given[1])
-        return Subject(model, data, validation, arguments.get("batch_size") or 32)
+        return Subject(
+            model,
+            data,
+            validation,
+            arguments.get("batch_size") or 32,
+            rate_is_set_later=any(
+                isinstance(one, keras.callbacks.LearningRateScheduler)
+                for one in _callbacks(arguments)
+            ),
+        )
 
     def _record_gradients(self, model: Any, arguments: dict[str, Any]) -> None:
-        given = getattr(arguments.get("callbacks"), "callbacks", None) or ()
-        others = [one for one in given if isinstance(one, GradientNorms)]
+        others = [o for o in _callbacks(arguments) if isinstance(o, GradientNorms)]
         if others:
             # A model is recorded once: whoever records it is read.
             self._norms = others[0]
@@ -357,6 +365,11 @@ def batch_losses(means: dict[int, float]) -> list[float]:
         losses += [(after - total) / count] * count
         total, done = after, batch + 1
     return losses
+
+
+def _callbacks(arguments: dict[str, Any]) -> list[Any]:
+    """The other callbacks of a `fit`, and this one."""
+    return list(getattr(arguments.get("callbacks"), "callbacks", None) or ())
 
 
 def _not_run(error: Exception) -> str:

@@ -645,3 +645,37 @@ def test_two_outputs_have_their_losses_and_labels_by_name():
     wrong = kg.check(model, X, {"value": NUMBERS, "kind": Y + 1})
     (fault,) = [f for f in wrong if f.name == "labels_out_of_range"]
     assert (fault.layers, fault.evidence[0].value) == (("kind",), 3)
+
+
+class _Warming(keras.optimizers.schedules.LearningRateSchedule):
+    """Up from 0 and down again, as transformers are trained; at step 0 it divides."""
+
+    def __call__(self, step):
+        step = keras.ops.cast(step, "float32")
+        return 0.1 * keras.ops.minimum(step * 100**-1.5, keras.ops.rsqrt(step))
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    ("optimizer", "named"),
+    [
+        # One that scales the loss is judged as the one that takes the steps.
+        (lambda: Optimizers.LossScaleOptimizer(Optimizers.SGD(0.5)), ()),
+        (
+            lambda: Optimizers.LossScaleOptimizer(Optimizers.Adam(0.5)),
+            ("learning_rate_too_high",),
+        ),
+        # At most 0.1 / sqrt(100), at step 100.
+        (lambda: Optimizers.Adam(_Warming()), ()),
+        # Above 0.05 from step 31 to 3999.
+        (
+            lambda: Optimizers.Adam(
+                Optimizers.schedules.PiecewiseConstantDecay([30, 4000], [0, 0.06, 0])
+            ),
+            ("learning_rate_too_high",),
+        ),
+    ],
+)
+def test_the_rate_of_what_takes_the_steps(optimizer, named):
+    found = findings(dense(), optimizer=optimizer())
+    assert found.at_least("warning").names == named

@@ -228,3 +228,14 @@ def test_what_cannot_be_run_ends_no_training():
     history = model.fit(X, Y, epochs=2, verbose=0, callbacks=[doctor])
     assert len(history.history["loss"]) == 2
     assert "could not be run (RuntimeError" in " ".join(doctor.findings.not_seen)
+
+
+@pytest.mark.any_backend
+def test_a_rate_that_a_callback_sets_is_not_judged():
+    doctor = quiet()
+    later = keras.callbacks.LearningRateScheduler(lambda epoch: 0.01)
+    model = network()
+    model.compile(keras.optimizers.Adam(0.0), LOSS)
+    model.fit(X, Y, verbose=0, callbacks=[later, doctor])
+    assert "learning_rate_too_low" not in doctor.findings.names
+    assert any("a callback sets it" in line for line in doctor.findings.not_seen)
