@@ -24,6 +24,13 @@ CHECKS: tuple[Check, ...] = (
     *optimizer.CHECKS,
     *wiring.CHECKS,
 )
+# Those that neither read data nor run a batch.
+WITHOUT_DATA: tuple[Check, ...] = (
+    architecture.no_activation,
+    architecture.initial_spread,
+    architecture.strong_dropout,
+    *optimizer.CHECKS,
+)
 
 
 def check(
@@ -79,14 +86,14 @@ def check(
 def examined(subject: Subject) -> Findings:
     """Findings of every check; one that fails is told and keeps no other back."""
     findings: list[Finding] = []
-    if not subject.model.built:
+    if not subject.model.built and subject.data is not None:
         try:
             _build(subject)
         except Exception as error:
             reason = in_one_line(error)
             subject.not_seen.append(f"The model could not be built ({reason}).")
     failed: dict[str, list[str]] = {}
-    for one in CHECKS:
+    for one in WITHOUT_DATA if subject.data is None else CHECKS:
         try:
             findings += list(one(subject))
         except Exception as error:
@@ -107,5 +114,6 @@ def in_one_line(error: Exception) -> str:
 
 def _build(subject: Subject) -> None:
     """As the first call of `fit` would."""
+    assert subject.data is not None
     first = keras.tree.map_structure(lambda a: a[:2], subject.data.x)
     subject.model(keras.tree.map_structure(keras.ops.convert_to_tensor, first))

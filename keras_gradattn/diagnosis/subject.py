@@ -44,7 +44,7 @@ class Subject:
 
     Args:
         model: A compiled, built Keras model.
-        data: Training data.
+        data: Training data, or `None`.
         validation: Validation data, or `None`.
         batch_size: Samples a step.
         rate_is_set_later: Whether a callback sets the learning rate during training.
@@ -53,7 +53,7 @@ class Subject:
     def __init__(
         self,
         model: keras.Model,
-        data: Data,
+        data: Data | None,
         validation: Data | None = None,
         batch_size: int = 32,
         rate_is_set_later: bool = False,
@@ -67,19 +67,23 @@ class Subject:
 
     @functools.cached_property
     def inputs(self) -> list[np.ndarray]:
-        """The inputs, flat."""
+        """The inputs, flat; empty where there are no data."""
+        if self.data is None:
+            return []
         return [np.asarray(one) for one in keras.tree.flatten(self.data.x)]
 
     @functools.cached_property
     def labels(self) -> list[np.ndarray]:
         """The labels, flat; empty where there are none."""
-        if self.data.y is None:
+        if self.data is None or self.data.y is None:
             return []
         return [np.asarray(one) for one in in_output_order(self.model, self.data.y)]
 
     @functools.cached_property
     def probe(self) -> Probe | None:
         """A batch to run through the network, `None` where inputs are no numbers."""
+        if self.data is None:
+            return None
         if not all(one.dtype.kind in "biuf" for one in self.inputs + self.labels):
             self.not_seen.append("No batch was run: inputs or labels are no numbers.")
             return None
@@ -138,7 +142,7 @@ def data_of(x: Any, y: Any = None, *, in_order: bool | None = None) -> Data:
     Raises:
         ValueError: For a generator, which reading would empty, and for what is no data.
     """
-    if _is_arrays(x):
+    if is_arrays(x):
         return _data_of_arrays(x, y, in_order)
     if inspect.isgenerator(x) or (hasattr(x, "__next__") and hasattr(x, "__iter__")):
         raise ValueError(
@@ -149,7 +153,8 @@ def data_of(x: Any, y: Any = None, *, in_order: bool | None = None) -> Data:
     return _data_of_batches(x)
 
 
-def _is_arrays(x: Any) -> bool:
+def is_arrays(x: Any) -> bool:
+    """Whether these are arrays, and no data set that gives batches."""
     return all(
         (hasattr(one, "shape") and hasattr(one, "dtype"))
         or isinstance(one, (int, float))

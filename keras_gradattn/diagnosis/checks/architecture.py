@@ -256,8 +256,11 @@ def initial_spread(subject: Subject) -> Iterable[Finding]:
         spread = float(kernel.std() * np.sqrt(fan_in(kernel)))
         if spread > threshold("initial_spread_high"):
             large[layer.name] = spread
-        elif 0 < spread < threshold("initial_spread_low") and not _gives_output(
-            subject, layer
+        # An output layer may begin small, and without a run none is known.
+        elif (
+            0 < spread < threshold("initial_spread_low")
+            and subject.inference is not None
+            and not _gives_output(subject, layer)
         ):
             small[layer.name] = spread
     for name, group, key, rule in (

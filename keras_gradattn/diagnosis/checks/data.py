@@ -213,7 +213,7 @@ def sorted_labels(subject: Subject) -> Iterable[Finding]:
         expected = 1 + (len(classes) - 1) * float(1 - np.sum(np.square(shares)))
         share, limit = runs / expected, threshold("label_runs_low")
         if share < limit:
-            told = subject.data.in_order
+            told = subject.data is not None and subject.data.in_order
             yield found(
                 "sorted_labels", "warning" if told else "note",
                 f"Labels come in {runs} runs of one class, where mixed ones would come "

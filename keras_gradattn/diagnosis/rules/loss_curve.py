@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from keras_gradattn.diagnosis.finding import Curve, Evidence, Finding, found
-from keras_gradattn.diagnosis.seen import Seen
+from keras_gradattn.diagnosis.seen import Seen, drawn
 from keras_gradattn.diagnosis.thresholds import threshold
 
 _ACCURACIES = (
@@ -134,6 +134,7 @@ def majority_class(seen: Seen) -> Iterable[Finding]:
                 Evidence("share of guessing's loss removed", gain,
                          threshold("majority_gain"), "below"),
                 first_step=int(seen.epoch_end[-len(last)]), last_step=seen.steps,
+                picture=Curve(name, {name: drawn(seen.epoch_end, values)}, share),
             )  # fmt: skip
             return
 
