@@ -50,17 +50,19 @@ def check(
         model: A compiled Keras model.
         x: What `fit` would take: arrays, or a `tf.data.Dataset`,
             `keras.utils.PyDataset` or `DataLoader` of batches. Of batches the first 50
-            are read.
+            are read at most, those of the first one's shape.
         y: Labels, if `x` are arrays. Defaults to `None`.
         validation_data: What `fit` would take. Defaults to `None`.
-        batch_size: Samples in a training step, as `fit` will take them. Defaults to 32.
+        batch_size: Samples in a training step, as `fit` will take them. Of batches
+            it is what the first one holds. Defaults to 32.
 
     Returns:
         The findings. The first is the one to look at first. `not_seen` says what could
         not be judged.
 
     Raises:
-        ValueError: If the model is not compiled, or the data cannot be read twice.
+        ValueError: If the model is not compiled, or the data cannot be read twice
+            or are lists of numbers.
 
     Example:
 
@@ -79,7 +81,8 @@ def check(
         validation = data_of(*validation_data[:2])
     elif validation_data is not None:
         validation = data_of(validation_data)
-    subject = Subject(model, data_of(x, y), validation, batch_size)
+    found = data_of(x, y)
+    subject = Subject(model, found, validation, found.batch_size or batch_size)
     return examined(subject)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import keras_gradattn as kg
+from keras_gradattn.diagnosis import subject
 from keras_gradattn.diagnosis.subject import data_of
 
 L = keras.layers
@@ -679,3 +680,97 @@ class _Warming(keras.optimizers.schedules.LearningRateSchedule):
 def test_the_rate_of_what_takes_the_steps(optimizer, named):
     found = findings(dense(), optimizer=optimizer())
     assert found.at_least("warning").names == named
+
+
+@pytest.fixture
+def few_rows(monkeypatch):
+    """Of 120 rows 30 are looked at, and chunks have 25."""
+    monkeypatch.setattr(subject, "_MOST_ROWS", 30)
+    monkeypatch.setattr(subject, "_CHUNK_ELEMENTS", 200)
+
+
+@pytest.mark.any_backend
+def test_no_row_is_missed_where_few_are_looked_at(few_rows):
+    x, y = X.copy(), Y.copy()
+    x[1, 3], y[2] = np.nan, 7
+    # All validation rows are training rows.
+    found = findings(dense(), x=x, y=y, validation_data=(X[5:15], Y[5:15]))
+    told = {f.name: f.evidence[0].value for f in found.at_least("warning")}
+    assert told["nan_in_data"] == 1
+    assert told["labels_out_of_range"] == 7
+    assert told["validation_leakage"] == 1.0
+    assert any("30 of 120 rows" in line for line in found.not_seen)
+
+    tokens = TOKENS.copy()
+    tokens[1, 0] = 12
+    found = findings(words(), "binary_crossentropy", x=tokens, y=BINARY)
+    assert [f.evidence[0].value for f in found.at_least("warning")] == [12]
+
+
+@pytest.mark.any_backend
+def test_columns_that_are_constant_in_a_part_are_a_note(few_rows):
+    x = np.ones_like(X)
+    x[1:3] += X[1:3]
+    (found,) = [f for f in findings(dense(), x=x) if f.name == "constant_inputs"]
+    assert found.severity == "note"
+
+
+@pytest.mark.any_backend
+def test_rows_are_equal_only_as_a_whole():
+    images = np.zeros((40, 20, 20), "float32")
+    # Between the elements that are looked at first.
+    images[:, 0, 1] = np.arange(40)
+    model = [L.Flatten(), L.Dense(3, "softmax")]
+    labels = np.arange(40) % 3
+
+    def share(held):
+        found = findings(
+            model, x=images[:30], y=labels[:30], validation_data=(held, labels[:10])
+        )
+        leaks = [f for f in found if f.name == "validation_leakage"]
+        return leaks[0].evidence[0].value if leaks else 0
+
+    assert share(images[30:]) == 0
+    assert share(images[21:31]) == pytest.approx(0.9)
+    assert share(images[21:31].astype("float64")) == pytest.approx(0.9)
+
+
+@pytest.mark.any_backend
+def test_batches_of_another_length_are_left_out():
+    tokens = [TOKENS[:8], TOKENS[8:16, :4], TOKENS[16:24]]
+    batches = [(one, BINARY[8 * i : 8 * i + 8]) for i, one in enumerate(tokens)]
+    found = data_of(batches)
+    np.testing.assert_array_equal(found.x, np.concatenate([tokens[0], tokens[2]]))
+    np.testing.assert_array_equal(found.y, np.append(BINARY[:8], BINARY[16:24]))
+    assert any("1 batches have another shape" in line for line in found.not_seen())
+
+
+@pytest.mark.any_backend
+def test_batches_are_read_up_to_a_limit(monkeypatch):
+    monkeypatch.setattr(subject, "_MOST_ELEMENTS", 100)
+    # Of 64 elements each.
+    found = data_of(Batches(X, Y))
+    assert (found.rows, found.total, found.batch_size) == (16, None, 8)
+    assert found.not_seen() == ["Data: the first 16 rows were read."]
+
+
+@pytest.mark.any_backend
+def test_the_size_of_batches_is_that_of_the_data_set():
+    model = model_of([L.Dense(8), L.BatchNormalization(), *dense()], SPARSE)
+    ones = [(X[i : i + 1], Y[i : i + 1]) for i in range(40)]
+    assert "batch_norm_of_one" in kg.check(model, ones).names
+    assert "batch_norm_of_one" not in kg.check(model, Batches(X, Y)).names
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (("photos/",), "no path. Received: 'photos/'"),
+        (([[1, 2], [3, 4]], [0, 1]), r"give np.array\(...\)"),
+        ((X, Y.tolist()), r"give np.array\(...\)"),
+    ],
+)
+def test_what_is_no_array_is_refused(data, message):
+    with pytest.raises(ValueError, match=message):
+        kg.check(model_of(dense(), SPARSE), *data)
