@@ -735,11 +735,21 @@ def test_rows_are_equal_only_as_a_whole():
     assert share(images[21:31].astype("float64")) == pytest.approx(0.9)
 
 
+class _Given:
+    """A data set of these batches."""
+
+    def __init__(self, batches):
+        self._batches = batches
+
+    def __iter__(self):
+        return iter(self._batches)
+
+
 @pytest.mark.any_backend
 def test_batches_of_another_length_are_left_out():
     tokens = [TOKENS[:8], TOKENS[8:16, :4], TOKENS[16:24]]
     batches = [(one, BINARY[8 * i : 8 * i + 8]) for i, one in enumerate(tokens)]
-    found = data_of(batches)
+    found = data_of(_Given(batches))
     np.testing.assert_array_equal(found.x, np.concatenate([tokens[0], tokens[2]]))
     np.testing.assert_array_equal(found.y, np.append(BINARY[:8], BINARY[16:24]))
     assert any("1 batches have another shape" in line for line in found.not_seen())
@@ -758,7 +768,7 @@ def test_batches_are_read_up_to_a_limit(monkeypatch):
 def test_the_size_of_batches_is_that_of_the_data_set():
     model = model_of([L.Dense(8), L.BatchNormalization(), *dense()], SPARSE)
     ones = [(X[i : i + 1], Y[i : i + 1]) for i in range(40)]
-    assert "batch_norm_of_one" in kg.check(model, ones).names
+    assert "batch_norm_of_one" in kg.check(model, _Given(ones)).names
     assert "batch_norm_of_one" not in kg.check(model, Batches(X, Y)).names
 
 
@@ -774,3 +784,50 @@ def test_the_size_of_batches_is_that_of_the_data_set():
 def test_what_is_no_array_is_refused(data, message):
     with pytest.raises(ValueError, match=message):
         kg.check(model_of(dense(), SPARSE), *data)
+
+
+@pytest.mark.any_backend
+def test_two_outputs_of_softmax_may_have_the_loss_for_two():
+    labels = np.eye(2, dtype="float32")[Y % 2]
+    found = findings(dense(units=2), "binary_crossentropy", y=labels)
+    assert [(f.name, f.severity) for f in found] == [("loss_unfit_for_labels", "note")]
+    # It is the same loss.
+    given = np.array([[0.3, 0.7]], "float32"), np.array([[0.0, 1.0]], "float32")
+    two, one = Losses.binary_crossentropy, Losses.categorical_crossentropy
+    assert float(two(*given[::-1])[0]) == pytest.approx(float(one(*given[::-1])[0]))
+    found = findings(dense(units=2), "binary_focal_crossentropy", y=labels)
+    assert found.at_least("warning").names == ("loss_unfit_for_labels",)
+
+
+@pytest.mark.any_backend
+def test_trained_weights_know_the_scale_of_their_inputs():
+    def severity(trained):
+        model = model_of(dense(), SPARSE)
+        if trained:
+            kernel, bias = model.layers[0].get_weights()
+            model.layers[0].set_weights([4 * kernel, bias])
+        found = kg.check(model, 100 + 60 * X, Y)
+        return [f.severity for f in found if f.name == "input_scale"]
+
+    assert severity(trained=False) == ["warning"]
+    assert severity(trained=True) == ["note"]
+
+
+class _Noisy(keras.Model):
+    """Hands a mode to its layer that is not its own."""
+
+    def __init__(self, layer, mode):
+        super().__init__()
+        self.noise, self.mode = layer, mode
+        self.answer = L.Dense(3, activation="softmax")
+
+    def call(self, x, training=None):
+        return self.answer(self.noise(x, training=self.mode))
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("layer", [L.GaussianDropout, L.AlphaDropout])
+def test_every_kind_of_dropout_has_two_modes(layer):
+    for mode, name in ((False, "training_flag_lost"), (True, "training_always")):
+        assert name in findings(_Noisy(layer(0.2), mode)).names
+    assert findings([layer(0.2), *dense()]).at_least("warning") == []

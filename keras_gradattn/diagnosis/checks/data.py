@@ -15,6 +15,7 @@ from keras_gradattn.diagnosis.head import (
     TWO_CLASSES,
     in_output_order,
 )
+from keras_gradattn.diagnosis.initial_weights import looks_trained
 from keras_gradattn.diagnosis.subject import Subject, chunks
 from keras_gradattn.diagnosis.thresholds import threshold
 
@@ -64,7 +65,8 @@ def input_scale(subject: Subject) -> Iterable[Finding]:
         uneven = len(columns) > 1 and columns.max() > threshold(
             "column_ratio_high"
         ) * max(float(np.median(columns)), low)
-        severity = "note" if _normalised_soon(subject) else "warning"
+        fits = _normalised_soon(subject) or _first_is_trained(subject)
+        severity = "note" if fits else "warning"
         name = f"Input {number}" if len(subject.inputs) > 1 else "The input"
         if spread > high or mean > threshold("input_mean_high"):
             yield found(
@@ -269,7 +271,7 @@ def class_missing(subject: Subject) -> Iterable[Finding]:
         inner = [c for c in missing if 0 < c < max(seen)]
         share = len(missing) / head.units
         # Heads with room to spare are common; holes among the classes are not.
-        sure = bool(in_validation or inner) and share <= 0.5
+        sure = bool(in_validation or inner) and share <= threshold("missing_share_high")
         yield found(
             "class_missing", "warning" if sure else "note",
             f"{len(missing)} of {head.units} classes have no sample: "
@@ -494,6 +496,13 @@ def _normalised_soon(subject: Subject) -> bool:
     return any(isinstance(layer, _SCALES_ITSELF) for layer in first) or any(
         "normaliz" in type(layer).__name__.lower() for layer in first
     )
+
+
+def _first_is_trained(subject: Subject) -> bool:
+    """Whether the first weights were trained, and then on inputs of their own scale."""
+    layers = (one.layer for one in (subject.inference[1] if subject.inference else ()))
+    first = next((layer for layer in layers if layer.weights), None)
+    return first is not None and looks_trained(first)
 
 
 def _finite(array: np.ndarray | None) -> np.ndarray:

@@ -109,7 +109,7 @@ def constant_predictor(seen: Seen) -> Iterable[Finding]:
 
 def _since_near(seen: Seen, guess: float) -> int:
     level = smooth(seen.fit_loss, max(seen.steps // 20, 1))
-    far = np.flatnonzero(np.abs(level - guess) > 0.1 * guess)
+    far = np.flatnonzero(np.abs(level - guess) > threshold("near_guess") * guess)
     return int(far[-1]) + 1 if len(far) else 0
 
 
