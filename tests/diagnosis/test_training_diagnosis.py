@@ -317,7 +317,7 @@ def test_another_model_begins_anew():
 @pytest.mark.any_backend
 def test_a_fault_ends_a_second_training_as_well():
     class Breaks(keras.callbacks.Callback):
-        """Weights of NaN at the end of the first epoch's last step but one."""
+        """A weight that is NaN before the first step."""
 
         def on_train_begin(self, logs=None):
             self.model.layers[-1].kernel.assign(np.full((8, 3), np.nan))
