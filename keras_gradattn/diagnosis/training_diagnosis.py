@@ -113,7 +113,7 @@ class TrainingDiagnosis(keras.callbacks.Callback):
         self._checked_model: Any = None
         # Steps of earlier trainings of the same model.
         self._begin = 0
-        self._trouble = False
+        self._trouble = self._trouble_seen = False
         self._forget()
 
     def _forget(self) -> None:
@@ -177,7 +177,7 @@ class TrainingDiagnosis(keras.callbacks.Callback):
         if self._checked_model is not model:
             self._forget()
             self._checked_model = model
-        self._trouble = False
+        self._trouble = self._trouble_seen = False
         self._means = {}
         self._begin = len(self._loss)
         weights = (arguments.get("class_weight"), arguments.get("sample_weight"))
@@ -215,9 +215,9 @@ class TrainingDiagnosis(keras.callbacks.Callback):
         scale = loss_scale(self._trained_model.optimizer)
         if scale is not None:
             self._scales.append(scale)
-        if self._history is not None and (
-            self._trouble or self._history.due(len(self._loss))
-        ):
+        begins = self._trouble and not self._trouble_seen
+        self._trouble_seen = self._trouble
+        if self._history is not None and (begins or self._history.due(len(self._loss))):
             self._look_at_layers()
         self._judge()
 

@@ -314,29 +314,30 @@ def test_another_model_begins_anew():
         assert len(seen.logs["loss"]) == 2
 
 
+def epochs_until_stopped(model, doctor, optimizer):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return len(trained(model, optimizer, doctor, epochs=3)["loss"])
+
+
 @pytest.mark.any_backend
-def test_a_fault_ends_a_second_training_as_well():
-    class Breaks(keras.callbacks.Callback):
-        """A weight that is NaN before the first step."""
+def test_a_fault_that_was_told_ends_a_second_training_as_well():
+    doctor, model = kg.TrainingDiagnosis("stop", every=5, check=False), network()
+    # 20 steps are needed, of 12 an epoch, to say that no weight changes.
+    assert epochs_until_stopped(model, doctor, keras.optimizers.SGD(0.0)) == 2
+    assert doctor.findings.names[0] == "unchanged_weights"
+    assert epochs_until_stopped(model, doctor, keras.optimizers.SGD(0.0)) == 1
+    assert epochs_until_stopped(model, doctor, keras.optimizers.SGD(0.1)) == 3
 
-        def on_train_begin(self, logs=None):
-            self.model.layers[-1].kernel.assign(np.full((8, 3), np.nan))
 
-    doctor = kg.TrainingDiagnosis("stop", check=False)
-    model = network()
-    for _ in range(2):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model.compile(keras.optimizers.Adam(0.01), LOSS)
-            history = model.fit(
-                X, Y, epochs=3, verbose=0, callbacks=[Breaks(), doctor]
-            ).history
-        assert len(history["loss"]) == 1
-    # A training that is sound again goes on, whatever was before it.
-    model.set_weights(network().get_weights())
-    model.compile(keras.optimizers.Adam(0.01), LOSS)
-    history = model.fit(X, Y, epochs=3, verbose=0, callbacks=[doctor]).history
-    assert len(history["loss"]) == 3
+@pytest.mark.any_backend
+def test_nan_of_an_earlier_training_does_not_end_a_sound_one():
+    doctor, model = kg.TrainingDiagnosis("stop", check=False), network()
+    sound = model.get_weights()
+    model.set_weights([np.nan * one for one in sound])
+    assert epochs_until_stopped(model, doctor, "adam") == 1
+    model.set_weights(sound)
+    assert epochs_until_stopped(model, doctor, "adam") == 3
 
 
 class _Logarithm(L.Layer):
