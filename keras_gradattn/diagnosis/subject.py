@@ -67,7 +67,8 @@ class Data:
             )
         if self.left_out:
             sentences.append(
-                f"Data: {self.left_out} batches have another shape than the first."
+                "Data: batches of another shape than the first were left out, "
+                f"{self.left_out} of them."
             )
         return sentences
 
@@ -120,10 +121,8 @@ class Subject:
     @functools.cached_property
     def labels(self) -> list[np.ndarray]:
         """All labels; of large ones, as masks are, those of the rows looked at."""
-        if (
-            self.data is None
-            or sum(one.size for one in self.all_labels) < _MOST_ELEMENTS
-        ):
+        elements = sum(one.size for one in self.all_labels)
+        if self.data is None or elements <= _MOST_ELEMENTS:
             return self.all_labels
         return in_output_order(self.model, self.data.y)
 
@@ -211,7 +210,7 @@ def is_arrays(x: Any) -> bool:
     """Whether these are arrays, and no data set that gives batches."""
     return all(
         (hasattr(one, "shape") and hasattr(one, "dtype"))
-        or isinstance(one, (int, float))
+        or isinstance(one, (int, float, str, bytes))
         or hasattr(one, "iloc")
         for one in keras.tree.flatten(x)
     )
@@ -221,9 +220,8 @@ def _data_of_arrays(x: Any, y: Any, in_order: bool | None) -> Data:
     x = keras.tree.map_structure(_array, x)
     y = None if y is None else keras.tree.map_structure(_array, y)
     flat = keras.tree.flatten(x)
-    if any(
-        not one.ndim for one in (*flat, *(() if y is None else keras.tree.flatten(y)))
-    ):
+    labels = [] if y is None else keras.tree.flatten(y)
+    if not all(one.ndim for one in (*flat, *labels)):
         raise ValueError(
             "A list is taken for several inputs or labels, so that numbers in it stand "
             "for whole arrays: give np.array(...). Received: a list of numbers or words"

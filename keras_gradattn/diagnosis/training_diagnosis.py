@@ -53,7 +53,7 @@ class TrainingDiagnosis(keras.callbacks.Callback):
         reference: A healthy run to compare with: a `GradientRecord`, or the file that
             `GradientNorms.save` wrote. Defaults to `None`.
         every: Every how many steps weights and updates are measured. Defaults to 20.
-        data: `(x, y)` to check, and to look at layer outputs with. Defaults to the
+        data: `(x, y)` or `(x, y, sample_weight)` to check, and to look at layer outputs with. Defaults to the
             arrays that `fit` was given. If `fit` was given batches from a data set,
             these are not read twice: give arrays here, or the data, the loss and layer
             outputs are not judged.
@@ -180,8 +180,7 @@ class TrainingDiagnosis(keras.callbacks.Callback):
         self._trouble = self._trouble_seen = False
         self._means = {}
         self._begin = len(self._loss)
-        weights = (arguments.get("class_weight"), arguments.get("sample_weight"))
-        if any(one is not None for one in weights):
+        if self._weighs(arguments):
             # What no answer to the plain loss is compared with.
             self._weighted, self._guess = True, None
         if not self._loss:
@@ -253,6 +252,14 @@ class TrainingDiagnosis(keras.callbacks.Callback):
                     self._guess = constant_loss(subject.probe, heads[0])
             self._majority = majority_share(heads[0])
             self._numbers = heads[0].loss in OF_NUMBERS
+
+    def _weighs(self, arguments: dict[str, Any]) -> bool:
+        """Whether classes or samples are weighted, as far as it shows."""
+        batch = getattr(arguments.get("x"), "element_spec", None)
+        of_batches = isinstance(batch, tuple) and len(batch) > 2
+        given = [arguments.get("class_weight"), arguments.get("sample_weight")]
+        given += list(() if self._data is None else self._data[2:])
+        return of_batches or any(one is not None for one in given)
 
     def _subject(self, model: Any, arguments: dict[str, Any]) -> Subject:
         data = validation = None

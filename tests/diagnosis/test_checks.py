@@ -752,7 +752,7 @@ def test_batches_of_another_length_are_left_out():
     found = data_of(_Given(batches))
     np.testing.assert_array_equal(found.x, np.concatenate([tokens[0], tokens[2]]))
     np.testing.assert_array_equal(found.y, np.append(BINARY[:8], BINARY[16:24]))
-    assert any("1 batches have another shape" in line for line in found.not_seen())
+    assert any("left out, 1 of them" in line for line in found.not_seen())
 
 
 @pytest.mark.any_backend
@@ -777,6 +777,7 @@ def test_the_size_of_batches_is_that_of_the_data_set():
     ("data", "message"),
     [
         (("photos/",), "no path. Received: 'photos/'"),
+        ((["good", "bad"], Y), r"give np.array\(...\)"),
         (([[1, 2], [3, 4]], [0, 1]), r"give np.array\(...\)"),
         ((X, Y.tolist()), r"give np.array\(...\)"),
     ],

@@ -359,3 +359,14 @@ def test_the_layer_that_nan_comes_from():
     trained(model, "adam", doctor, epochs=1)
     (found,) = [f for f in doctor.findings if f.name == "non_finite"]
     assert found.message.endswith("first in 'logarithm'.")
+
+
+@pytest.mark.any_backend
+def test_weights_in_a_data_set_are_seen():
+    import tensorflow as tf
+
+    batches = tf.data.Dataset.from_tensor_slices((X, Y, np.full(192, 9.0))).batch(16)
+    doctor, model = kg.TrainingDiagnosis("ignore", data=(X, Y)), network()
+    model.compile("adam", LOSS)
+    model.fit(batches, verbose=0, callbacks=[doctor])
+    assert (doctor.seen().guess, doctor.seen().weighted) == (None, True)
