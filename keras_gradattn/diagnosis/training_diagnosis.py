@@ -53,10 +53,10 @@ class TrainingDiagnosis(keras.callbacks.Callback):
         reference: A healthy run to compare with: a `GradientRecord`, or the file that
             `GradientNorms.save` wrote. Defaults to `None`.
         every: Every how many steps weights and updates are measured. Defaults to 20.
-        data: `(x, y)` or `(x, y, sample_weight)` to check, and to look at layer outputs with. Defaults to the
-            arrays that `fit` was given. If `fit` was given batches from a data set,
-            these are not read twice: give arrays here, or the data, the loss and layer
-            outputs are not judged.
+        data: `(x, y)` or `(x, y, sample_weight)` to check, and to look at layer outputs
+            with. Defaults to the arrays that `fit` was given. If `fit` was given
+            batches from a data set, these are not read twice: give arrays here, or the
+            data, the loss and layer outputs are not judged.
         check: Whether to do what `check` does before the first step. Defaults to
             `True`.
 
