@@ -671,7 +671,9 @@ class _Warming(keras.optimizers.schedules.LearningRateSchedule):
         # Above 0.05 from step 31 to 3999.
         (
             lambda: Optimizers.Adam(
-                Optimizers.schedules.PiecewiseConstantDecay([30, 4000], [0, 0.06, 0])
+                Optimizers.schedules.PiecewiseConstantDecay(
+                    [30, 4000], [0.0, 0.06, 0.0]
+                )
             ),
             ("learning_rate_too_high",),
         ),

@@ -69,7 +69,8 @@ def _where(
     # Where weights are NaN already, every layer is.
     told = looks.nonfinite_share[looks.sound > 0]
     # A mask may hold infinity; what counts is that the outputs are not finite.
-    told = told[np.any(told[:, looks.hidden == 0] > 0, axis=1)]
+    if len(told):
+        told = told[np.any(told[:, looks.hidden == 0] > 0, axis=1)]
     if len(told):
         return tuple(looks.names[i] for i in np.flatnonzero(told[0] > 0)), True
     if not len(bad_rows):
