@@ -277,7 +277,7 @@ def test_what_needs_no_data_is_judged_of_a_data_set_too():
     assert "Leakage: validation data come from a data set" in text
 
 
-class _Rebuilds(keras.Model):
+class Rebuilds(keras.Model):
     """Learns its own inputs, which `fit` is given alone."""
 
     def __init__(self):
@@ -292,7 +292,7 @@ class _Rebuilds(keras.Model):
 
 @pytest.mark.any_backend
 def test_inputs_alone_are_looked_at():
-    doctor, model = quiet(), _Rebuilds()
+    doctor, model = quiet(), Rebuilds()
     model.compile("adam")
     model.fit(100 + 60 * X, verbose=0, callbacks=[doctor])
     assert "input_scale" in doctor.findings.names
