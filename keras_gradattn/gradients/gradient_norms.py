@@ -259,6 +259,9 @@ class GradientNorms(keras.callbacks.Callback):
         Updates of the weights are measured only if the host sees each step. In a
         compiled loop it does not.
 
+        A compiled TensorFlow step holds `capacity` rows, until `end_epoch` of the watch
+        or the end of the block reads them. Call `end_epoch` at least that often.
+
         Args:
             model: A built model, whose trainable variables are measured.
             optimizer: What the loop updates them with. Defaults to `model.optimizer`
@@ -314,6 +317,10 @@ class GradientNorms(keras.callbacks.Callback):
             self._prepare_record()
             with batches:
                 yield watch.open()
+        except BaseException:
+            # The last step may have been measured, and not have come to its update.
+            watch.updates.drop()
+            raise
         finally:
             self._installation = watch
             self._remove()
@@ -435,7 +442,7 @@ class GradientNorms(keras.callbacks.Callback):
                 taps=taps,
                 fit=self._fit,
                 step=_iterations(channel.optimizer),
-                optimizer=type(channel.optimizer).__name__,
+                optimizer=_kind(channel.optimizer),
                 learning_rate=rate,
             )
         self._trained = (identity, rate)
@@ -465,9 +472,8 @@ class GradientNorms(keras.callbacks.Callback):
         self._writing.write(self._record, len(rows.number))
         if rows.lost:
             warnings.warn(
-                f"{rows.lost} steps were overwritten before they could be read: the "
-                "model applies gradients more than once per training step. Raise "
-                f"`capacity`. Received: capacity={self.capacity}",
+                f"{rows.lost} steps were overwritten before they could be read: "
+                f"{self._installation.why_lost} Received: capacity={self.capacity}",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -511,12 +517,18 @@ class GradientNorms(keras.callbacks.Callback):
             for name, optimizer in optimizers_of(model).items()
             if optimizer is not self._installation.optimizer
         ]
-        hint = (
-            f" The model has other optimizers: name one, for example "
-            f"`GradientNorms(optimizer={others[0]!r})`."
-            if others
-            else " A loop of your own is recorded with `watching`."
-        )
+        hint = " A loop of your own is recorded with `watching`."
+        if others and keras.backend.backend() == "jax":
+            hint = (
+                f" The model has other optimizers, such as {others[0]!r}: call "
+                "`watch.step(gradients)` in its `train_step`, and `fit` inside "
+                "`with GradientNorms().watching(part_of_the_model) as watch`."
+            )
+        elif others:
+            hint = (
+                " The model has other optimizers: name one, for example "
+                f"`GradientNorms(optimizer={others[0]!r})`."
+            )
         name = self.optimizer if isinstance(self.optimizer, str) else "optimizer"
         warnings.warn(
             "No gradient was recorded: the model's `train_step` does not call "
@@ -632,6 +644,11 @@ def _train_on_batch(norms: Any, watch: Any) -> Iterator[Any]:
         yield
     finally:
         installation.remove()
+
+
+def _kind(optimizer: Any) -> str:
+    """Class name, empty where `watch.step` is told of the gradients."""
+    return "" if optimizer is None else type(optimizer).__name__
 
 
 def _rate(optimizer: Any) -> float | None:
