@@ -183,7 +183,8 @@ class Ring:
             return gradients
         kind = self._kind(frozenset(about), frozenset(present))
         own = self._fence([found[i] for i in present])
-        values = [nonzero_rows(g) for g in self._sum_replicas(own)]
+        summed = self._sum_replicas(own)
+        values = [nonzero_rows(g) for g in summed]
         values = [_norms.cast(g, _norms.wide_dtype([g])) for g in values]
         wanted = self._is_detail_step(iteration)
         row = [self._head(iteration, kind, wanted)]
@@ -206,7 +207,7 @@ class Ring:
             row.append(keras.ops.zeros((2 * len(self.variables),), self._dtype))
         row += self._tap_values(taps, tap_scale)
         for measure in self.more:
-            of = own if getattr(measure, "before_sum", False) else values
+            of = {"own": own, "summed": summed}.get(measure.of, values)
             extra = measure(self, present, of, scale, wanted)
             row.append(_norms.cast(extra, self._dtype))
         self._put(keras.ops.concatenate(row))

@@ -76,8 +76,8 @@ class GradientNorms(keras.callbacks.Callback):
             group's gradient lie between which powers of two. Defaults to `False`.
         noise_scale: Whether to measure what `GradientRecord.noise_scale` needs:
             gradients of two batch sizes. They exist if the optimizer accumulates
-            gradients, or if a TensorFlow strategy has several replicas. Defaults to
-            `False`.
+            gradients, or if a TensorFlow strategy has several replicas. If they do not,
+            a warning says so. Defaults to `False`.
         on_nonfinite: What to do when a gradient is NaN or infinite: `"warn"` (the
             default), `"stop"` (also ends training) or `"ignore"`. Under dynamic loss
             scaling the optimizer skips such steps, and they leave no row.
@@ -197,6 +197,7 @@ class GradientNorms(keras.callbacks.Callback):
         self._epoch = 0
         self._rows_in_fit = 0
         self._guard_fired = False
+        self._told_of_one_batch_size = False
 
     @property
     def record(self) -> GradientRecord | None:
@@ -432,6 +433,7 @@ class GradientNorms(keras.callbacks.Callback):
                 histogram_edges=EDGES.tolist() if self.histograms else (),
             )
         self._record.accumulation = parts_of(model, channel.optimizer)
+        self._complain_about_one_batch_size(channel.optimizer)
         self._known_model = weakref.ref(model)
         identity = (grouping, sizes, taps, id(channel.outer))
         rate = _rate(channel.outer)
@@ -509,6 +511,20 @@ class GradientNorms(keras.callbacks.Callback):
             self._trained_model.stop_training = True
             message += " Training is stopped."
         warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+    def _complain_about_one_batch_size(self, optimizer: Any) -> None:
+        told, several = self._told_of_one_batch_size, self._record.accumulation > 1
+        if not self.noise_scale or told or several:
+            return
+        self._told_of_one_batch_size = True
+        warnings.warn(
+            "The record will have no `noise_scale`: it needs gradients of two batch "
+            "sizes, and the training has one. A Keras optimizer that accumulates has "
+            "two: `gradient_accumulation_steps=2`. "
+            f"Received: noise_scale=True, optimizer={_kind(optimizer) or None}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
     def _complain_about_silence(self) -> None:
         model = self._trained_model
