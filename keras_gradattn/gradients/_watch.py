@@ -277,7 +277,8 @@ class Watch:
         from jax.experimental import io_callback
 
         # A step whose results are somebody else's keeps no counter of its own.
-        return io_callback(self._counted, jax.ShapeDtypeStruct((), "int32"))
+        described: Any = jax.ShapeDtypeStruct
+        return io_callback(self._counted, described((), "int32"))
 
     def _counted(self) -> np.ndarray:
         number = self._numbered
