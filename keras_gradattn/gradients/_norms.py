@@ -79,8 +79,15 @@ def after(gradient: Any, measured: Any) -> Any:
 
 def dense(gradient: Any) -> Any:
     """A tensor that is not sparse, half precision widened."""
-    if keras.backend.backend() == "torch" and gradient.is_sparse:
+    backend = keras.backend.backend()
+    if backend == "torch" and gradient.is_sparse:
         gradient = gradient.to_dense()
+    elif backend == "tensorflow":
+        import tensorflow as tf
+
+        gradient = tf.convert_to_tensor(gradient)
+    elif hasattr(gradient, "todense"):  # of JAX
+        gradient = gradient.todense()
     return cast(gradient, wide_dtype([gradient]))
 
 

@@ -404,3 +404,55 @@ def test_groups_are_roots_of_summed_squares(make_model, data, expected):
     np.testing.assert_allclose(
         norms.record.global_norm, np.sqrt(np.square(expected).sum(1)), rtol=1e-5
     )
+
+
+def halving(plain, backend):
+    """A model whose own `train_step` hands its optimizer half of each gradient."""
+
+    class Halving(keras.Model):
+        def train_step(self, *arguments):
+            x, y, _ = keras.utils.unpack_x_y_sample_weight(arguments[-1])
+            if backend == "jax":
+                return self.step_on_jax(arguments[0], x, y)
+            variables = self.trainable_variables
+            if backend == "torch":
+                import torch
+
+                self.zero_grad()
+                loss = cross_entropy(y, self(x, training=True))
+                loss.backward()
+                halves = [v.value.grad / 2 for v in variables]
+                with torch.no_grad():
+                    self.optimizer.apply(halves, variables)
+                return {"loss": loss.detach()}
+            import tensorflow as tf
+
+            with tf.GradientTape() as tape:
+                loss = cross_entropy(y, self(x, training=True))
+            halves = [g / 2 for g in tape.gradient(loss, variables)]
+            self.optimizer.apply(halves, variables)
+            return {"loss": loss}
+
+        def step_on_jax(self, state, x, y):
+            import jax
+
+            trainable, fixed, optimizer, metrics = state
+
+            def loss(trainable):
+                outputs, new = self.stateless_call(trainable, fixed, x, training=True)
+                return cross_entropy(y, outputs), new
+
+            differentiated = jax.value_and_grad(loss, has_aux=True)
+            (value, fixed), gradients = differentiated(trainable)
+            trainable, optimizer = self.optimizer.stateless_apply(
+                optimizer, [g / 2 for g in gradients], trainable
+            )
+            return {"loss": value}, (trainable, fixed, optimizer, metrics)
+
+    return Halving(plain.inputs, plain.outputs)
+
+
+def test_a_train_step_of_its_own(make_model, data, expected_norms, backend):
+    expected = expected_norms(make_model(), SGD(0.05), *data, epochs=2)
+    norms = fit(halving(make_model(), backend), SGD(0.1), data)
+    check(norms, expected / 2)
