@@ -49,8 +49,8 @@ def from_table(
 
     Args:
         table: CSV or TSV file, or a mapping of columns, such as a pandas DataFrame.
-        images: Column of the files: paths from `folder`, or names or bare names
-            (`ISIC_0027419` for `ISIC_0027419.jpg`) of files anywhere in it.
+        images: Column of the files: paths from `folder`, or names of files anywhere in
+            it. Endings may be left out (`ISIC_0027419` for `ISIC_0027419.jpg`).
         label: Column of the labels. A list of columns of 0 and 1 makes the data set
             multi-label.
         group: Column that says which images must stay in one part, such as
@@ -64,7 +64,8 @@ def from_table(
         levels: Stored levels that are black and white, if there are more than 8 bits.
             Default: all bits that occur.
         on_bad: Whether bad files `"stop"` or are left out (`"skip"`). Bad are also
-            rows without an image, a label, a group or a part, and missing files.
+            rows without an image, a label, a group or a part, missing files, and names
+            without a folder that several files have.
         validation: Share of the validation part, 0 to 1. Defaults to 0.15.
         test: Share of the test part, 0 to 1. Defaults to 0.15.
         seed: Seed of the division. Defaults to 42.
@@ -114,13 +115,13 @@ def from_table(
                 bad.setdefault(row, BadFile(f"row {row + 1}", f"no {column}"))
     rows = [row for row in range(count) if row not in bad]
     found = _find([str(cells[images][row]) for row in rows], root)
-    _check_once([path for path in found if path is not None])
+    usable: list[tuple[int, str]] = []
     for row, path in zip(rows, found, strict=True):
-        if path is None:
-            bad[row] = BadFile(str(cells[images][row]), "no such file")
-    usable = [
-        (row, path) for row, path in zip(rows, found, strict=True) if path is not None
-    ]
+        if isinstance(path, BadFile):
+            bad[row] = path
+        else:
+            usable.append((row, path))
+    _check_once([path for _, path in usable])
     checked = check_files(
         [path for _, path in usable],
         size=size,
@@ -220,33 +221,51 @@ def _ones(cells: list[Any], column: str) -> Array:
         ) from None
 
 
-def _find(names: list[str], root: str) -> list[str | None]:
-    """The file that each name means, or nothing."""
-    found: list[str | None] = []
-    by_name: dict[str, str] | None = None
+def _find(names: list[str], root: str) -> list[str | BadFile]:
+    """The file that each name means, or what is wrong."""
+    found: list[str | BadFile] = []
+    files: _Files | None = None
     for name in names:
-        path: str | None = os.path.join(root, name)
-        if not os.path.isfile(path or ""):
-            if by_name is None:
-                by_name = _by_name(root)
-            path = by_name.get(os.path.basename(name))
-        found.append(path)
+        path = os.path.join(root, name)
+        if os.path.isfile(path):
+            found.append(path)
+            continue
+        # To look into all folders takes long, and is seldom needed.
+        files = files or _Files(root)
+        found.append(files.find(name))
     return found
 
 
-def _by_name(root: str) -> dict[str, str]:
-    """Files in a folder and below, with and without their ending."""
-    by_name: dict[str, str] = {}
-    if os.path.isdir(root):
-        for path in image_paths(root):
-            name = os.path.basename(path)
-            by_name.setdefault(name, path)
-            by_name.setdefault(os.path.splitext(name)[0], path)
-    return by_name
+class _Files:
+    """Files in a folder and below, by path and by name, with and without ending.
+
+    A name with a folder means that folder: a file of the same name in another one is
+    another image.
+    """
+
+    def __init__(self, root: str):
+        self._whole: dict[str, list[str]] = {}
+        self._bare: dict[str, list[str]] = {}
+        for path in image_paths(root) if os.path.isdir(root) else ():
+            for name in {os.path.basename(path), os.path.relpath(path, root)}:
+                self._whole.setdefault(name, []).append(path)
+                self._bare.setdefault(os.path.splitext(name)[0], []).append(path)
+
+    def find(self, name: str) -> str | BadFile:
+        """The only file of a name."""
+        word = os.path.normpath(name)
+        paths = self._whole.get(word) or self._bare.get(word) or []
+        if not paths:
+            return BadFile(name, "no such file")
+        # Links may lead to one file on several ways.
+        if len({os.path.realpath(path) for path in paths}) > 1:
+            return BadFile(name, "several files of this name")
+        return paths[0]
 
 
 def _check_once(paths: list[str]) -> None:
-    names, counts = np.unique(np.array(paths, dtype=object), return_counts=True)
+    plain = [os.path.normpath(path) for path in paths]
+    names, counts = np.unique(np.array(plain, dtype=object), return_counts=True)
     if (counts > 1).any():
         raise ValueError(
             "The table should list an image once: in two rows it could be in two "
