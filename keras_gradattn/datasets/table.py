@@ -83,8 +83,8 @@ def from_table(
     Raises:
         DatasetNotFoundError: If there is no such table.
         BadFilesError: If files or rows are bad and are not to be skipped.
-        ValueError: If a column is missing (the nearest is suggested), an image is
-            listed twice, or an argument is unknown.
+        ValueError: If a column is missing (the nearest is suggested) or there twice, an
+            image is listed twice, or an argument is unknown.
 
     Example:
 
@@ -98,6 +98,8 @@ def from_table(
     title = name or "table"
     if not isinstance(table, (str, os.PathLike)):
         columns: Mapping[str, Column] = table
+        # A DataFrame may have two of a name; a dictionary has not.
+        _check_names([str(column) for column in table], "The table")
         base = os.getcwd()
     else:
         columns = _read(os.fspath(table))
@@ -108,6 +110,12 @@ def from_table(
     wanted = [images, *labels, *(column for column in (group, part) if column)]
     cells = {column: _column(columns, column) for column in wanted}
     count = len(cells[images])
+    for column in wanted:
+        if len(cells[column]) != count:
+            raise ValueError(
+                f"The columns should be of one length. Received: {count} rows of "
+                f"{images!r}, {len(cells[column])} of {column!r}"
+            )
     bad: dict[int, BadFile] = {}
     for column in wanted:
         for row, cell in enumerate(cells[column]):
@@ -183,7 +191,8 @@ def _read(path: str) -> dict[str, list[str]]:
             f"Received: {len(rows)} rows"
         )
     header = [cell.strip() for cell in rows[0]]
-    columns: dict[str, list[str]] = {column: [] for column in header}
+    _check_names(header, path)
+    columns: dict[str, list[str]] = {column: [] for column in header if column}
     for number, row in enumerate(rows[1:], 1):
         if len(row) != len(header):
             raise ValueError(
@@ -191,8 +200,19 @@ def _read(path: str) -> dict[str, list[str]]:
                 f"Received: {len(row)} cells in row {number}: {row[:5]}"
             )
         for column, cell in zip(header, row, strict=True):
-            columns[column].append(cell.strip())
+            # Spreadsheets leave columns without a name behind.
+            if column:
+                columns[column].append(cell.strip())
     return columns
+
+
+def _check_names(names: list[str], table: str) -> None:
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise ValueError(
+            f"{table} should have each column once: which of them is meant? "
+            f"Received: {some([repr(name) for name in twice])} several times"
+        )
 
 
 def _column(columns: Mapping[str, Column], name: str) -> list[Any]:

@@ -220,3 +220,30 @@ def test_an_image_that_is_listed_twice_in_other_words(tmp_path):
     frame = pandas.DataFrame(rows)
     with pytest.raises(ValueError, match=r"list an image once.*5\.png"):
         datasets.from_table(frame, images="file", label="finding", folder=tmp_path)
+
+
+def test_a_column_that_is_there_twice(tmp_path):
+    """Its cells would stand one behind the other, beside other images."""
+    table = write_table(tmp_path, rows_of())
+    lines = table.read_text().splitlines()
+    lines = [f"{line},{line.split(',')[1]},," for line in lines[1:]]
+    header = "file,finding,patient,set,edema,cough,"
+    table.write_text("\n".join([f"{header}finding,,", *lines]))
+    message = r"each column once.*Received: 'finding' several times"
+    with pytest.raises(ValueError, match=message):
+        datasets.from_table(table, images="file", label="finding")
+    frame = pandas.DataFrame(rows_of())
+    frame = pandas.concat([frame, frame[["finding"]]], axis=1)
+    with pytest.raises(ValueError, match=message):
+        datasets.from_table(frame, images="file", label="finding", folder=tmp_path)
+    # What has no name is no column.
+    table.write_text("\n".join([f"{header}again,,", *lines]))
+    splits = datasets.from_table(table, images="file", label="again")
+    assert sum(splits.spec.split_sizes.values()) == 24
+    np.testing.assert_array_equal(levels(splits.test) // 3 % 2, splits.test.labels)
+
+
+def test_columns_of_different_lengths(tmp_path):
+    columns = {"file": ["1.png", "2.png"], "kind": ["a", "b", "a"]}
+    with pytest.raises(ValueError, match="one length. Received: 2 rows of 'file', 3"):
+        datasets.from_table(columns, images="file", label="kind", folder=tmp_path)
