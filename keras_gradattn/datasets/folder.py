@@ -101,8 +101,8 @@ def from_folder(
     Raises:
         DatasetNotFoundError: If there is no such folder.
         BadFilesError: If files are bad and are not to be skipped.
-        ValueError: If there are no class folders, a class has too few images, or an
-            argument is unknown.
+        ValueError: If there are no class folders, other folders stand beside those of
+            parts, a class has too few images, or an argument is unknown.
 
     Example:
 
@@ -170,7 +170,16 @@ def _find(root: str) -> _Found:
     found = _Found()
     folders = _folders(root)
     parts = {entry: PART_FOLDERS.get(entry.lower()) for entry in folders}
-    if len(parts) > 1 and "train" in parts.values() and None not in parts.values():
+    others = [entry for entry, part in parts.items() if part is None]
+    known = {part for part in parts.values() if part}
+    if others and len(known) > 1 and "train" in known:
+        named = [entry for entry, part in parts.items() if part]
+        raise ValueError(
+            f"{root!r} has folders of parts and others beside them. Move the others "
+            "away, or rename the parts if they are classes. Received: "
+            f"{some([*map(repr, others)])} beside {some([*map(repr, named)])}"
+        )
+    if len(parts) > 1 and "train" in known and not others:
         for entry, part in parts.items():
             _find_classes(os.path.join(root, entry), part or "", found)
     else:

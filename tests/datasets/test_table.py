@@ -245,5 +245,5 @@ def test_a_column_that_is_there_twice(tmp_path):
 
 def test_columns_of_different_lengths(tmp_path):
     columns = {"file": ["1.png", "2.png"], "kind": ["a", "b", "a"]}
-    with pytest.raises(ValueError, match="one length. Received: 2 rows of 'file', 3"):
+    with pytest.raises(ValueError, match=r"one length. Received: 2 rows of 'file', 3"):
         datasets.from_table(columns, images="file", label="kind", folder=tmp_path)
