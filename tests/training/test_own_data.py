@@ -267,3 +267,22 @@ def test_names_of_layers_are_no_difference_between_networks():
     wider = networks.tiny(2, (8, 8, 1), filters=5)
     assert _networks.architecture(first) == _networks.architecture(second)
     assert _networks.architecture(first) != _networks.architecture(wider)
+
+
+def test_what_a_finished_run_lacks_is_said(tmp_path, photos, capsys):
+    """It is not run again for a model or pictures."""
+    first = run(photos, results=tmp_path)
+    (path,) = tmp_path.rglob("*.json")
+    assert run(photos, results=tmp_path) == first
+    assert capsys.readouterr().err == f"{path}: finished before, not run again\n"
+    assert run(photos, results=tmp_path, save_model=True) == first
+    said = capsys.readouterr().err.splitlines()[1:]
+    assert said == [
+        f"{path}: there is no model of this run. Choose another results "
+        "folder or move the JSON away, and the same command makes it"
+    ]
+    path.rename(tmp_path / "away.json")
+    run(photos, results=tmp_path, save_model=True)
+    assert path.with_suffix(".keras").exists()
+    run(photos, results=tmp_path, save_model=True)
+    assert capsys.readouterr().err.splitlines()[1:] == []
