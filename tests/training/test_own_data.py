@@ -273,6 +273,7 @@ def test_what_a_finished_run_lacks_is_said(tmp_path, photos, capsys):
     """It is not run again for a model or pictures."""
     first = run(photos, results=tmp_path)
     (path,) = tmp_path.rglob("*.json")
+    capsys.readouterr()
     assert run(photos, results=tmp_path) == first
     assert capsys.readouterr().err == f"{path}: finished before, not run again\n"
     assert run(photos, results=tmp_path, save_model=True) == first
