@@ -133,6 +133,11 @@ def sweep(
         raise ValueError(
             f"`engine` should be 'local' or 'ray'. Received: engine={engine!r}"
         )
+    if not isinstance(data, str | os.PathLike):
+        raise ValueError(
+            "Each run of a sweep reads the data by itself: give a name, a folder or a "
+            f"table. Received: data of type {type(data).__name__}"
+        )
     if gpus_per_run < 0:
         raise ValueError(
             f"`gpus_per_run` should be 0 or more. Received: {gpus_per_run}"
@@ -159,8 +164,9 @@ def sweep(
             seen=seen,
             **of_a_run,
         )
-        words = ["run", "--dataset", data, "--model", model, "--recipe", recipe]
-        words += ["--seed", str(seed), "--results", os.fspath(results)]
+        words = ["run", "--dataset", os.fspath(data), "--model", model]
+        words += ["--recipe", recipe, "--seed", str(seed)]
+        words += ["--results", os.fspath(results)]
         asked = {**options, "changes": fields, "model_options": arguments}
         for name, value in asked.items():
             words += _words(_FLAGS[name], value)

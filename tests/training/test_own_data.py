@@ -199,6 +199,7 @@ def test_a_function_that_no_other_process_finds():
         ("tests.training.networks:tyni", r"has no 'tyni'\. Did you mean 'tiny'"),
         ("tests.trainin.networks:tiny", r"no module 'tests\.trainin' here"),
         ("tests.training.networks:", r"'package\.module:function'"),
+        (".networks:tiny", r"'package\.module:function'.*Received: '\.networks:tiny'"),
         ("tests.training.networks:NOT_A_FUNCTION", "Received: int"),
         ("keras.applications:ResNet5", "Did you mean 'ResNet50'"),
         (networks.three_classes, r"each of the 2 classes.*\(None, 3\)"),
@@ -225,6 +226,8 @@ def test_what_is_no_network_of_this_data(tmp_path, photos, model, message):
         ("photos/cart", {}, r"no such folder or table\. Did you mean 'cat'"),
         ("labels.csv", {}, "no such folder or table"),
         ("photos/cat/0.png", {}, "Images come from a folder or from a table"),
+        ((np.zeros((8, 4, 4, 1)), np.zeros(8)), {}, r"from_arrays`.*of type tuple"),
+        (keras.utils.PyDataset(), {}, r"from_source`.*of type PyDataset"),
     ],
 )
 def test_what_is_no_data(tmp_path, photos, monkeypatch, data, options, message):

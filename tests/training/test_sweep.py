@@ -132,6 +132,8 @@ def test_wrong_words_are_found_before_anything_is_run(tmp_path, started):
     ):
         with pytest.raises(ValueError, match=message):
             sweep("digits", results=tmp_path, **options)
+    with pytest.raises(ValueError, match=r"reads the data by itself.*type list"):
+        sweep([1, 2], results=tmp_path)
     assert started == []
 
 
