@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_gradattn._arguments import MISUSE, Parser, assignments, count, seed
+from keras_gradattn._arguments import assignments, count, seed
+from keras_gradattn.datasets._parser import MISUSE, Parser
 from keras_gradattn.datasets.file_check import some
 
 _PACKAGE = Path(__file__).parent
