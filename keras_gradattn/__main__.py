@@ -26,24 +26,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.command(options) or 0)
     except KeyboardInterrupt:
-        print(
-            "\nInterrupted. The same command goes on from the last finished epoch.",
-            file=sys.stderr,
-        )
+        print(f"\nInterrupted.{_going_on(options)}", file=sys.stderr)
         return 130
     except Exception as error:
         if options.traceback or not _is_for_the_user(error):
             raise
-        print(f"{error}{_afterwards(error)}", file=sys.stderr)
+        print(f"{error}{_afterwards(error, options)}", file=sys.stderr)
         return MISUSE
 
 
-def _afterwards(error: Exception) -> str:
+def _going_on(options: argparse.Namespace) -> str:
+    """What the same command does after it was stopped, if it trains."""
+    if not options.trains:
+        return ""
+    return " The same command goes on from the last finished epoch."
+
+
+def _afterwards(error: Exception, options: argparse.Namespace) -> str:
     """What is true after an error that came in the middle."""
     if isinstance(error, OSError) and error.errno in _DISK_IS_FULL:
         return (
-            ". What was finished is kept, and nothing is half-written: make room, and "
-            "the same command goes on from the last finished epoch."
+            ". What was finished is kept, and nothing is half-written. Make room."
+            f"{_going_on(options)}"
         )
     return ""
 
@@ -72,6 +76,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--traceback", action="store_true", help="show where an error comes from"
     )
+    parser.set_defaults(trains=False)
     commands = parser.add_subparsers(
         required=True, metavar="COMMAND", parser_class=Parser
     )
@@ -155,6 +160,7 @@ _MODEL = "a name, package.module:function, keras.applications:NAME or keras_hub:
 
 def _add_training(parser: Parser) -> None:
     """Arguments of everything that trains."""
+    parser.set_defaults(trains=True)
     parser.add_argument(
         "--dataset", required=True, help="a name, a folder of images or a table (.csv)"
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_gradattn.training._data import RunData
+from keras_gradattn.training._files import replace_file
 from keras_gradattn.training._plan import plan_run
 from keras_gradattn.training.recipe import RECIPES, Recipe, look_up
 from keras_gradattn.training.results import what_is_missing
@@ -306,7 +307,7 @@ def _ended(root: Path, command: _Command, code: int, words: str) -> Trial:
         log.unlink(missing_ok=True)
         return Trial(command.name, "finished")
     log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text(words, "utf-8")
+    replace_file(log, lambda file: file.write(words.encode()))
     lines = [line for line in words.strip().splitlines() if line.strip()]
     last = "\n".join(lines[-_LINES_OF_A_FAILURE:]) or "it said nothing"
     return Trial(command.name, "failed", f"{last}\n(exit code {code}, all in {log})")

@@ -9,7 +9,7 @@ import types
 import pytest
 
 from keras_gradattn import __main__, datasets, training
-from keras_gradattn.training import _sweep
+from keras_gradattn.training import _files, _sweep
 from keras_gradattn.training._sweep import run_command, sweep
 from tests.datasets.image_folders import write_classes
 
@@ -119,6 +119,24 @@ def test_what_was_found_and_lacks_what_is_wanted(tmp_path, started):
     (tmp_path / f"{trial.name}-history.png").touch()
     assert [trial.message for trial in swept(save_model=True)] == [""]
     assert len(started) == 1
+
+
+def test_a_log_is_written_whole_or_not_at_all(tmp_path, started, monkeypatch):
+    def swept():
+        return sweep("digits", ["resnet18"], seeds=[2], results=tmp_path, max_epochs=2)
+
+    swept()
+    (log,) = tmp_path.rglob("*.log")
+    log.write_text("of before")
+
+    def full(handle):
+        raise OSError(28, "full")
+
+    monkeypatch.setattr(_files.os, "fsync", full)
+    with pytest.raises(OSError, match="full"):
+        swept()
+    assert [path.name for path in log.parent.iterdir()] == [log.name]
+    assert log.read_text() == "of before"
 
 
 def test_wrong_words_are_found_before_anything_is_run(tmp_path, started):
