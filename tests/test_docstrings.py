@@ -76,12 +76,14 @@ def wrong_defaults(thing, described):
         return
     paragraphs = re.split(r"^ *(?:\*\*)?`?(\w+)`?:", described, flags=re.MULTILINE)
     for name, text in zip(paragraphs[1::2], paragraphs[2::2], strict=True):
-        said = re.search(r"Defaults to\s+(`[^`]+`|-?\d[\d.e-]*)", text)
+        said = re.search(r"Defaults to\s+(`[^`]+`|-?\d[\d.,e-]*)", text)
         parameter = signature.parameters.get(name)
         if said is None or parameter is None:
             continue
         try:
-            value = ast.literal_eval(said[1].strip("`").rstrip("."))
+            value = ast.literal_eval(
+                re.sub(r",(?=\d{3})", "", said[1].strip("`").rstrip(".,"))
+            )
         except (ValueError, SyntaxError):
             # The name of something.
             continue
