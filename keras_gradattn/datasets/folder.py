@@ -59,8 +59,8 @@ def from_folder(
     `photos/cat/1.jpg` is of the class `cat`, and so is `photos/cat/old/2.png`. The
     images are divided into three parts, in which each class has the same share. If the
     folders in `photos` are called train, val (or valid, validation) and test, these are
-    the parts, and the classes are inside them. A part that is not there is taken from
-    the training part.
+    the parts, and the classes are inside them. No other folder may stand beside them. A
+    part that is not there is taken from the training part.
 
     Every file is decoded once now. This finds the bad ones, and the mean and deviation
     of the training part. Only paths are kept. Later an image is decoded when it is
