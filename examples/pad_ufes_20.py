@@ -3,7 +3,7 @@
     python examples/pad_ufes_20.py --data-dir ~/tensorflow_datasets
 
 Needs   the data (3.4 GB) from https://data.mendeley.com/datasets/zr7vgbcyr2/1, then
-        python -m keras_gradattn.datasets.prepare pad_ufes_20 --manual_dir FOLDER;
+        python -m keras_gradattn.datasets.prepare pad_ufes_20 --manual-dir FOLDER;
         scikit-learn and matplotlib
 Time    about 1.6 minutes an epoch on two CPU cores (JAX, estimated from measured
         steps), 77 seconds on a GPU (published)

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_gradattn._arguments import MISUSE, Parser, assignments, count, seed
+from keras_gradattn._arguments import assignments, count, seed
+from keras_gradattn.datasets._parser import MISUSE, Parser
 from keras_gradattn.datasets.file_check import some
 
 _PACKAGE = Path(__file__).parent
@@ -25,24 +26,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.command(options) or 0)
     except KeyboardInterrupt:
-        print(
-            "\nInterrupted. The same command goes on from the last finished epoch.",
-            file=sys.stderr,
-        )
+        print(f"\nInterrupted.{_going_on(options)}", file=sys.stderr)
         return 130
     except Exception as error:
         if options.traceback or not _is_for_the_user(error):
             raise
-        print(f"{error}{_afterwards(error)}", file=sys.stderr)
+        print(f"{error}{_afterwards(error, options)}", file=sys.stderr)
         return MISUSE
 
 
-def _afterwards(error: Exception) -> str:
+def _going_on(options: argparse.Namespace) -> str:
+    """What the same command does after it was stopped, if it trains."""
+    if not options.trains:
+        return ""
+    return " The same command goes on from the last finished epoch."
+
+
+def _afterwards(error: Exception, options: argparse.Namespace) -> str:
     """What is true after an error that came in the middle."""
     if isinstance(error, OSError) and error.errno in _DISK_IS_FULL:
         return (
-            ". What was finished is kept, and nothing is half-written: make room, and "
-            "the same command goes on from the last finished epoch."
+            ". What was finished is kept, and nothing is half-written. Make room."
+            f"{_going_on(options)}"
         )
     return ""
 
@@ -71,6 +76,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--traceback", action="store_true", help="show where an error comes from"
     )
+    parser.set_defaults(trains=False)
     commands = parser.add_subparsers(
         required=True, metavar="COMMAND", parser_class=Parser
     )
@@ -154,6 +160,7 @@ _MODEL = "a name, package.module:function, keras.applications:NAME or keras_hub:
 
 def _add_training(parser: Parser) -> None:
     """Arguments of everything that trains."""
+    parser.set_defaults(trains=True)
     parser.add_argument(
         "--dataset", required=True, help="a name, a folder of images or a table (.csv)"
     )

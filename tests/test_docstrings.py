@@ -68,6 +68,31 @@ def source_of(thing):
     return ast.parse(textwrap.dedent(inspect.getsource(thing)))
 
 
+def wrong_defaults(thing, described):
+    """Parameters whose default is another one than the text says."""
+    try:
+        signature = inspect.signature(thing)
+    except ValueError:
+        return
+    paragraphs = re.split(r"^ *(?:\*\*)?`?(\w+)`?:", described, flags=re.MULTILINE)
+    for name, text in zip(paragraphs[1::2], paragraphs[2::2], strict=True):
+        said = re.search(r"Defaults to\s+(`[^`]+`|-?\d[\d.,e-]*)", text)
+        parameter = signature.parameters.get(name)
+        if said is None or parameter is None:
+            continue
+        try:
+            value = ast.literal_eval(
+                re.sub(r",(?=\d{3})", "", said[1].strip("`").rstrip(".,"))
+            )
+        except (ValueError, SyntaxError):
+            # The name of something.
+            continue
+        default = parameter.default
+        # A sequence may be named by its only entry, and `None` by what it becomes.
+        if default is not None and value != default and (value,) != default:
+            yield f"the default of `{name}`, which is {default!r} (received {value!r})"
+
+
 def raises(function):
     """Whether a function raises by itself."""
     return any(isinstance(node, ast.Raise) for node in ast.walk(source_of(function)))
@@ -112,6 +137,7 @@ def shortcomings(name, thing):
     for parameter in parameters(thing):
         if not re.search(rf"^\s*(\*\*)?`?{parameter}`?:", described, re.MULTILINE):
             yield f"`{parameter}` under Args"
+    yield from wrong_defaults(thing, described)
     function = inspect.unwrap(thing)
     if inspect.isfunction(function):
         # Where nothing is given, the summary says what is returned.
@@ -127,6 +153,16 @@ def shortcomings(name, thing):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_public_name_is_documented(name):
     assert not list(shortcomings(name, NAMES[name]))
+
+
+def test_a_default_that_the_text_gets_wrong():
+    def toy(a=True, b=0.5, c="x", d=None):
+        """A toy."""
+
+    said = "\n  a: Whether. Defaults to\n    `False`.\n  b: 0 to 1. Defaults to 0.5.\n"
+    said += '  c: A word. Defaults to `"x"`.\n  d: Which. Defaults to `EVERY`.'
+    message = "the default of `a`, which is True (received False)"
+    assert list(wrong_defaults(toy, said)) == [message]
 
 
 def test_every_room_has_a_page_and_every_name_a_place():

@@ -16,6 +16,7 @@ from keras_gradattn.datasets.specs import SPECS
 
 DIAGNOSES = SPECS["pad_ufes_20"].class_names
 _COLUMNS = ("img_id", "patient_id", "lesion_id", "diagnostic")
+_TABLE = "metadata.csv"
 _IMAGE_NAME = re.compile(r"[\w.-]+")
 _SHOWN = 10
 _AT_ONCE = 8
@@ -24,8 +25,23 @@ Place = tuple[pathlib.Path, str | None]
 
 
 def has_pad_ufes_20(names: Sequence[str]) -> bool:
-    """Whether these file names are a copy of PAD-UFES-20, whole or not."""
-    return "metadata.csv" in names
+    """Whether these file names may be a copy of PAD-UFES-20, whole or not."""
+    return _TABLE in names
+
+
+def has_its_columns(folder: pathlib.Path) -> bool:
+    """Whether the folder's metadata.csv is that of PAD-UFES-20.
+
+    Many data sets have a table of that name.
+    """
+    # Another table may be in any encoding, or no file.
+    try:
+        with (folder / _TABLE).open(
+            newline="", encoding="utf-8-sig", errors="replace"
+        ) as stream:
+            return set(_COLUMNS) <= set(next(csv.reader(stream), ()))
+    except (OSError, csv.Error):
+        return False
 
 
 class PhotographRecords:
@@ -41,7 +57,7 @@ class PhotographRecords:
     class_names = DIAGNOSES
 
     def __init__(self, folder: pathlib.Path):
-        self._rows = read_metadata(folder / "metadata.csv")
+        self._rows = read_metadata(folder / _TABLE)
         self._places = all_places(folder, self._rows)
 
     def __len__(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -92,8 +93,25 @@ def show(
         # A dollar sign in a name begins no formula.
         place.set_title(_name(label, spec), fontsize=7, parse_math=False)
     if path is not None:
-        figure.savefig(os.fspath(path), dpi=150)
+        _save(figure, os.fspath(path))
     return figure
+
+
+def _save(figure: Any, path: str) -> None:
+    """A picture that a reader sees whole or not at all."""
+    if not os.path.splitext(path)[1]:
+        path += f".{figure.canvas.get_default_filetype()}"
+    folder, name = os.path.split(path)
+    handle, beside = tempfile.mkstemp(f".{name}", ".", folder or os.curdir)
+    os.close(handle)
+    try:
+        figure.savefig(beside, dpi=150)
+        # mkstemp makes the file private.
+        os.chmod(beside, 0o644)
+        os.replace(beside, path)
+    except BaseException:
+        os.remove(beside)
+        raise
 
 
 def _first(data: Any, count: int) -> tuple[Array, list[Array]]:

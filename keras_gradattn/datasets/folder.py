@@ -59,8 +59,8 @@ def from_folder(
     `photos/cat/1.jpg` is of the class `cat`, and so is `photos/cat/old/2.png`. The
     images are divided into three parts, in which each class has the same share. If the
     folders in `photos` are called train, val (or valid, validation) and test, these are
-    the parts, and the classes are inside them. A part that is not there is taken from
-    the training part.
+    the parts, and the classes are inside them. No other folder may stand beside them. A
+    part that is not there is taken from the training part.
 
     Every file is decoded once now. This finds the bad ones, and the mean and deviation
     of the training part. Only paths are kept. Later an image is decoded when it is
@@ -101,8 +101,8 @@ def from_folder(
     Raises:
         DatasetNotFoundError: If there is no such folder.
         BadFilesError: If files are bad and are not to be skipped.
-        ValueError: If there are no class folders, a class has too few images, or an
-            argument is unknown.
+        ValueError: If there are no class folders, other folders stand beside those of
+            parts, a class has too few images, or an argument is unknown.
 
     Example:
 
@@ -170,7 +170,16 @@ def _find(root: str) -> _Found:
     found = _Found()
     folders = _folders(root)
     parts = {entry: PART_FOLDERS.get(entry.lower()) for entry in folders}
-    if len(parts) > 1 and "train" in parts.values() and None not in parts.values():
+    others = [entry for entry, part in parts.items() if part is None]
+    known = {part for part in parts.values() if part}
+    if others and len(known) > 1 and "train" in known:
+        named = [entry for entry, part in parts.items() if part]
+        raise ValueError(
+            f"{root!r} has folders of parts and others beside them. Move the others "
+            "away, or rename the parts if they are classes. Received: "
+            f"{some([*map(repr, others)])} beside {some([*map(repr, named)])}"
+        )
+    if len(parts) > 1 and "train" in known and not others:
         for entry, part in parts.items():
             _find_classes(os.path.join(root, entry), part or "", found)
     else:

@@ -59,12 +59,14 @@ class _Kind:
         is_copy: Whether names of files in a folder or archive tell one.
         read: Its parts, in the order in which they are merged.
         in_archives: Whether it is looked for in archives too.
+        is_really: Whether a folder that its names tell is one indeed.
         sums: MD5 sums that the authors' archive may have, or by name those of files.
     """
 
     is_copy: Callable[[Sequence[str]], bool]
     read: Callable[[DatasetSpec, pathlib.Path], Mapping[str, Any]]
     in_archives: bool = False
+    is_really: Callable[[pathlib.Path], bool] = lambda folder: True
     sums: tuple[str, ...] | Mapping[str, str] = ()
 
 
@@ -88,7 +90,7 @@ def find_copy(
     if not folder.is_dir() or _is_prepared(description, folder):
         return None
     candidates = _candidates(folder, kind.in_archives)
-    return next((path for path in candidates if _holds(path, kind.is_copy)), None)
+    return next((path for path in candidates if _holds(path, kind)), None)
 
 
 def read_copy(
@@ -150,16 +152,16 @@ def _visible(folder: pathlib.Path) -> list[pathlib.Path]:
     )
 
 
-def _holds(path: pathlib.Path, is_copy: Callable[[Sequence[str]], bool]) -> bool:
+def _holds(path: pathlib.Path, kind: _Kind) -> bool:
     if path.is_dir():
         names = [entry.name for entry in path.iterdir()]
         # One file of the next level tells a copy without walking through it.
         if (path / "val" / "val_annotations.txt").is_file():
             names.append("val/val_annotations.txt")
-        return is_copy(names)
+        return kind.is_copy(names) and kind.is_really(path)
     try:
         with open_members(path) as members:
-            return is_copy(members.names)
+            return kind.is_copy(members.names)
     except ValueError:
         # Some other file; the copy may still come.
         return False
@@ -269,5 +271,6 @@ _KINDS = {
     "pad_ufes_20": _Kind(
         _pad_ufes_20_files.has_pad_ufes_20,
         lambda _, folder: {"train": _pad_ufes_20_files.PhotographRecords(folder)},
+        is_really=_pad_ufes_20_files.has_its_columns,
     ),
 }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import sys
 
 from keras_gradattn.datasets._builders import tfds_builder
+from keras_gradattn.datasets._parser import MISUSE, Parser
+from keras_gradattn.datasets.prepared import downloading
 from keras_gradattn.datasets.specs import SPECS
 
 
@@ -31,17 +32,27 @@ def prepare(
         The folder of the prepared data.
 
     Raises:
+        DatasetNotFoundError: If a file cannot be downloaded.
+        ImportError: If TFDS or TensorFlow is not installed.
         ValueError: If there is no such data set, or its files are damaged.
         FileNotFoundError: If the files that the user has to download are not there.
     """
-    import tensorflow_datasets as tfds
-
-    builder = tfds_builder(name, data_dir)
-    config = tfds.download.DownloadConfig(
-        manual_dir=None if manual_dir is None else os.fspath(manual_dir)
-    )
     try:
-        builder.download_and_prepare(download_config=config, file_format=file_format)
+        import tensorflow_datasets as tfds
+
+        builder = tfds_builder(name, data_dir)
+        config = tfds.download.DownloadConfig(
+            manual_dir=None if manual_dir is None else os.fspath(manual_dir)
+        )
+        with downloading(name):
+            builder.download_and_prepare(
+                download_config=config, file_format=file_format
+            )
+    except ImportError as error:
+        raise ImportError(
+            f"{name} is prepared with TensorFlow Datasets and TensorFlow. Get them "
+            f"with: pip install 'keras-gradattn[data,tensorflow]'. Received: {error}"
+        ) from error
     except AssertionError as error:
         # What TFDS raises for a manual folder that is empty or not there.
         raise FileNotFoundError(str(error)) from error
@@ -60,15 +71,16 @@ def hide_progress_in_logs() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; errors in what was asked for are a message, no traceback."""
-    parser = argparse.ArgumentParser(
+    """The command line; errors in what was asked for are a sentence, no traceback."""
+    parser = Parser(
         prog="python -m keras_gradattn.datasets.prepare", description=__doc__
     )
     parser.add_argument("name", help=f"{', '.join(SPECS)}, or a name for tfds.builder")
-    parser.add_argument("--data_dir", help="folder to prepare in")
-    parser.add_argument("--file_format", choices=("tfrecord", "array_record"))
-    parser.add_argument("--manual_dir", help="folder of files downloaded by hand")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--data-dir", help="folder to prepare in")
+    parser.add_argument("--file-format", choices=("tfrecord", "array_record"))
+    parser.add_argument("--manual-dir", help="folder of files downloaded by hand")
+    options, unknown = parser.parse_known_args(arguments)
+    parser.refuse_unknown(unknown)
     try:
         hide_progress_in_logs()
         folder = prepare(
@@ -77,9 +89,13 @@ def main(arguments: list[str] | None = None) -> int:
             file_format=options.file_format,
             manual_dir=options.manual_dir,
         )
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return 130
     except (ValueError, OSError, RuntimeError, ImportError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+        # TFDS writes some of its sentences over several lines.
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return MISUSE
     print(f"Prepared in {folder}")
     return 0
 

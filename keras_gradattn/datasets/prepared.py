@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from keras_gradattn.datasets import _records
@@ -13,6 +14,14 @@ from keras_gradattn.datasets._builders import tfds_builder
 from keras_gradattn.datasets.parts import DatasetNotFoundError
 
 Records = _records.TensorFlowRecords | _records.RandomAccessRecords
+
+# What TFDS raises if a file does not come, or is another one: plain exceptions, most
+# without a public name. The last two are of what it downloads with.
+_NOT_DOWNLOADED = (
+    *("DownloadError", "ExtractError", "NonMatchingChecksumError"),
+    *("UnsafeArchiveError", "URLError", "HTTPError"),
+)
+_REQUESTS = "requests.exceptions"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,14 +90,16 @@ class Prepared:
         """Downloads and prepares what is missing.
 
         Raises:
-            DatasetNotFoundError: If its user has to download it by hand.
+            DatasetNotFoundError: If a file cannot be downloaded, or its user has to
+                download it by hand.
         """
         # What TFDS raises where the data set, or the files that its user has to
         # download by hand, are not there.
-        try:
-            builder.download_and_prepare()
-        except (AssertionError, FileNotFoundError) as error:
-            raise self.not_found() from error
+        with downloading(self.title):
+            try:
+                builder.download_and_prepare()
+            except (AssertionError, FileNotFoundError) as error:
+                raise self.not_found() from error
 
     def not_found(self) -> DatasetNotFoundError:
         """The error that says how to get the data set."""
@@ -110,9 +121,29 @@ class Prepared:
             f"{self.title} is stored as {builder.info.file_format.value}, which "
             "only TensorFlow reads. Install tensorflow, or prepare the data as "
             "ArrayRecord: python -m keras_gradattn.datasets.prepare "
-            f"{self.name} --file_format array_record. "
+            f"{self.name} --file-format array_record. "
             f"Received: data_dir={str(self.data_dir)!r}"
         )
+
+
+@contextlib.contextmanager
+def downloading(title: str) -> Iterator[None]:
+    """Says in one sentence that a file could not be downloaded.
+
+    Raises:
+        DatasetNotFoundError: In place of what TFDS raises.
+    """
+    try:
+        yield
+    except Exception as error:
+        kind = type(error)
+        if kind.__name__ not in _NOT_DOWNLOADED and kind.__module__ != _REQUESTS:
+            raise
+        reason = str(error).split("\n")[0].rstrip(".:")
+        raise DatasetNotFoundError(
+            f"{title} cannot be downloaded ({reason}). Nothing is half-prepared: try "
+            f"again. Received: {kind.__name__}"
+        ) from error
 
 
 def not_found(

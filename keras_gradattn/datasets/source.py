@@ -73,8 +73,8 @@ def from_source(
         A `DatasetSplits`, as from `load`.
 
     Raises:
-        ValueError: If the source is endless or gives something else, or an argument is
-            unknown.
+        ValueError: If the source is endless or gives something else, an element may be
+            one image or several, or an argument is unknown.
 
     Example:
 
@@ -130,12 +130,27 @@ def from_source(
 
 def _elements(source: Any) -> Iterator[tuple[Array, Array]]:
     """Images (images, ...) and labels (images, ...) of each element."""
+    # What the elements before were: batches, single images, or taken for these.
+    before: bool | None = None
+    taken_for_one: tuple[Array, Array] | None = None
     for element in _iterate(source):
         if element is None:
             # What a filtered data set of Grain has in a place that it leaves out.
             continue
         image, label = (to_numpy(value) for value in _pair(element))
-        if _is_batch(image, label):
+        is_batch = _is_batch(image, label)
+        if is_batch is None and before is None:
+            # Labels of three or four images seldom look like one class of as many.
+            if not _is_one_hot(label):
+                raise _ambiguous(image, label)
+            taken_for_one = taken_for_one or (image, label)
+        elif is_batch is None:
+            is_batch = before
+        elif is_batch and taken_for_one:
+            raise _ambiguous(*taken_for_one)
+        else:
+            before = is_batch
+        if is_batch:
             yield image, label
         else:
             yield image[None], label[None]
@@ -214,13 +229,30 @@ def _pair(element: Any) -> tuple[Any, Any]:
     return element[0], element[1]
 
 
-def _is_batch(image: Array, label: Array) -> bool:
+def _is_batch(image: Array, label: Array) -> bool | None:
+    """Whether an element is several images; `None` where shapes do not tell."""
     if label.ndim == 0:
         return False
     if image.ndim == 4:
         return True
     # Grey images without a channel, not one image with a label for each class.
-    return image.ndim == 3 and len(image) == len(label) and image.shape[-1] > 4
+    if image.ndim != 3 or len(image) != len(label) or image.shape[-1] <= 4:
+        return False
+    # PyTorch's (channels, height, width), with 0 or 1 for each of as many classes.
+    may_be_one = len(image) in (3, 4) and label.ndim == 1 and label.dtype.kind in "biuf"
+    return None if may_be_one and np.isin(label, (0, 1)).all() else True
+
+
+def _is_one_hot(label: Array) -> bool:
+    return bool(label.sum() == 1)
+
+
+def _ambiguous(image: Array, label: Array) -> ValueError:
+    return ValueError(
+        "Give grey images with a channel, (images, height, width, 1), or one colour "
+        "image as (height, width, channels): this may be either. "
+        f"Received: an image of shape {image.shape} with the label {label.tolist()}"
+    )
 
 
 def _class_names(source: Any) -> tuple[str, ...] | None:

@@ -485,7 +485,7 @@ _ALL = (
         ),
         how_to_get=(
             "https://data.mendeley.com/datasets/zr7vgbcyr2/1; then "
-            + _prepare("pad_ufes_20 --manual_dir <that folder>")
+            + _prepare("pad_ufes_20 --manual-dir <that folder>")
         ),
     ),
     DatasetSpec(

@@ -49,8 +49,8 @@ def from_table(
 
     Args:
         table: CSV or TSV file, or a mapping of columns, such as a pandas DataFrame.
-        images: Column of the files: paths from `folder`, or names or bare names
-            (`ISIC_0027419` for `ISIC_0027419.jpg`) of files anywhere in it.
+        images: Column of the files: paths from `folder`, or names of files anywhere in
+            it. Endings may be left out (`ISIC_0027419` for `ISIC_0027419.jpg`).
         label: Column of the labels. A list of columns of 0 and 1 makes the data set
             multi-label.
         group: Column that says which images must stay in one part, such as
@@ -64,7 +64,8 @@ def from_table(
         levels: Stored levels that are black and white, if there are more than 8 bits.
             Default: all bits that occur.
         on_bad: Whether bad files `"stop"` or are left out (`"skip"`). Bad are also
-            rows without an image, a label, a group or a part, and missing files.
+            rows without an image, a label, a group or a part, missing files, and names
+            without a folder that several files have.
         validation: Share of the validation part, 0 to 1. Defaults to 0.15.
         test: Share of the test part, 0 to 1. Defaults to 0.15.
         seed: Seed of the division. Defaults to 42.
@@ -82,8 +83,8 @@ def from_table(
     Raises:
         DatasetNotFoundError: If there is no such table.
         BadFilesError: If files or rows are bad and are not to be skipped.
-        ValueError: If a column is missing (the nearest is suggested), an image is
-            listed twice, or an argument is unknown.
+        ValueError: If a column is missing (the nearest is suggested) or there twice, an
+            image is listed twice, or an argument is unknown.
 
     Example:
 
@@ -97,6 +98,8 @@ def from_table(
     title = name or "table"
     if not isinstance(table, (str, os.PathLike)):
         columns: Mapping[str, Column] = table
+        # A DataFrame may have two of a name; a dictionary has not.
+        _check_names([str(column) for column in table], "The table")
         base = os.getcwd()
     else:
         columns = _read(os.fspath(table))
@@ -107,6 +110,12 @@ def from_table(
     wanted = [images, *labels, *(column for column in (group, part) if column)]
     cells = {column: _column(columns, column) for column in wanted}
     count = len(cells[images])
+    for column in wanted:
+        if len(cells[column]) != count:
+            raise ValueError(
+                f"The columns should be of one length. Received: {count} rows of "
+                f"{images!r}, {len(cells[column])} of {column!r}"
+            )
     bad: dict[int, BadFile] = {}
     for column in wanted:
         for row, cell in enumerate(cells[column]):
@@ -114,13 +123,13 @@ def from_table(
                 bad.setdefault(row, BadFile(f"row {row + 1}", f"no {column}"))
     rows = [row for row in range(count) if row not in bad]
     found = _find([str(cells[images][row]) for row in rows], root)
-    _check_once([path for path in found if path is not None])
+    usable: list[tuple[int, str]] = []
     for row, path in zip(rows, found, strict=True):
-        if path is None:
-            bad[row] = BadFile(str(cells[images][row]), "no such file")
-    usable = [
-        (row, path) for row, path in zip(rows, found, strict=True) if path is not None
-    ]
+        if isinstance(path, BadFile):
+            bad[row] = path
+        else:
+            usable.append((row, path))
+    _check_once([path for _, path in usable])
     checked = check_files(
         [path for _, path in usable],
         size=size,
@@ -182,7 +191,8 @@ def _read(path: str) -> dict[str, list[str]]:
             f"Received: {len(rows)} rows"
         )
     header = [cell.strip() for cell in rows[0]]
-    columns: dict[str, list[str]] = {column: [] for column in header}
+    _check_names(header, path)
+    columns: dict[str, list[str]] = {column: [] for column in header if column}
     for number, row in enumerate(rows[1:], 1):
         if len(row) != len(header):
             raise ValueError(
@@ -190,8 +200,19 @@ def _read(path: str) -> dict[str, list[str]]:
                 f"Received: {len(row)} cells in row {number}: {row[:5]}"
             )
         for column, cell in zip(header, row, strict=True):
-            columns[column].append(cell.strip())
+            # Spreadsheets leave columns without a name behind.
+            if column:
+                columns[column].append(cell.strip())
     return columns
+
+
+def _check_names(names: list[str], table: str) -> None:
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise ValueError(
+            f"{table} should have each column once: which of them is meant? "
+            f"Received: {some([repr(name) for name in twice])} several times"
+        )
 
 
 def _column(columns: Mapping[str, Column], name: str) -> list[Any]:
@@ -220,33 +241,51 @@ def _ones(cells: list[Any], column: str) -> Array:
         ) from None
 
 
-def _find(names: list[str], root: str) -> list[str | None]:
-    """The file that each name means, or nothing."""
-    found: list[str | None] = []
-    by_name: dict[str, str] | None = None
+def _find(names: list[str], root: str) -> list[str | BadFile]:
+    """The file that each name means, or what is wrong."""
+    found: list[str | BadFile] = []
+    files: _Files | None = None
     for name in names:
-        path: str | None = os.path.join(root, name)
-        if not os.path.isfile(path or ""):
-            if by_name is None:
-                by_name = _by_name(root)
-            path = by_name.get(os.path.basename(name))
-        found.append(path)
+        path = os.path.join(root, name)
+        if os.path.isfile(path):
+            found.append(path)
+            continue
+        # To look into all folders takes long, and is seldom needed.
+        files = files or _Files(root)
+        found.append(files.find(name))
     return found
 
 
-def _by_name(root: str) -> dict[str, str]:
-    """Files in a folder and below, with and without their ending."""
-    by_name: dict[str, str] = {}
-    if os.path.isdir(root):
-        for path in image_paths(root):
-            name = os.path.basename(path)
-            by_name.setdefault(name, path)
-            by_name.setdefault(os.path.splitext(name)[0], path)
-    return by_name
+class _Files:
+    """Files in a folder and below, by path and by name, with and without ending.
+
+    A name with a folder means that folder: a file of the same name in another one is
+    another image.
+    """
+
+    def __init__(self, root: str):
+        self._whole: dict[str, list[str]] = {}
+        self._bare: dict[str, list[str]] = {}
+        for path in image_paths(root) if os.path.isdir(root) else ():
+            for name in {os.path.basename(path), os.path.relpath(path, root)}:
+                self._whole.setdefault(name, []).append(path)
+                self._bare.setdefault(os.path.splitext(name)[0], []).append(path)
+
+    def find(self, name: str) -> str | BadFile:
+        """The only file of a name."""
+        word = os.path.normpath(name)
+        paths = self._whole.get(word) or self._bare.get(word) or []
+        if not paths:
+            return BadFile(name, "no such file")
+        # Links may lead to one file on several ways.
+        if len({os.path.realpath(path) for path in paths}) > 1:
+            return BadFile(name, "several files of this name")
+        return paths[0]
 
 
 def _check_once(paths: list[str]) -> None:
-    names, counts = np.unique(np.array(paths, dtype=object), return_counts=True)
+    plain = [os.path.normpath(path) for path in paths]
+    names, counts = np.unique(np.array(plain, dtype=object), return_counts=True)
     if (counts > 1).any():
         raise ValueError(
             "The table should list an image once: in two rows it could be in two "

@@ -101,6 +101,13 @@ def _read(
                 f"Received: data_options={dict(data_options)}"
             )
         return _limited(data, options["limit"], options["seed"])
+    if not isinstance(data, str | os.PathLike):
+        raise ValueError(
+            "`data` should be a name, a folder, a table or a data set. Make one of "
+            "arrays with `datasets.from_arrays`, and of a tf.data.Dataset, a loader or "
+            "the like with `datasets.from_source`. "
+            f"Received: data of type {type(data).__name__}"
+        )
     division = {"seed": options["seed"], "limit": options["limit"], **data_options}
     path = Path(data).expanduser()
     if path.suffix.lower() in _TABLES:

@@ -188,7 +188,8 @@ def imported(path: str) -> Any:
         ValueError: If there is no such module or function; the nearest is suggested.
     """
     place, _, name = path.partition(":")
-    if not place or not name:
+    # A dot in front means a neighbour, and nothing here has one.
+    if not place or not name or place.startswith("."):
         raise ValueError(
             f"A network of your own is 'package.module:function'. Received: {path!r}"
         )

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from keras_gradattn.training._data import RunData
+from keras_gradattn.training._files import replace_file
 from keras_gradattn.training._plan import plan_run
 from keras_gradattn.training.recipe import RECIPES, Recipe, look_up
+from keras_gradattn.training.results import what_is_missing
 
 _ENGINES = ("local", "ray")
 _LINES_OF_A_FAILURE = 20
@@ -36,8 +38,8 @@ _SHARED_GPU = {
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
 }
-# They do not say which run it is.
-_AFTERWARDS = ("pictures", "save_model")
+# They do not say which run it is. What `run` does where they are not given.
+_AFTERWARDS = {"pictures": True, "save_model": False}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Trial:
     Args:
         name: Path of its result below the results folder, without an ending.
         status: `"finished"`, `"found"` (finished before) or `"failed"`.
-        message: Last words of one that failed.
+        message: Last words of one that failed; what one that was found lacks.
 
     Example:
 
@@ -113,7 +115,7 @@ def sweep(
             recipe.
 
     Returns:
-        A `Trial` for each combination, in order.
+        A `Trial` for each run, in order. What is asked for twice is one run.
 
     Raises:
         ImportError: If Ray is asked for and not installed.
@@ -131,6 +133,11 @@ def sweep(
     if engine not in _ENGINES:
         raise ValueError(
             f"`engine` should be 'local' or 'ray'. Received: engine={engine!r}"
+        )
+    if not isinstance(data, str | os.PathLike):
+        raise ValueError(
+            "Each run of a sweep reads the data by itself: give a name, a folder or a "
+            f"table. Received: data of type {type(data).__name__}"
         )
     if gpus_per_run < 0:
         raise ValueError(
@@ -158,16 +165,28 @@ def sweep(
             seen=seen,
             **of_a_run,
         )
-        words = ["run", "--dataset", data, "--model", model, "--recipe", recipe]
-        words += ["--seed", str(seed), "--results", os.fspath(results)]
+        words = ["run", "--dataset", os.fspath(data), "--model", model]
+        words += ["--recipe", recipe, "--seed", str(seed)]
+        words += ["--results", os.fspath(results)]
         asked = {**options, "changes": fields, "model_options": arguments}
         for name, value in asked.items():
             words += _words(_FLAGS[name], value)
         commands.append(_Command(plan.name, tuple(words)))
+    # A run that is asked for twice would meet itself.
+    commands = list({command.name: command for command in commands}.values())
     root = Path(results)
-    waiting = [c for c in commands if not (root / f"{c.name}.json").exists()]
-    trials = {c.name: Trial(c.name, "found") for c in commands if c not in waiting}
-    for trial in trials.values():
+    waiting: list[_Command] = []
+    trials: dict[str, Trial] = {}
+    wanted = {
+        name: bool(options.get(name, default)) for name, default in _AFTERWARDS.items()
+    }
+    for command in commands:
+        path = root / f"{command.name}.json"
+        if not path.exists():
+            waiting.append(command)
+            continue
+        trial = Trial(command.name, "found", what_is_missing(path, **wanted))
+        trials[command.name] = trial
         if told:
             told(trial)
     start = _local if engine == "local" else _on_ray
@@ -205,7 +224,7 @@ def _words(flag: str, value: Any) -> list[str]:
 
 
 def run_command(
-    arguments: Sequence[str], environment: Mapping[str, str]
+    arguments: Sequence[str], environment: Mapping[str, str], folder: str | None = None
 ) -> tuple[int, str]:
     """One run in a process of its own; its exit code and what it said.
 
@@ -213,11 +232,13 @@ def run_command(
         arguments: Of `python -m keras_gradattn`.
         environment: Its environment, but for the devices that it sees: they are those
             of this process, to which Ray gives some of its machine's.
+        folder: Where it runs. Default: where this process does.
     """
     devices = {k: v for k, v in os.environ.items() if k.endswith("VISIBLE_DEVICES")}
     ended = subprocess.run(
         [sys.executable, "-m", "keras_gradattn", *arguments],
         env={**environment, **devices},
+        cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -260,7 +281,9 @@ def _on_ray(commands: list[_Command], workers: int, gpus: float) -> Iterator[_Ou
     # Not tried again by Ray: the same sweep goes on where this one ended.
     task = ray.remote(max_retries=0, num_gpus=gpus)(run_command)
     shares = _SHARED_GPU if 0 < gpus < 1 else {}
-    running = {task.remote(c.arguments, shares | _environment()): c for c in commands}
+    # A worker of Ray has a folder of its own, where relative paths lead nowhere.
+    settings = shares | _environment(), os.getcwd()
+    running = {task.remote(c.arguments, *settings): c for c in commands}
     while running:
         (done,), _ = ray.wait(list(running), num_returns=1)
         command = running.pop(done)
@@ -274,7 +297,7 @@ def _on_ray(commands: list[_Command], workers: int, gpus: float) -> Iterator[_Ou
 
 def _environment() -> dict[str, str]:
     # What this process imports, the others import.
-    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)
     return dict(os.environ) | {"PYTHONPATH": paths}
 
 
@@ -284,7 +307,7 @@ def _ended(root: Path, command: _Command, code: int, words: str) -> Trial:
         log.unlink(missing_ok=True)
         return Trial(command.name, "finished")
     log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text(words, "utf-8")
+    replace_file(log, lambda file: file.write(words.encode()))
     lines = [line for line in words.strip().splitlines() if line.strip()]
     last = "\n".join(lines[-_LINES_OF_A_FAILURE:]) or "it said nothing"
     return Trial(command.name, "failed", f"{last}\n(exit code {code}, all in {log})")

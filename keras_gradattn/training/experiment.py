@@ -38,7 +38,7 @@ from keras_gradattn.training.devices import OneDevice, choose
 from keras_gradattn.training.evaluation import evaluate_with_errors
 from keras_gradattn.training.machines import Workers, workers
 from keras_gradattn.training.recipe import Recipe
-from keras_gradattn.training.results import FORMAT, read_result
+from keras_gradattn.training.results import FORMAT, read_result, what_is_missing
 from keras_gradattn.training.saved_model import save_model as save_for_use
 
 # Modules whose versions change results.
@@ -120,7 +120,8 @@ def run(
         model_options: Further arguments of the model's constructor, or of the function
             that makes it. Defaults to none.
         save_model: Whether to keep the tested model as `.keras` beside the JSON, with
-            its preprocessing and classes (see `save_model`). Defaults to `False`.
+            its preprocessing and classes (see `save_model`). A run that is finished
+            without is not run again for it. Defaults to `False`.
         pictures: Whether to draw the pictures (needs matplotlib). Defaults to `True`.
         verbose: Keras' verbosity: `"auto"` (the default), 0, 1 or 2.
 
@@ -211,7 +212,8 @@ def _run_plan(
     configuration, spec = plan.configuration, plan.data.spec
     stem = folder / plan.name
     path = stem.with_name(f"{stem.name}.json")
-    finished = _finished(path, configuration)
+    wanted = {"save_model": save_model, "pictures": pictures}
+    finished = _finished(path, configuration, wanted)
     if finished is not None:
         return finished
     working = stem.with_name(f"{stem.name}.partial")
@@ -240,7 +242,7 @@ def _run_plan(
         return {"configuration": configuration}
     with _working_folder(working):
         # Another process may have come first.
-        finished = _finished(path, configuration)
+        finished = _finished(path, configuration, wanted)
         if finished is not None:
             return finished
         started = working / "configuration.json"
@@ -479,13 +481,17 @@ def _flat(configuration: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _finished(path: Path, configuration: dict[str, Any]) -> dict[str, Any] | None:
+def _finished(
+    path: Path, configuration: dict[str, Any], wanted: dict[str, bool]
+) -> dict[str, Any] | None:
     """The result that stands there already, if it is this experiment's."""
     if not path.exists():
         return None
     finished = read_result(path)
     _check_same(finished["configuration"], configuration, path)
     print(f"{path}: finished before, not run again", file=sys.stderr)
+    if missing := what_is_missing(path, **wanted):
+        print(missing, file=sys.stderr)
     return finished
 
 

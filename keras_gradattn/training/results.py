@@ -31,6 +31,28 @@ def read_result(path: Path) -> dict[str, Any]:
     return content
 
 
+def what_is_missing(path: Path, *, save_model: bool, pictures: bool) -> str:
+    """A sentence on what a finished run was not asked for and is now, or nothing.
+
+    Args:
+        path: Its JSON file.
+        save_model: Whether its model is wanted.
+        pictures: Whether its pictures are wanted.
+    """
+    wanted = {
+        "model": path.with_suffix(".keras") if save_model else None,
+        # Every run that draws draws this one.
+        "pictures": path.with_name(f"{path.stem}-history.png") if pictures else None,
+    }
+    missing = [what for what, file in wanted.items() if file and not file.exists()]
+    if not missing:
+        return ""
+    return (
+        f"{path}: there is no {' and no '.join(missing)} of this run. Choose another "
+        "results folder or move the JSON away, and the same command makes it"
+    )
+
+
 def read_results(folder: str | Path) -> list[dict[str, Any]]:
     """Every finished run below a folder, in a fixed order.
 

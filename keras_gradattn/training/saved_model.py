@@ -66,7 +66,7 @@ def save_model(
         spec: The data set it was trained on.
         path: The file, ending in `.keras`.
         from_logits: Whether the network gives logits, not probabilities. Defaults to
-            `False`.
+            `True`.
 
     Example:
 

@@ -5,7 +5,9 @@ import functools
 import hashlib
 import http.server
 import pathlib
+import re
 import shutil
+import sys
 import tempfile
 import threading
 import unittest.mock
@@ -13,9 +15,10 @@ import zipfile
 
 import numpy as np
 import pytest
+import requests
 import tensorflow_datasets as tfds
 
-from keras_gradattn import datasets
+from keras_gradattn import __main__, datasets
 from keras_gradattn.datasets import _npz
 from keras_gradattn.datasets.med_mnist import med_mnist_dataset_builder as med_mnist
 from keras_gradattn.datasets.med_mnist.facts import FACTS, SIZES
@@ -272,10 +275,80 @@ def test_address_of_every_file():
     ],
 )
 def test_unknown_name_of_a_builder(name, nearest, capsys):
-    assert main([name]) == 1
+    assert main([name]) == 2
     error = capsys.readouterr().err
     assert f"Did you mean '{nearest}'" in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("pcam", "--data_dir", "x"), r"Did you mean '--data-dir'\?.*'--data_dir'"),
+        (("pcam", "--file-format", "csv"), r"one of tfrecord, array_record.*'csv'"),
+        ((), "needs name"),
+    ],
+)
+def test_a_command_line_that_is_wrong(arguments, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(list(arguments))
+    error = capsys.readouterr().err
+    assert re.search(message, error)
+    assert error.count("\n") == 1
+
+
+def test_command_line_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    assert main(["pcam"]) == 2
+    error = capsys.readouterr().err
+    assert "pip install 'keras-gradattn[data,tensorflow]'" in error
+    assert error.count("\n") == 1
+
+
+def test_a_file_that_is_not_on_the_server(tmp_path, server, monkeypatch, capsys):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(med_mnist, "URL", server)
+    folder = str(tmp_path / "tfds")
+    run = ["run", "--dataset", "bloodmnist", "--download", "--data-dir", folder]
+    run += ["--results", str(tmp_path / "results")]
+    commands = {
+        "bloodmnist": lambda: main(["bloodmnist", "--data-dir", folder]),
+        "BloodMNIST": lambda: __main__.main(run),
+    }
+    for title, command in commands.items():
+        assert command() == 2
+        error = capsys.readouterr().err
+        assert re.fullmatch(
+            rf"{title} cannot be downloaded \(Failed to get url {server}/bloodmnist.npz"
+            r".*404\)\. .*try again\. Received: DownloadError\n",
+            error,
+        ), error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        tfds.core.download.extractor.ExtractError("a.zip: bad\nzip"),
+        tfds.core.download.download_manager.NonMatchingChecksumError("a.zip: bad\n1"),
+        requests.exceptions.ConnectionError("a.zip: bad"),
+    ],
+)
+def test_what_stops_a_download_is_one_sentence(tmp_path, monkeypatch, error):
+    def download(manager, url):
+        raise error
+
+    monkeypatch.setattr(tfds.download.DownloadManager, "download", download)
+    with pytest.raises(datasets.DatasetNotFoundError) as raised:
+        datasets.load("bloodmnist", data_dir=tmp_path, download=True)
+    assert str(raised.value) == (
+        "BloodMNIST cannot be downloaded (a.zip: bad). Nothing is half-prepared: try "
+        f"again. Received: {type(error).__name__}"
+    )
+    # What is no matter of the download stays what it is.
+    error = OSError(28, "No space left on device")
+    with pytest.raises(OSError, match="No space") as raised:
+        datasets.load("bloodmnist", data_dir=tmp_path, download=True)
+    assert raised.value is error
 
 
 def test_med_mnist_needs_a_configuration():
@@ -285,11 +358,13 @@ def test_med_mnist_needs_a_configuration():
 
 def test_command_line_says_how_to_get_what_is_downloaded_by_hand(tmp_path, capsys):
     folder = tmp_path / "nothing"
-    assert main(
-        ["pad_ufes_20", "--data_dir", str(tmp_path), "--manual_dir", str(folder)]
+    assert (
+        main(["pad_ufes_20", "--data-dir", str(tmp_path), "--manual-dir", str(folder)])
+        == 2
     )
     captured = capsys.readouterr()
     assert "data.mendeley.com/datasets/zr7vgbcyr2/1" in captured.err
+    assert captured.err.count("\n") == 1
     assert "Traceback" not in captured.err
     assert "\r" not in captured.err
 
@@ -426,7 +501,7 @@ def test_tiny_imagenet_as_array_record_loads(tmp_path, monkeypatch, any_md5, cap
     write_tiny_imagenet(tmp_path / "tiny.zip")
     _with_download(monkeypatch, tmp_path / "tiny.zip")
     folder = str(tmp_path / "tfds")
-    main(["tiny_imagenet", "--data_dir", folder, "--file_format", "array_record"])
+    main(["tiny_imagenet", "--data-dir", folder, "--file-format", "array_record"])
     assert "Prepared in" in capsys.readouterr().out
     data = datasets.load("tiny_imagenet", data_dir=tmp_path / "tfds")
     assert [len(data.train), len(data.validation), len(data.test)] == [10, 2, 3]

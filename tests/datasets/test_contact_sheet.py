@@ -43,6 +43,30 @@ def test_training_images_with_their_names(tmp_path):
 
 
 @any_backend
+def test_a_picture_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    splits = toy()
+    # matplotlib gives a name the ending that it lacks.
+    for name in ("sheet", "sheet.pdf"):
+        datasets.show(splits, tmp_path / name, count=2)
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert {name: content[:4] for name, content in files.items()} == {
+        "sheet.png": b"\x89PNG",
+        "sheet.pdf": b"%PDF",
+    }
+
+    def half(figure, path, **options):
+        with open(path, "wb") as file:
+            file.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", half)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        datasets.show(splits, "sheet.png", count=2)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
+
+
+@any_backend
 def test_augmented_as_in_training():
     splits = toy()
     figure = datasets.show(splits, count=8, seed=3)

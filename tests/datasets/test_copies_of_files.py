@@ -199,6 +199,21 @@ def test_pad_ufes_20_without_a_photograph(tmp_path):
         datasets.load("pad_ufes_20", data_dir=tmp_path)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"isic_id,patient_id,diagnostic\n", "img_id,größe\n".encode("cp1252")],
+)
+def test_another_metadata_csv_is_no_pad_ufes_20(tmp_path, content):
+    """Most data sets of photographs have a table of that name."""
+    (tmp_path / "metadata.csv").write_bytes(content)
+    with pytest.raises(datasets.DatasetNotFoundError, match=r"data\.mendeley\.com"):
+        datasets.load("pad_ufes_20", data_dir=tmp_path)
+    # A copy beside it is found.
+    write_pad_ufes_20(tmp_path / "pad", count=18)
+    splits = datasets.load("pad_ufes_20", data_dir=tmp_path, verify=False)
+    assert sum(len(getattr(splits, part)) for part in PARTS) == 18
+
+
 def test_published_sums_are_of_the_published_files():
     assert set(_svhn_files.MD5) == set(_svhn_files.FILES.values())
     assert all(len(md5) == 32 for md5 in _svhn_files.MD5.values())

@@ -89,6 +89,22 @@ def test_a_class_may_be_called_train(tmp_path):
 
 
 @any_backend
+@pytest.mark.parametrize(
+    ("folders", "seen"),
+    [
+        (("train", "val", "test", "extra"), "'extra' beside 'test', 'train', 'val'"),
+        (("Training", "dev", "old", "raw"), "'old', 'raw' beside 'Training', 'dev'"),
+    ],
+)
+def test_folders_beside_those_of_parts(tmp_path, folders, seen):
+    """They would be classes, and so would the parts."""
+    for folder in folders:
+        write_classes(tmp_path / folder, count=3)
+    with pytest.raises(ValueError, match=f"parts and others.*Received: {seen}$"):
+        datasets.from_folder(tmp_path)
+
+
+@any_backend
 def test_a_class_of_a_given_part_that_training_lacks(tmp_path):
     write_classes(tmp_path / "train")
     write_classes(tmp_path / "test", ("cat", "cow"))

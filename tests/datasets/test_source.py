@@ -114,6 +114,47 @@ def test_grey_batches_without_a_channel():
     assert datasets.from_source(batches).spec.input_shape == (8, 8, 1)
 
 
+@pytest.mark.parametrize("channels", [3, 4])
+def test_one_image_of_torch_with_a_label_for_each_class(channels):
+    """As many classes as channels: not as many grey images."""
+    labels = np.arange(COUNT) % channels
+    pixels = np.random.default_rng(1).integers(0, 256, (COUNT, channels, 8, 8), "uint8")
+    one_hot = torch.nn.functional.one_hot(torch.from_numpy(labels), channels)
+    splits = datasets.from_source(
+        list(zip(torch.from_numpy(pixels), one_hot, strict=True))
+    )
+    assert splits.spec.input_shape == (8, 8, channels)
+    whole = {
+        (p.transpose(1, 2, 0).tobytes(), k) for p, k in zip(pixels, labels, strict=True)
+    }
+    assert set.union(*pairs(splits)) == whole
+
+
+def test_a_last_batch_of_three_grey_images():
+    grey, labels = IMAGES[:35, ..., 0], LABELS[:35]
+    batches = [(grey[i : i + 8], labels[i : i + 8]) for i in range(0, 35, 8)]
+    assert batches[-1][1].tolist() == [0, 1, 0]
+    splits = datasets.from_source(batches)
+    assert splits.spec.input_shape == (8, 8, 1)
+    whole = {(image.tobytes(), k) for image, k in zip(grey, labels, strict=True)}
+    assert set.union(*pairs(splits)) == whole
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        # Several classes of one image, or the classes of three.
+        ([0, 1, 1],),
+        # What was taken for one class is one of three classes after all.
+        ([0, 1, 0], [1, 2, 0]),
+    ],
+)
+def test_one_image_or_three(labels):
+    elements = [(IMAGES[:3, ..., 0], np.array(label)) for label in labels]
+    with pytest.raises(ValueError, match=r"\(3, 8, 8\) with the label \[0, 1, [01]\]"):
+        datasets.from_source(elements)
+
+
 def test_class_names():
     assert datasets.from_source(MapStyle()).spec.class_names == ("even", "odd")
     loader = torch.utils.data.DataLoader(MapStyle(), 6)

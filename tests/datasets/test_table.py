@@ -170,3 +170,80 @@ def test_rare_classes_count_patients(tmp_path):
         0,
         0,
     ]
+
+
+def test_a_path_means_the_file_in_its_folder(tmp_path):
+    """Another folder's file of the same name is another image."""
+    rows = [{"file": f"{kind}/{n}", "kind": kind} for n in range(9) for kind in "ab"]
+    for number, row in enumerate(rows):
+        write_image(tmp_path / f"{row['file']}.png", flat(number))
+    (tmp_path / "a" / "4.png").unlink()
+    table = tmp_path / "labels.csv"
+    lines = [f"{row['file']}.png,{row['kind']}" for row in rows]
+    table.write_text("\n".join(["file,kind", *lines]))
+    with pytest.raises(datasets.BadFilesError, match=r"1 of 18 .*'a/4\.png' \(no such"):
+        datasets.from_table(table, images="file", label="kind")
+    # Without endings: `./` is no other folder.
+    frame = pandas.DataFrame(rows).drop(index=8)
+    frame["file"] = "./" + frame["file"]
+    splits = datasets.from_table(frame, images="file", label="kind", folder=tmp_path)
+    assert sum(splits.spec.split_sizes.values()) == 17
+    for part in PARTS:
+        split = getattr(splits, part)
+        np.testing.assert_array_equal(levels(split) % 2, split.labels)
+
+
+def test_a_name_that_several_files_have(tmp_path):
+    rows = [{"file": f"{n}.png", "kind": "ab"[n % 2]} for n in range(16)]
+    for number, row in enumerate(rows):
+        write_image(tmp_path / "scans" / row["file"], flat(number))
+    write_image(tmp_path / "old" / "3.png", flat(99))
+    (tmp_path / "links").symlink_to(tmp_path / "scans")
+    frame = pandas.DataFrame(rows)
+    arguments = {"images": "file", "label": "kind", "folder": tmp_path}
+    for ending in (".png", ""):
+        frame["file"] = [f"{n}{ending}" for n in range(16)]
+        with pytest.raises(datasets.BadFilesError) as error:
+            datasets.from_table(frame, **arguments)
+        found = [(bad.path, bad.reason) for bad in error.value.files]
+        assert found == [(f"3{ending}", "several files of this name")]
+    frame.loc[3, "file"] = "scans/3.png"
+    splits = datasets.from_table(frame, **arguments)
+    seen = np.concatenate([levels(getattr(splits, part)) for part in PARTS])
+    assert sorted(seen) == list(range(16))
+
+
+def test_an_image_that_is_listed_twice_in_other_words(tmp_path):
+    rows = rows_of()
+    write_table(tmp_path, rows)
+    rows[4]["file"] = "./scans/../scans/5.png"
+    frame = pandas.DataFrame(rows)
+    with pytest.raises(ValueError, match=r"list an image once.*5\.png"):
+        datasets.from_table(frame, images="file", label="finding", folder=tmp_path)
+
+
+def test_a_column_that_is_there_twice(tmp_path):
+    """Its cells would stand one behind the other, beside other images."""
+    table = write_table(tmp_path, rows_of())
+    lines = table.read_text().splitlines()
+    lines = [f"{line},{line.split(',')[1]},," for line in lines[1:]]
+    header = "file,finding,patient,set,edema,cough,"
+    table.write_text("\n".join([f"{header}finding,,", *lines]))
+    message = r"each column once.*Received: 'finding' several times"
+    with pytest.raises(ValueError, match=message):
+        datasets.from_table(table, images="file", label="finding")
+    frame = pandas.DataFrame(rows_of())
+    frame = pandas.concat([frame, frame[["finding"]]], axis=1)
+    with pytest.raises(ValueError, match=message):
+        datasets.from_table(frame, images="file", label="finding", folder=tmp_path)
+    # What has no name is no column.
+    table.write_text("\n".join([f"{header}again,,", *lines]))
+    splits = datasets.from_table(table, images="file", label="again")
+    assert sum(splits.spec.split_sizes.values()) == 24
+    np.testing.assert_array_equal(levels(splits.test) // 3 % 2, splits.test.labels)
+
+
+def test_columns_of_different_lengths(tmp_path):
+    columns = {"file": ["1.png", "2.png"], "kind": ["a", "b", "a"]}
+    with pytest.raises(ValueError, match=r"one length. Received: 2 rows of 'file', 3"):
+        datasets.from_table(columns, images="file", label="kind", folder=tmp_path)

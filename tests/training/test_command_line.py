@@ -143,3 +143,33 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch, capsys):
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
     assert __main__.main(command) == 0
     assert len(list(tmp_path.rglob("seed42.json"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "goes_on"),
+    [
+        (DIGITS, True),
+        (("sweep", "--dataset", "digits"), True),
+        (("predict", "m.keras", "."), False),
+        (("compare",), False),
+        (("datasets",), False),
+    ],
+)
+def test_after_an_interrupt_only_what_is_so(arguments, goes_on, monkeypatch, capsys):
+    for error, code, beginning in (
+        (KeyboardInterrupt(), 130, "\nInterrupted."),
+        (
+            OSError(errno.ENOSPC, "full"),
+            2,
+            "[Errno 28] full. What was finished is kept",
+        ),
+    ):
+
+        def stopped(options, error=error):
+            raise error
+
+        monkeypatch.setattr(__main__, f"_{arguments[0]}", stopped)
+        assert __main__.main(arguments) == code
+        said = capsys.readouterr().err
+        assert said.startswith(beginning)
+        assert ("goes on from the last finished epoch" in said) == goes_on

@@ -199,6 +199,7 @@ def test_a_function_that_no_other_process_finds():
         ("tests.training.networks:tyni", r"has no 'tyni'\. Did you mean 'tiny'"),
         ("tests.trainin.networks:tiny", r"no module 'tests\.trainin' here"),
         ("tests.training.networks:", r"'package\.module:function'"),
+        (".networks:tiny", r"'package\.module:function'.*Received: '\.networks:tiny'"),
         ("tests.training.networks:NOT_A_FUNCTION", "Received: int"),
         ("keras.applications:ResNet5", "Did you mean 'ResNet50'"),
         (networks.three_classes, r"each of the 2 classes.*\(None, 3\)"),
@@ -225,6 +226,8 @@ def test_what_is_no_network_of_this_data(tmp_path, photos, model, message):
         ("photos/cart", {}, r"no such folder or table\. Did you mean 'cat'"),
         ("labels.csv", {}, "no such folder or table"),
         ("photos/cat/0.png", {}, "Images come from a folder or from a table"),
+        ((np.zeros((8, 4, 4, 1)), np.zeros(8)), {}, r"from_arrays`.*of type tuple"),
+        (keras.utils.PyDataset(), {}, r"from_source`.*of type PyDataset"),
     ],
 )
 def test_what_is_no_data(tmp_path, photos, monkeypatch, data, options, message):
@@ -267,3 +270,23 @@ def test_names_of_layers_are_no_difference_between_networks():
     wider = networks.tiny(2, (8, 8, 1), filters=5)
     assert _networks.architecture(first) == _networks.architecture(second)
     assert _networks.architecture(first) != _networks.architecture(wider)
+
+
+def test_what_a_finished_run_lacks_is_said(tmp_path, photos, capsys):
+    """It is not run again for a model or pictures."""
+    first = run(photos, results=tmp_path)
+    (path,) = tmp_path.rglob("*.json")
+    capsys.readouterr()
+    assert run(photos, results=tmp_path) == first
+    assert capsys.readouterr().err == f"{path}: finished before, not run again\n"
+    assert run(photos, results=tmp_path, save_model=True) == first
+    said = capsys.readouterr().err.splitlines()[1:]
+    assert said == [
+        f"{path}: there is no model of this run. Choose another results "
+        "folder or move the JSON away, and the same command makes it"
+    ]
+    path.rename(tmp_path / "away.json")
+    run(photos, results=tmp_path, save_model=True)
+    assert path.with_suffix(".keras").exists()
+    run(photos, results=tmp_path, save_model=True)
+    assert capsys.readouterr().err.splitlines()[1:] == []

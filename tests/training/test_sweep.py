@@ -4,11 +4,12 @@ import functools
 import json
 import subprocess
 import sys
+import types
 
 import pytest
 
 from keras_gradattn import __main__, datasets, training
-from keras_gradattn.training import _sweep
+from keras_gradattn.training import _files, _sweep
 from keras_gradattn.training._sweep import run_command, sweep
 from tests.datasets.image_folders import write_classes
 
@@ -83,6 +84,61 @@ def test_what_is_finished_is_not_run_again(tmp_path, started):
     assert {trial.name for trial in told} == {trial.name for trial in trials}
 
 
+def test_what_is_asked_for_twice_is_one_run(tmp_path, started):
+    trials = sweep(
+        "digits",
+        ["resnet18"],
+        seeds=[1, 3, 1],
+        vary={"learning_rate": [1e-3, 0.001]},
+        workers=2,
+        results=tmp_path,
+        max_epochs=2,
+        pictures=False,
+    )
+    assert [trial.status for trial in trials] == ["finished", "finished"]
+    assert [trial.name[-5:] for trial in trials] == ["seed1", "seed3"]
+    assert len(started) == 2
+
+
+def test_what_was_found_and_lacks_what_is_wanted(tmp_path, started):
+    def swept(**options):
+        return sweep("digits", ["resnet18"], results=tmp_path, max_epochs=2, **options)
+
+    (trial,) = swept(pictures=False)
+    assert trial.message == ""
+    (trial,) = swept(pictures=False)
+    assert (trial.status, trial.message) == ("found", "")
+    (trial,) = swept(save_model=True)
+    assert trial.status == "found"
+    assert trial.message == (
+        f"{tmp_path / trial.name}.json: there is no model and no pictures of this run. "
+        "Choose another results folder or move the JSON away, and the same command "
+        "makes it"
+    )
+    (tmp_path / f"{trial.name}.keras").touch()
+    (tmp_path / f"{trial.name}-history.png").touch()
+    assert [trial.message for trial in swept(save_model=True)] == [""]
+    assert len(started) == 1
+
+
+def test_a_log_is_written_whole_or_not_at_all(tmp_path, started, monkeypatch):
+    def swept():
+        return sweep("digits", ["resnet18"], seeds=[2], results=tmp_path, max_epochs=2)
+
+    swept()
+    (log,) = tmp_path.rglob("*.log")
+    log.write_text("of before")
+
+    def full(handle):
+        raise OSError(28, "full")
+
+    monkeypatch.setattr(_files.os, "fsync", full)
+    with pytest.raises(OSError, match="full"):
+        swept()
+    assert [path.name for path in log.parent.iterdir()] == [log.name]
+    assert log.read_text() == "of before"
+
+
 def test_wrong_words_are_found_before_anything_is_run(tmp_path, started):
     for options, message in (
         ({"vary": {"learnin_rate": [1]}}, "Did you mean 'learning_rate'"),
@@ -94,6 +150,8 @@ def test_wrong_words_are_found_before_anything_is_run(tmp_path, started):
     ):
         with pytest.raises(ValueError, match=message):
             sweep("digits", results=tmp_path, **options)
+    with pytest.raises(ValueError, match=r"reads the data by itself.*type list"):
+        sweep([1, 2], results=tmp_path)
     assert started == []
 
 
@@ -159,6 +217,42 @@ def test_a_run_sees_the_devices_that_its_machine_gives_it(monkeypatch):
     run_command(["run"], {"CUDA_VISIBLE_DEVICES": "0", "OTHER": "kept"})
     assert seen[0]["CUDA_VISIBLE_DEVICES"] == "3"
     assert seen[0]["OTHER"] == "kept"
+
+
+def test_ray_runs_where_it_was_asked(tmp_path, monkeypatch):
+    """Its workers are in a folder of their own, where `results` is another one."""
+    asked, seen = tmp_path / "asked", []
+    asked.mkdir()
+
+    def run(words, cwd, **settings):
+        seen.append(cwd)
+        return subprocess.CompletedProcess(words, 1, "no such folder")
+
+    def remote(function):
+        (tmp_path / "worker").mkdir(exist_ok=True)
+        return types.SimpleNamespace(remote=lambda *words: lambda: function(*words))
+
+    def get(task):
+        with monkeypatch.context() as elsewhere:
+            elsewhere.chdir(tmp_path / "worker")
+            return task()
+
+    ray = types.SimpleNamespace(
+        is_initialized=lambda: True,
+        cloudpickle=types.SimpleNamespace(register_pickle_by_value=lambda module: None),
+        remote=lambda **settings: remote,
+        wait=lambda tasks, num_returns: (tasks[:1], tasks[1:]),
+        get=get,
+        exceptions=types.SimpleNamespace(RayError=RuntimeError),
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr(_sweep.subprocess, "run", run)
+    monkeypatch.chdir(asked)
+    options = {"engine": "ray", "max_epochs": 1, "pictures": False}
+    (trial,) = sweep("digits", ["resnet18"], results="results", **options)
+    assert seen == [str(asked)]
+    assert trial.status == "failed"
+    assert [path.name for path in asked.rglob("*.log")] == ["seed42.log"]
 
 
 @pytest.mark.outside
