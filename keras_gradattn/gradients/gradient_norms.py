@@ -456,13 +456,13 @@ class GradientNorms(keras.callbacks.Callback):
         if ring is not self._ring_of_record or self._record is None:
             self._prepare_record()
         self._rows_in_fit += len(rows.number)
-        self._record._add(rows, self._fit, self._epoch)
+        arrived = self._record._add(rows, self._fit, self._epoch)
         paths = self._record.phases[-1].paths
         asked = set().union(*(about for about, _ in ring.kinds))
         self._record._note_reach(
             [paths[i] for i in asked], [paths[i] for i in ring.without_gradient]
         )
-        self._writing.write(self._record, len(rows.number))
+        self._writing.write(self._record, arrived)
         if rows.lost:
             warnings.warn(
                 f"{rows.lost} steps were overwritten before they could be read: the "

@@ -344,6 +344,37 @@ def test_csv_of_a_training_is_its_record(tmp_path):
         np.testing.assert_array_equal(read, record.detail["update_to_weight"][:, i])
 
 
+def fit(norms, *, steps=20):
+    """Train a model of two layers for so many steps."""
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(steps, 4)), random.normal(size=(steps, 1))
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(3, name="a"), keras.layers.Dense(1)]
+    )
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    model.fit(x, y, batch_size=1, verbose=0, callbacks=[norms])
+    return norms.record
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_thinning_takes_no_row_from_writers(tmp_path, every):
+    path = tmp_path / "gradients.csv"
+    norms = GradientNorms(
+        every=every, writers=[CSVWriter(path)], max_rows=10, check_every=10
+    )
+    record = fit(norms, steps=60)
+    assert len(record) <= 10
+    curve = csv_curves(path)["gradients/norm/a"]
+    _, lines = read_csv(path)
+    assert [int(line["step"]) for line in lines] == list(range(0, 60, every))
+    column = record.groups.index("a")
+    kept = [curve[step] for step in record.step.tolist()]
+    np.testing.assert_array_equal(kept, record.norm[:, column])
+    if every == 1:
+        mean = np.mean(list(curve.values()))
+        np.testing.assert_allclose(mean, record.epochs["mean"][0, column])
+
+
 # TensorBoard.
 
 
@@ -427,6 +458,24 @@ def test_tensorboard_holds_histograms(tmp_path, events):
         assert buckets[:, 2].sum() == row.sum()
         last = buckets[buckets[:, 2] > 0][-1]
         assert last.tolist() == [2.0, 4.0, row[-1]]
+
+
+@pytest.mark.outside
+def test_tensorboard_holds_the_histograms_of_a_training(tmp_path, events):
+    from tensorboard.util import tensor_util
+
+    writer = TensorBoardWriter(tmp_path)
+    record = fit(GradientNorms(histograms=True, detail_every=8, writers=writer))
+    accumulator = events(tmp_path)
+    for column, group in enumerate(record.groups):
+        read = accumulator.Tensors(f"gradients/histogram/{group}")
+        assert [event.step for event in read] == [0, 8, 16]
+        for row, event in zip(record.histograms[:, column], read, strict=True):
+            buckets = tensor_util.make_ndarray(event.tensor_proto)
+            assert buckets[:, 2].sum() == row.sum() == record.group_sizes[column]
+            for low, high, count in buckets[buckets[:, 2] > 0]:
+                assert row[np.searchsorted(record.histogram_edges, low)] == count
+                assert high in record.histogram_edges
 
 
 # Weights & Biases.
