@@ -1,5 +1,6 @@
 """Hands rows to writers (TensorBoard, W&B, MLflow, CSV) as they are read."""
 
+import contextlib
 import warnings
 from typing import Any
 
@@ -32,13 +33,20 @@ class Writing:
             writers = tuple(map(as_writer, writers))
         self.writers = list(writers)
         self._open: list[Any] = []
+        self._failed: list[Any] = []
 
     def open(self, record: Any) -> None:
-        """Before the first rows of a `fit`."""
-        for writer in self.writers:
-            writer.open(record)
-            if writer not in self._open:
-                self._open.append(writer)
+        """Before the first rows of a `fit`, and of a phase within it."""
+        try:
+            for writer in self.writers:
+                if writer in self._failed:
+                    continue
+                writer.open(record)
+                if writer not in self._open:
+                    self._open.append(writer)
+        except BaseException:
+            self.close()
+            raise
 
     def write(self, record: Any, arrived: Any) -> None:
         """The rows that the record has just been given.
@@ -56,18 +64,30 @@ class Writing:
                 writer.write(arrived["step"], values)
             except Exception as error:
                 self._open.remove(writer)
+                self._failed.append(writer)
+                # So that the next training opens it anew.
+                with contextlib.suppress(Exception):
+                    writer.close()
                 warnings.warn(
-                    f"{type(writer).__name__} could not write and is left out from "
-                    f"here on; training goes on. Received: {error!r}",
+                    f"{type(writer).__name__} could not write and is left out of the "
+                    f"rest of this training; training goes on. Received: {error!r}",
                     RuntimeWarning,
                     stacklevel=2,
                 )
 
     def close(self) -> None:
         """At the end of each `fit`."""
-        writers, self._open = self._open, []
+        writers, self._open, self._failed = self._open, [], []
         for writer in writers:
-            writer.close()
+            try:
+                writer.close()
+            except Exception as error:
+                warnings.warn(
+                    f"{type(writer).__name__} could not be closed: what it wrote last "
+                    f"may be missing. Received: {error!r}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
 
 
 def _values(record: Any, arrived: Any) -> Any:

@@ -1,6 +1,7 @@
 """`GradientNorms`: gradient norms of the real training steps, inside `model.fit`."""
 
 import contextlib
+import copy
 import os
 import warnings
 import weakref
@@ -205,15 +206,15 @@ class GradientNorms(keras.callbacks.Callback):
 
     def __copy__(self) -> "GradientNorms":
         """A recorder of the same kind, with nothing recorded."""
-        copy = type(self)(**self._arguments)
-        self.copies.append(copy)
-        return copy
+        return self.__deepcopy__({})
 
     def __deepcopy__(self, memo: dict[Any, Any]) -> "GradientNorms":
         # Tuners copy callbacks for each trial: a model or record of another one must
-        # not come along.
-        copy = memo[id(self)] = self.__copy__()
-        return copy
+        # not come along, nor what its writers write to.
+        writers = copy.deepcopy(self._writing.writers, memo)
+        made = memo[id(self)] = type(self)(**{**self._arguments, "writers": writers})
+        self.copies.append(made)
+        return made
 
     # Hooks of `fit`. `self._model` instead of `self.model`: on JAX the property
     # copies the whole training state back at every access.

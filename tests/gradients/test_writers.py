@@ -344,15 +344,16 @@ def test_csv_of_a_training_is_its_record(tmp_path):
         np.testing.assert_array_equal(read, record.detail["update_to_weight"][:, i])
 
 
-def fit(norms, *, steps=20):
-    """Train a model of two layers for so many steps."""
+def fit(norms, *, steps=20, fits=1):
+    """Train a model of two layers, for so many steps each time."""
     random = np.random.default_rng(0)
     x, y = random.normal(size=(steps, 4)), random.normal(size=(steps, 1))
     model = keras.Sequential(
         [keras.Input((4,)), keras.layers.Dense(3, name="a"), keras.layers.Dense(1)]
     )
     model.compile(keras.optimizers.SGD(0.01), "mse")
-    model.fit(x, y, batch_size=1, verbose=0, callbacks=[norms])
+    for _ in range(fits):
+        model.fit(x, y, batch_size=1, verbose=0, callbacks=[norms])
     return norms.record
 
 
@@ -373,6 +374,78 @@ def test_thinning_takes_no_row_from_writers(tmp_path, every):
     if every == 1:
         mean = np.mean(list(curve.values()))
         np.testing.assert_allclose(mean, record.epochs["mean"][0, column])
+
+
+def test_copies_of_a_recorder_write_elsewhere(tmp_path):
+    original = GradientNorms(writers=[CSVWriter(tmp_path / "trial.csv")])
+    copies = [copy.deepcopy(original), copy.deepcopy(original), copy.copy(original)]
+    assert original.copies == copies
+    assert original.record is None
+    for number, (norms, steps) in enumerate(zip(copies, (3, 5, 2), strict=True), 1):
+        record = fit(norms, steps=steps)
+        curve = csv_curves(tmp_path / f"trial-{number}.csv")["gradients/norm/a"]
+        assert list(curve) == list(range(steps))
+        column = record.norm[:, record.groups.index("a")]
+        np.testing.assert_array_equal(list(curve.values()), column)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+class Failing(Remembering):
+    """On a disk that is full when it is opened first."""
+
+    openings = 0
+
+    def _start(self, record):
+        super()._start(record)
+        self.openings += 1
+
+    def _put(self, rows):
+        if self.openings == 1:
+            raise OSError("No space left on device")
+        super()._put(rows)
+
+    def _stop(self):
+        super()._stop()
+        if self.openings == 1:
+            raise OSError("Stale file handle")
+
+
+def test_a_writer_that_failed_is_opened_anew_by_the_next_fit():
+    failing, other = Failing(), Remembering()
+    norms = GradientNorms(writers=[failing, other], check_every=4)
+    with pytest.warns(RuntimeWarning, match="No space left") as told:
+        fit(norms, steps=8, fits=2)
+    assert len(told) == 1
+    assert failing.openings == 2
+    assert [(row.fit, row.step) for row in failing.rows] == [
+        (1, step) for step in range(8, 16)
+    ]
+    assert [row.step for row in other.rows] == list(range(16))
+    assert failing.opened is None
+    assert other.opened is None
+
+
+def test_a_writer_that_cannot_be_closed_ends_no_training():
+    class Stuck(Remembering):
+        def _stop(self):
+            raise OSError("Stale file handle")
+
+    other = Remembering()
+    norms = GradientNorms(writers=[Stuck(), other])
+    with pytest.warns(RuntimeWarning, match="Stuck could not be closed"):
+        fit(norms, steps=2)
+    assert other.opened is None
+
+
+def test_writers_are_closed_where_one_cannot_be_opened():
+    class Missing(Remembering):
+        def _start(self, record):
+            raise ImportError("no such library")
+
+    first = Remembering()
+    with pytest.raises(ImportError, match="no such library"):
+        fit(GradientNorms(writers=[first, Missing()]), steps=2)
+    assert first.opened is None
 
 
 # TensorBoard.
