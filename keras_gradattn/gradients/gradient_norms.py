@@ -15,6 +15,7 @@ from keras_gradattn._compat.running_fit import fit_callbacks
 from keras_gradattn.gradients import _installation
 from keras_gradattn.gradients._logs import LogEntries
 from keras_gradattn.gradients._more_measures import EDGES, MoreMeasures, parts_of
+from keras_gradattn.gradients._processes import is_first_process
 from keras_gradattn.gradients._recorded_step import (
     Settings,
     gradient_variables,
@@ -94,14 +95,15 @@ class GradientNorms(keras.callbacks.Callback):
             name of an attribute of the model, or the optimizer itself. Defaults to
             `model.optimizer`. Use one recorder for each. Not on JAX.
         writers: Where to send every row as it is read: `"tensorboard"`, `"wandb"`,
-            `"mlflow"`, `"csv"`, several of them, or writers of your own. Defaults to
-            none.
+            `"mlflow"`, `"csv"`, several of them, or writers of your own. Of several
+            processes the first one writes. Defaults to none.
         name: Name in reports and pictures. Defaults to the model's.
 
     Attributes:
         record: The `GradientRecord`, `None` before training.
         copies: The copies that were made of this callback, for example one for each
-            trial of KerasTuner. Each holds a record of its own.
+            trial of KerasTuner. Each holds a record of its own, and has copies of the
+            writers, which write elsewhere.
 
     Raises:
         ValueError: If an argument is out of range. In `fit`: if the combination of
@@ -441,7 +443,8 @@ class GradientNorms(keras.callbacks.Callback):
             )
         self._trained = (identity, rate)
         self._ring_of_record = channel.ring
-        self._writing.open(self._record)
+        if is_first_process(model):
+            self._writing.open(self._record)
 
     _ring_of_record: Any = None
 
