@@ -409,6 +409,8 @@ class GradientRecord:
         details = self._add_details(rows, values, groups, phase)
         asked = turn % self._every == 0
         arrived = {**values, **details, "detail": rows.detail, "taps": taps}
+        if asked.all():
+            return arrived
         return {key: column[asked] for key, column in arrived.items()}
 
     def _add_details(self, rows: Any, values: Any, groups: Any, phase: Any) -> Any:

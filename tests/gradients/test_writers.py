@@ -150,6 +150,24 @@ def test_what_was_not_measured_is_left_out(record):
     assert math.isnan(first.values["g/norm/body/block_1"])
 
 
+def test_histograms_that_were_not_measured_are_left_out():
+    writer = Remembering(prefix="g")
+    edges = np.array([0.0, 1.0, np.inf])
+    writer.open(SimpleNamespace(groups=("a", "b"), histogram_edges=edges))
+    counts = np.ma.array(np.arange(12.0).reshape(3, 2, 2), mask=True)
+    counts.mask[0] = counts.mask[1, 1] = False
+    writer.write(np.arange(3), {"histogram": counts})
+    found = [
+        {name: histogram.counts.tolist() for name, histogram in row.histograms.items()}
+        for row in writer.rows
+    ]
+    assert found == [
+        {"g/histogram/a": [0.0, 1.0], "g/histogram/b": [2.0, 3.0]},
+        {"g/histogram/b": [6.0, 7.0]},
+        {},
+    ]
+
+
 def test_write_before_open_is_refused(tmp_path):
     with pytest.raises(ValueError, match="must be opened"):
         CSVWriter(tmp_path / "a.csv").write(np.arange(2), {})
