@@ -135,7 +135,7 @@ def test_phases_keep_their_taps_apart(batch, phases, tmp_path):
     loaded = GradientRecord.load(tmp_path / "taps.npz")
     for record in (norms.record, loaded, GradientRecord.join([loaded, loaded])):
         wanted = {layer for layers, _ in phases for layer in layers}
-        assert [tap[0] for tap in record.taps] == sorted(wanted)
+        assert sorted(tap[0] for tap in record.taps) == sorted(wanted)
         for layer, columns in record.layer_outputs.items():
             for row, (layers, names) in enumerate(phases * (len(record) // 2)):
                 for name, column in columns.items():

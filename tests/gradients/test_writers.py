@@ -433,7 +433,8 @@ def test_a_writer_that_failed_is_opened_anew_by_the_next_fit():
     norms = GradientNorms(writers=[failing, other], check_every=4)
     with pytest.warns(RuntimeWarning, match="No space left") as told:
         fit(norms, steps=8, fits=2)
-    assert len(told) == 1
+    about = [one for one in told if issubclass(one.category, RuntimeWarning)]
+    assert len(about) == 1
     assert failing.openings == 2
     assert [(row.fit, row.step) for row in failing.rows] == [
         (1, step) for step in range(8, 16)
