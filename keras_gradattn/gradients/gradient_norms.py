@@ -75,7 +75,8 @@ class GradientNorms(keras.callbacks.Callback):
             `steps_per_execution` is above 1, weights and updates are not measured.
             Defaults to 50.
         histograms: Whether to count, in the same steps, how many elements of each
-            group's gradient lie between which powers of two. Defaults to `False`.
+            group's gradient lie between which powers of two. A bin spans two of them,
+            so a factor of four, from 2^-40 to 2^16. Defaults to `False`.
         noise_scale: Whether to measure what `GradientRecord.noise_scale` needs:
             gradients of two batch sizes. They exist if the optimizer accumulates
             gradients, or if a TensorFlow strategy has several replicas. Defaults to

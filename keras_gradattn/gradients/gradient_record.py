@@ -86,7 +86,8 @@ class GradientRecord:
         kept_every: Rows are kept whose step is a multiple of this.
         lost: Number of steps whose rows were overwritten before they could be read.
         without_gradient: Paths of variables that the loss reached in no recorded step.
-        histogram_edges: (bins + 1,) edges, from 0 over powers of two to infinity.
+        histogram_edges: (bins + 1,) edges, from 0 over every second power of two to
+            infinity.
 
     Example:
 
