@@ -408,6 +408,34 @@ def test_copies_of_a_recorder_write_elsewhere(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
+@pytest.mark.outside
+def test_trials_of_a_tuner_write_elsewhere(tmp_path):
+    tuners = needed("keras_tuner", "tuner")
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(20, 4)), random.normal(size=(20, 1))
+
+    def build(choice):
+        units = choice.Int("units", 2, 9)
+        layers = [keras.layers.Dense(units, name="a"), keras.layers.Dense(1)]
+        model = keras.Sequential([keras.Input((4,)), *layers])
+        model.compile(keras.optimizers.SGD(0.01), "mse")
+        return model
+
+    norms = GradientNorms(writers=[CSVWriter(tmp_path / "trial.csv")])
+    goal = tuners.Objective("loss", "min")
+    search = tuners.RandomSearch(
+        build, goal, max_trials=2, seed=0, directory=tmp_path / "search"
+    )
+    search.search(x, y, batch_size=4, epochs=2, callbacks=[norms], verbose=0)
+    assert len(norms.copies) == 2
+    assert len(list(tmp_path.glob("*.csv"))) == 2
+    for number, trial in enumerate(norms.copies, 1):
+        curve = csv_curves(tmp_path / f"trial-{number}.csv")["gradients/norm/a"]
+        assert list(curve) == list(range(10))
+        column = trial.record.norm[:, trial.record.groups.index("a")]
+        np.testing.assert_array_equal(list(curve.values()), column)
+
+
 class Failing(Remembering):
     """On a disk that is full when it is opened first."""
 
