@@ -356,11 +356,11 @@ class GradientRecord:
             for table, columns in PER_GROUP.items():
                 for key, empty in columns.items():
                     getattr(self, table).spread(key, places, len(grouping.names), empty)
-        places, self.taps = tap_columns(self.taps), merged_taps(self.taps, taps)
-        columns = tap_columns(self.taps)
-        if columns != places:
-            where = np.array([columns.index(one) for one in places], int)
-            self._rows.spread("taps", where, len(columns), np.nan)
+        old, self.taps = tap_columns(self.taps), merged_taps(self.taps, taps)
+        new = tap_columns(self.taps)
+        if new != old:
+            places = np.array([new.index(one) for one in old], int)
+            self._rows.spread("taps", places, len(new), np.nan)
 
     def _add(self, rows: Rows, fit: int, epoch: int) -> dict[str, Any]:
         """Append rows of one epoch, measured in the last phase that was begun.
