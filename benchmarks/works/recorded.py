@@ -77,7 +77,7 @@ class Fits(KerasSteps):
         }
 
     def run(self, count: int, part: str) -> float:
-        batches = count // self.epochs
-        x, y = (np.concatenate([array] * batches) for array in self.arrays)
-        self.model.fit(x, y, self.task.batch, self.epochs, 0, self.callbacks[part])
+        epochs = min(self.epochs, count)
+        x, y = (np.concatenate([array] * (count // epochs)) for array in self.arrays)
+        self.model.fit(x, y, self.task.batch, epochs, 0, self.callbacks[part])
         return count

@@ -2,10 +2,10 @@
 
 Keras tells a callback neither what `fit` was given nor that it has ended with an error.
 The local variables of its frame do. Seen with Keras 3.8 and 3.15: `self`, `x`, `y`,
-`validation_data`, `batch_size`, `shuffle`, `epochs` and `callbacks`, which holds the
-list of callbacks once they are told of the beginning. Absent: a `fit` without `epochs`
-is taken for a training by hand, as one that calls the callbacks itself; any other
-name is `None`, which is what a `fit` over a data set shows.
+`validation_data`, `batch_size`, `shuffle`, `epochs`, `class_weight`, `sample_weight`
+and `callbacks`, which holds the list of callbacks once they are told of the beginning.
+Absent: a `fit` without `epochs` is taken for a training by hand, as one that calls the
+callbacks itself; any other name is `None`, which is what a `fit` over a data set shows.
 """
 
 import inspect
@@ -13,6 +13,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+
+_READ = (
+    "x",
+    "y",
+    "validation_data",
+    "batch_size",
+    "shuffle",
+    "class_weight",
+    "sample_weight",
+    "callbacks",
+)
 
 
 def fits_running(model: keras.Model) -> int:
@@ -37,8 +48,7 @@ def fit_arguments(model: keras.Model) -> dict[str, Any]:
     """What the innermost running `fit` was given, as it stands; empty without one."""
     for frame in _frames(model):
         found = frame.f_locals
-        names = ("x", "y", "validation_data", "batch_size", "shuffle", "callbacks")
-        return {name: found.get(name) for name in names}
+        return {name: found.get(name) for name in _READ}
     return {}
 
 

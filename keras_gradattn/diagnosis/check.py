@@ -24,6 +24,13 @@ CHECKS: tuple[Check, ...] = (
     *optimizer.CHECKS,
     *wiring.CHECKS,
 )
+# Those that neither read data nor run a batch.
+WITHOUT_DATA: tuple[Check, ...] = (
+    architecture.no_activation,
+    architecture.initial_spread,
+    architecture.strong_dropout,
+    *optimizer.CHECKS,
+)
 
 
 def check(
@@ -43,17 +50,19 @@ def check(
         model: A compiled Keras model.
         x: What `fit` would take: arrays, or a `tf.data.Dataset`,
             `keras.utils.PyDataset` or `DataLoader` of batches. Of batches the first 50
-            are read.
+            are read at most, those of the first one's shape.
         y: Labels, if `x` are arrays. Defaults to `None`.
         validation_data: What `fit` would take. Defaults to `None`.
-        batch_size: Samples in a training step, as `fit` will take them. Defaults to 32.
+        batch_size: Samples in a training step, as `fit` will take them. Of batches
+            it is what the first one holds. Defaults to 32.
 
     Returns:
         The findings. The first is the one to look at first. `not_seen` says what could
         not be judged.
 
     Raises:
-        ValueError: If the model is not compiled, or the data cannot be read twice.
+        ValueError: If the model is not compiled, or the data cannot be read twice
+            or are lists of numbers.
 
     Example:
 
@@ -72,21 +81,22 @@ def check(
         validation = data_of(*validation_data[:2])
     elif validation_data is not None:
         validation = data_of(validation_data)
-    subject = Subject(model, data_of(x, y), validation, batch_size)
+    found = data_of(x, y)
+    subject = Subject(model, found, validation, found.batch_size or batch_size)
     return examined(subject)
 
 
 def examined(subject: Subject) -> Findings:
     """Findings of every check; one that fails is told and keeps no other back."""
     findings: list[Finding] = []
-    if not subject.model.built:
+    if not subject.model.built and subject.data is not None:
         try:
             _build(subject)
         except Exception as error:
             reason = in_one_line(error)
             subject.not_seen.append(f"The model could not be built ({reason}).")
     failed: dict[str, list[str]] = {}
-    for one in CHECKS:
+    for one in WITHOUT_DATA if subject.data is None else CHECKS:
         try:
             findings += list(one(subject))
         except Exception as error:
@@ -107,5 +117,6 @@ def in_one_line(error: Exception) -> str:
 
 def _build(subject: Subject) -> None:
     """As the first call of `fit` would."""
+    assert subject.data is not None
     first = keras.tree.map_structure(lambda a: a[:2], subject.data.x)
     subject.model(keras.tree.map_structure(keras.ops.convert_to_tensor, first))

@@ -9,6 +9,7 @@ from typing import Any
 from keras_gradattn.diagnosis.confidence import confidence
 from keras_gradattn.diagnosis.report import findings_report
 from keras_gradattn.diagnosis.symptoms import SYMPTOMS
+from keras_gradattn.diagnosis.whole_file import write_whole
 
 SEVERITIES = ("note", "warning", "fault")
 
@@ -185,8 +186,7 @@ class Findings(list[Finding]):
         """
         text = json.dumps(self.to_dict(), indent=1)
         if path is not None:
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(text + "\n")
+            write_whole(path, text + "\n")
         return text
 
     def to_html(

@@ -91,7 +91,7 @@ def heads_of(
     Returns:
         The heads, and why there are none (`""` otherwise).
     """
-    losses = keras.tree.flatten(getattr(model, "loss", None))
+    losses = in_output_order(model, getattr(model, "loss", None))
     if len(losses) == 1:
         losses = losses * len(outputs)
     if len(losses) != len(outputs) or (labels and len(labels) != len(outputs)):
@@ -119,6 +119,23 @@ def heads_of(
             )
         )
     return heads, ""
+
+
+def in_output_order(model: keras.Model, structure: Any) -> list[Any]:
+    """Losses or labels, flat, in the order of the model's outputs.
+
+    `keras.tree.flatten` sorts the keys of a dictionary. Outputs in a list keep the
+    order that the model gives them, and `fit` finds their losses and labels by name.
+
+    Args:
+        model: A model; one made from a graph of layers knows its outputs' names.
+        structure: What there is for each output.
+    """
+    names = getattr(model, "output_names", None) or ()
+    by_name = isinstance(structure, dict) and set(names) == set(structure)
+    if not by_name or isinstance(model.output, dict):
+        return list(keras.tree.flatten(structure))
+    return [one for name in names for one in keras.tree.flatten(structure[name])]
 
 
 def loss_of(loss: Any) -> tuple[str, bool]:

@@ -5,9 +5,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_gradattn.diagnosis.thresholds import threshold
+
 # Fewer elements tell too little about their spread.
 _FEWEST = 32
-_CLOSE = 0.15
 
 
 def kernel_of(layer: Any) -> np.ndarray | None:
@@ -44,11 +45,28 @@ def looks_just_drawn(layer: Any) -> bool:
     spread = expected_spread(layer, kernel)
     if spread is None or bool(np.all(kernel == kernel.flat[0])):
         return False
-    close = max(_CLOSE, 3 / np.sqrt(kernel.size))
-    return bool(
-        abs(kernel.std() / spread - 1) < close
-        and abs(kernel.mean()) < 3 * spread / np.sqrt(kernel.size) + 0.02 * spread
+    return _has_spread(kernel, spread) and bool(
+        abs(kernel.mean()) < 3 * spread / np.sqrt(kernel.size) + 0.02 * spread
     )
+
+
+def looks_trained(layer: Any) -> bool:
+    """Whether a layer's weights are certainly not as its initializer draws them."""
+    kernel = kernel_of(layer)
+    if kernel is None or kernel.size < _FEWEST:
+        return False
+    bias = getattr(layer, "bias", None)
+    begins = getattr(layer, "bias_initializer", None)
+    zeros = bias is not None and isinstance(begins, keras.initializers.Zeros)
+    if zeros and np.any(keras.ops.convert_to_numpy(bias)):
+        return True
+    spread = expected_spread(layer, kernel)
+    return spread is not None and not _has_spread(kernel, spread)
+
+
+def _has_spread(kernel: np.ndarray, spread: float) -> bool:
+    close = max(threshold("drawn_spread_apart"), 3 / np.sqrt(kernel.size))
+    return bool(abs(kernel.std() / spread - 1) < close)
 
 
 def expected_spread(layer: Any, kernel: np.ndarray) -> float | None:

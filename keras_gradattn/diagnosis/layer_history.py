@@ -10,6 +10,7 @@ statistics have drifted shows in no training step.
 
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_gradattn.diagnosis.probe import Probe
@@ -19,7 +20,7 @@ from keras_gradattn.diagnosis.seen import LayersSeen
 # about one step, so that all looks together cost a few hundredths at most.
 _FEWEST_STEPS = 40
 _PART = 0.25
-_KEPT = ("dead_share", "saturated_share", "shift", "spread")
+_KEPT = ("dead_share", "saturated_share", "shift", "spread", "nonfinite_share")
 
 
 class LayerHistory:
@@ -31,7 +32,8 @@ class LayerHistory:
 
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
-        self._rows: list[tuple[int, float, float, dict[str, list[float]]]] = []
+        self._loss_is_known = probe.y is not None
+        self._rows: list[tuple[int, float, float, dict[str, list[float]], bool]] = []
         self._names: tuple[str, ...] = ()
         self._hidden: list[bool] = []
 
@@ -52,14 +54,24 @@ class LayerHistory:
         outputs, _, layers, penalty = self._probe.forward()
         try:
             # Of these outputs: another forward pass would double what a look costs.
-            known = self._probe.y is not None
-            loss = self._probe.loss_after(outputs) if known else np.nan
+            loss = self._probe.loss_after(outputs) if self._loss_is_known else np.nan
         except (ValueError, TypeError):
-            loss = np.nan
+            # NaN would be taken for what the network gives.
+            self._loss_is_known, loss = False, np.nan
         self._names = tuple(one.layer.name for one in layers)
         self._hidden = [one.gives < 0 for one in layers]
         table = {key: [one.statistics[key] for one in layers] for key in _KEPT}
-        self._rows.append((step, loss, penalty, table))
+        sound = not any(share > 0 for share in table["nonfinite_share"])
+        sound = sound or self._weights_are_finite()
+        self._rows.append((step, loss, penalty, table, sound))
+
+    def _weights_are_finite(self) -> bool:
+        """Whether no state holds NaN: after one step with NaN all weights may."""
+        values = (
+            keras.ops.convert_to_numpy(keras.ops.cast(value, "float32"))
+            for value in (*self._probe.values(), *self._probe.state())
+        )
+        return all(bool(np.all(np.isfinite(value))) for value in values)
 
     def seen(self) -> LayersSeen:
         """What was found so far."""
@@ -74,7 +86,8 @@ class LayerHistory:
             step=np.array([row[0] for row in rows], int),
             names=self._names,
             hidden=np.array(self._hidden, bool),
-            loss=np.array([row[1] for row in rows], float),
+            loss=np.array([row[1] for row in rows if self._loss_is_known], float),
             penalty=np.array([row[2] for row in rows], float),
+            sound=np.array([row[4] for row in rows], bool),
             **tables,
         )

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_gradattn._compat import keras as keras_compat
+from keras_gradattn.diagnosis.thresholds import threshold
 from keras_gradattn.gradients.output_taps import STEPPING
 
 STATISTICS = (
@@ -19,9 +20,16 @@ STATISTICS = (
 )
 # Output ranges of activations that saturate at both ends.
 RANGES = {"sigmoid": (0.0, 1.0), "hard_sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
+# What removes values at random, at a `rate`, while a network is trained.
+DROPOUTS = (
+    keras.layers.Dropout,
+    keras.layers.SpatialDropout1D,
+    keras.layers.SpatialDropout2D,
+    keras.layers.SpatialDropout3D,
+    keras.layers.AlphaDropout,
+    keras.layers.GaussianDropout,
+)
 _RELUS = ("relu", "relu6")
-# The part of the range at each end that counts as saturated.
-_END = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +116,7 @@ def statistics_of(layer: Any, outputs: Any) -> Any:
         dead = _dead_share(layer, values)
     if activation in RANGES:
         low, high = RANGES[activation]
-        room = _END * (high - low)
+        room = threshold("saturated_end") * (high - low)
         ends = ops.logical_or(values < low + room, values > high - room)
         saturated = ops.mean(ops.cast(ends, "float32"))
     if isinstance(layer, keras.layers.BatchNormalization):

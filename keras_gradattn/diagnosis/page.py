@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from keras_gradattn.diagnosis.report import layers_in_words, steps_in_words
 from keras_gradattn.diagnosis.symptoms import SYMPTOMS
+from keras_gradattn.diagnosis.whole_file import write_whole
 
 if TYPE_CHECKING:
     from keras_gradattn.diagnosis.finding import Curve, Finding, Findings
@@ -51,8 +52,7 @@ def write_page(findings: "Findings", path: str | os.PathLike[str], title: str) -
         parts += [f"<li>{html.escape(one)}</li>" for one in findings.not_seen]
         parts.append("</ul>")
     parts.append("</body></html>\n")
-    with open(path, "w", encoding="utf-8") as file:
-        file.write("".join(parts))
+    write_whole(path, "".join(parts))
 
 
 def _section(number: int, finding: "Finding") -> str:

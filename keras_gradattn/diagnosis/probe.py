@@ -110,8 +110,8 @@ class Probe:
 
     def loss(self) -> float:
         """The compiled loss in inference mode, without penalties of layers."""
-        run = self._compile("loss", self._loss_of)
-        return float(_numpy(run(self.values(), self.state(), self.x, self.y)))
+        # Where programs are compiled, that of the outputs is there already.
+        return self.loss_after(self.outputs())
 
     def loss_after(self, outputs: list[np.ndarray]) -> float:
         """The compiled loss of the batch's labels and what `forward` gave.
@@ -255,12 +255,20 @@ def _jax_compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return jax.jit(function)
 
 
+def _torch_generators_kept() -> Any:
+    """Dropout without a seed of its own draws from the process's generators."""
+    import torch
+
+    # Without a list, those of every device of the machine would be copied.
+    on_devices = torch.cuda.is_available()
+    return torch.random.fork_rng([torch.cuda.current_device()] if on_devices else [])
+
+
 def _torch_without_gradients(function: Callable[..., Any]) -> Callable[..., Any]:
     import torch
 
     def run(*arguments: Any) -> Any:
-        # Dropout without a seed of its own draws from the process's generator.
-        with torch.random.fork_rng(), torch.no_grad():
+        with _torch_generators_kept(), torch.no_grad():
             return function(*arguments)
 
     return run
@@ -302,7 +310,7 @@ def _torch_gradients(probe: Probe, values: Any, state: Any, x: Any, y: Any) -> A
     import torch
 
     values = [value.detach().clone().requires_grad_() for value in values]
-    with torch.random.fork_rng():
+    with _torch_generators_kept():
         loss = probe._loss_of(values, state, x, y, training=True)
     if not loss.requires_grad:
         return [None] * len(values)

@@ -26,7 +26,9 @@ class LayersSeen:
         saturated_share: (times, layers) elements of sigmoid or tanh at an end.
         shift: (times, layers) BatchNorm's distance from its own mean, in spreads.
         spread: (times, layers) BatchNorm's spread, to its own one.
-        loss: (times,) loss in inference mode, without penalties.
+        nonfinite_share: (times, layers) elements that are NaN or infinite.
+        sound: (times,) whether all weights were finite.
+        loss: (times,) loss in inference mode, without penalties; empty where unknown.
         penalty: (times,) penalties of layers, added to the loss in training.
     """
 
@@ -37,6 +39,8 @@ class LayersSeen:
     saturated_share: Array = dataclasses.field(default_factory=lambda: _empty(0, 0))
     shift: Array = dataclasses.field(default_factory=lambda: _empty(0, 0))
     spread: Array = dataclasses.field(default_factory=lambda: _empty(0, 0))
+    nonfinite_share: Array = dataclasses.field(default_factory=lambda: _empty(0, 0))
+    sound: Array = dataclasses.field(default_factory=_empty)
     loss: Array = dataclasses.field(default_factory=_empty)
     penalty: Array = dataclasses.field(default_factory=_empty)
 
@@ -52,6 +56,7 @@ class Seen:
         guess: Loss of the best answer that ignores the input, or `None`.
         majority: Share of the most frequent class, or `None`.
         numbers: Whether the task is a regression.
+        weighted: Whether classes or samples weigh differently in `loss`.
         groups: Groups of weights, in the order of depth.
         step: (rows,) steps of the rows of `norm`.
         norm: (rows, groups) gradient norms, NaN where not measured.
@@ -76,6 +81,7 @@ class Seen:
     guess: float | None = None
     majority: float | None = None
     numbers: bool = False
+    weighted: bool = False
     groups: tuple[str, ...] = ()
     step: Array = dataclasses.field(default_factory=_empty)
     norm: Array = dataclasses.field(default_factory=lambda: _empty(0, 0))

@@ -145,7 +145,9 @@ _ALL = (
     Symptom(
         "duplicated_inputs", "before", "Columns of the inputs are equal to others.",
         f"{_TAXONOMY}, training data", 70,
-        (("columns were joined twice", "x = np.unique(x, axis=1)"),),
+        (("columns were joined twice",
+          "_, keep = np.unique(x, axis=1, return_index=True); "
+          "x = x[:, np.sort(keep)]"),),
     ),
     Symptom(
         "sorted_labels", "before",

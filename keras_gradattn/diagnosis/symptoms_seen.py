@@ -83,5 +83,8 @@ def not_judged(seen: Seen) -> list[str]:
             "Updates of weights: they were measured in fewer than 2 steps."
         )
     if seen.guess is None:
-        sentences.append("How far the fit is from guessing: not known for this loss.")
+        why = "not known for this loss."
+        if seen.weighted:
+            why = "`class_weight` or `sample_weight` change the loss."
+        sentences.append(f"How far the fit is from guessing: {why}")
     return sentences

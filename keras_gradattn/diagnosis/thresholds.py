@@ -42,6 +42,7 @@ THRESHOLDS = {
     "constant_share_high": Threshold(0.6, "of MNIST's pixels a tenth, of 100 a third"),
     "label_runs_low": Threshold(0.1, "mixed labels have 1, sorted ones 1/samples"),
     "rows_a_class": Threshold(20, "all of them miss a class by chance 1e-9 of times"),
+    "missing_share_high": Threshold(0.5, "heads with room to spare have more"),
     "imbalance_high": Threshold(10.0, "SageMaker's class imbalance: 10"),
     "shares_apart_high": Threshold(
         0.3, "total variation: by chance 1 in 100 halves of 75 rows, 10 classes"
@@ -49,6 +50,8 @@ THRESHOLDS = {
     "leak_share_high": Threshold(0.05, _HEALTHY),
     # Loss and output.
     "unreachable_share_high": Threshold(0.02, "a few outliers are no wrong output"),
+    "sum_apart_high": Threshold(0.05, "rounded shares of a few classes add up nearer"),
+    "several_hot_share_high": Threshold(0.05, "a few rows may be mistakes"),
     "label_kinds_high": Threshold(10, "more kinds than most codings of classes have"),
     "initial_loss_high": Threshold(3.0, "Karpathy (2019): it begins at log(classes)"),
     "initial_loss_far": Threshold(20.0, _HEALTHY),
@@ -72,8 +75,11 @@ THRESHOLDS = {
     "lion_rate_low": Threshold(1e-7, "Chen et al. (2023): a tenth of Adam's"),
     "lion_rate_high": Threshold(0.01, "Chen et al. (2023): a tenth of Adam's"),
     "random_frozen_share_high": Threshold(0.5, _HEALTHY),
+    "drawn_spread_apart": Threshold(0.15, "32 weights spread by 0.12 by chance"),
     # Wiring.
     "mixing_high": Threshold(1e-3, "rounding is about 1e-6 of the spread"),
+    "sure_answer": Threshold(1e-3, "nearer to 0 or 1, rounding hides what moves it"),
+    "sure_share_high": Threshold(0.5, "the other half still shows what moves it"),
     "column_spread_low": Threshold(0.1, "of the median column's spread"),
     "no_effect": Threshold(1e-6, "rounding of single precision is about 1e-7"),
     "clear_effect": Threshold(1e-3, "a thousand times what counts as none"),
@@ -88,6 +94,7 @@ THRESHOLDS = {
     "fall_high": Threshold(50.0, "losses of Keras have a floor at 0"),
     "constant_gain_low": Threshold(0.02, TUNED),
     "constant_above": Threshold(1.1, "further above it is no constant answer"),
+    "near_guess": Threshold(0.1, "since when it stands there, for the report alone"),
     "still_falls": Threshold(0.03, TUNED),
     "majority_room": Threshold(0.015, TUNED),
     "majority_gain": Threshold(0.05, TUNED),
@@ -104,6 +111,7 @@ THRESHOLDS = {
     "slow_fall": Threshold(0.005, TUNED),
     "validation_rise": Threshold(1.2, TUNED),
     "validation_rise_far": Threshold(1.5, TUNED),
+    "epochs_after_best": Threshold(3, "one or two worse epochs come by chance"),
     "validation_useless": Threshold(0.97, TUNED),
     "trains_well": Threshold(0.9, TUNED),
     "train_apart": Threshold(0.5, TUNED),
@@ -130,6 +138,7 @@ THRESHOLDS = {
     # Layer outputs.
     "dead_share_poor": Threshold(0.5, "SageMaker's dead ReLU: half of the neurons"),
     "dead_share_high": Threshold(0.9, TUNED),
+    "saturated_end": Threshold(0.02, "there sigmoid has a slope below 0.02, of 0.25"),
     "saturated_share_high": Threshold(0.8, TUNED),
     "saturated_share_of_half_a_fit": Threshold(0.9, TUNED),
     "saturated_gain": Threshold(0.5, TUNED),

@@ -1,5 +1,6 @@
 """`TrainingDiagnosis`: names what is wrong while `model.fit` runs."""
 
+import dataclasses
 import os
 import warnings
 from typing import Any
@@ -25,7 +26,7 @@ from keras_gradattn.diagnosis.optimizer_facts import (
     loss_scale,
 )
 from keras_gradattn.diagnosis.seen import LayersSeen, Seen
-from keras_gradattn.diagnosis.subject import Subject, data_of
+from keras_gradattn.diagnosis.subject import Data, Subject, data_of, is_arrays
 from keras_gradattn.diagnosis.symptoms_seen import not_judged, symptoms
 from keras_gradattn.gradients._recorded_step import unwrap
 from keras_gradattn.gradients.gradient_norms import GradientNorms
@@ -52,9 +53,10 @@ class TrainingDiagnosis(keras.callbacks.Callback):
         reference: A healthy run to compare with: a `GradientRecord`, or the file that
             `GradientNorms.save` wrote. Defaults to `None`.
         every: Every how many steps weights and updates are measured. Defaults to 20.
-        data: `(x, y)` to check, and to look at layer outputs with. Defaults to the
-            arrays that `fit` was given. If `fit` was given batches from a data set,
-            these are not read twice, so give arrays here.
+        data: `(x, y)` or `(x, y, sample_weight)` to check, and to look at layer outputs
+            with. Defaults to the arrays that `fit` was given. If `fit` was given
+            batches from a data set, these are not read twice: give arrays here, or the
+            data, the loss and layer outputs are not judged.
         check: Whether to do what `check` does before the first step. Defaults to
             `True`.
 
@@ -108,8 +110,16 @@ class TrainingDiagnosis(keras.callbacks.Callback):
         if reference is not None and not isinstance(reference, GradientRecord):
             reference = GradientRecord.load(reference)
         self._reference = reference
+        self._checked_model: Any = None
+        # Steps of earlier trainings of the same model.
+        self._begin = 0
+        self._trouble = self._trouble_seen = False
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin anew: what one model did says nothing about another."""
         self._own_norms = GradientNorms(
-            detail_every=every, on_nonfinite="ignore", logs=False
+            detail_every=self.every, on_nonfinite="ignore", logs=False
         )
         self._norms: GradientNorms | None = None
         self._before = Findings()
@@ -121,14 +131,13 @@ class TrainingDiagnosis(keras.callbacks.Callback):
         self._guess: float | None = None
         self._majority: float | None = None
         self._numbers = False
-        self._checked_model: Any = None
+        self._weighted = False
         # Running mean of the loss after each batch of the epoch, by number.
         self._means: dict[int, float] = {}
         self._loss: list[float] = []
         self._epoch_end: list[int] = []
         self._logs: list[dict[str, float]] = []
         self._scales: list[float] = []
-        self._trouble = False
 
     @property
     def findings(self) -> Findings:
@@ -165,11 +174,17 @@ class TrainingDiagnosis(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         model = self._trained_model
         arguments = fit_arguments(model)
-        self._trouble = False
-        self._means = {}
-        if self._checked_model is not model or not self._loss:
-            self._look_before(model, arguments)
+        if self._checked_model is not model:
+            self._forget()
             self._checked_model = model
+        self._trouble = self._trouble_seen = False
+        self._means = {}
+        self._begin = len(self._loss)
+        if self._weighs(arguments):
+            # What no answer to the plain loss is compared with.
+            self._weighted, self._guess = True, None
+        if not self._loss:
+            self._look_before(model, arguments)
         self._record_gradients(model, arguments)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -199,7 +214,9 @@ class TrainingDiagnosis(keras.callbacks.Callback):
         scale = loss_scale(self._trained_model.optimizer)
         if scale is not None:
             self._scales.append(scale)
-        if self._history is not None and self._history.due(len(self._loss)):
+        begins = self._trouble and not self._trouble_seen
+        self._trouble_seen = self._trouble
+        if self._history is not None and (begins or self._history.due(len(self._loss))):
             self._look_at_layers()
         self._judge()
 
@@ -214,14 +231,12 @@ class TrainingDiagnosis(keras.callbacks.Callback):
 
     def _look_before(self, model: Any, arguments: dict[str, Any]) -> None:
         self._history = None
-        try:
-            subject = self._subject(model, arguments)
-        except (ValueError, TypeError) as error:
-            self._before = Findings([], [f"Data and layer outputs: {error}"])
-            return
+        subject = self._subject(model, arguments)
         if self._check:
             self._before = examined(subject)
             self._tell(self._before)
+        if subject.data is None:
+            return
         try:
             heads = subject.heads
             if subject.probe is not None:
@@ -231,35 +246,77 @@ class TrainingDiagnosis(keras.callbacks.Callback):
             self._not_seen.append(_not_run(error))
             return
         if len(heads) == 1:
-            self._guess = guessing_loss(heads[0])
-            if self._guess is None and subject.probe is not None:
-                self._guess = constant_loss(subject.probe, heads[0])
+            if not self._weighted:
+                self._guess = guessing_loss(heads[0])
+                if self._guess is None and subject.probe is not None:
+                    self._guess = constant_loss(subject.probe, heads[0])
             self._majority = majority_share(heads[0])
             self._numbers = heads[0].loss in OF_NUMBERS
 
+    def _weighs(self, arguments: dict[str, Any]) -> bool:
+        """Whether classes or samples are weighted, as far as it shows."""
+        batch = getattr(arguments.get("x"), "element_spec", None)
+        of_batches = isinstance(batch, tuple) and len(batch) > 2
+        given = [arguments.get("class_weight"), arguments.get("sample_weight")]
+        given += list(() if self._data is None else self._data[2:])
+        return of_batches or any(one is not None for one in given)
+
     def _subject(self, model: Any, arguments: dict[str, Any]) -> Subject:
+        data = validation = None
+        try:
+            data = self._training_data(arguments)
+        except (ValueError, TypeError) as error:
+            self._not_seen.append(f"Data, loss and layer outputs: {error}")
+        try:
+            validation = self._validation_data(arguments)
+        except (ValueError, TypeError) as error:
+            self._not_seen.append(f"Validation data: {error}")
+        return Subject(
+            model,
+            data,
+            validation,
+            arguments.get("batch_size") or 32,
+            rate_is_set_later=any(
+                isinstance(one, keras.callbacks.LearningRateScheduler)
+                for one in _callbacks(arguments)
+            ),
+        )
+
+    def _training_data(self, arguments: dict[str, Any]) -> Data:
         if self._data is not None:
-            data = data_of(*self._data[:2])
-        else:
-            x, y = arguments.get("x"), arguments.get("y")
-            if x is None or y is None:
-                raise ValueError(
-                    "`fit` takes batches from a data set, which is not read twice; "
-                    "give `TrainingDiagnosis(data=(x, y))` some of its samples."
-                )
-            in_order = (
-                None if arguments.get("shuffle") is None else (not arguments["shuffle"])
+            return data_of(*self._data[:2])
+        x, y = arguments.get("x"), arguments.get("y")
+        judges = (
+            "`TrainingDiagnosis(data=(x, y))` with some of its samples judges them."
+        )
+        if x is None:
+            raise ValueError(f"`fit` was not seen at work; {judges}")
+        if not is_arrays(x):
+            raise ValueError(
+                "`fit` takes batches from a data set, which is not read twice; "
+                f"{judges}"
             )
-            data = data_of(x, y, in_order=in_order)
+        if y is None:
+            self._not_seen.append(
+                "Loss and labels: `fit` was given inputs alone; "
+                "`TrainingDiagnosis(data=(x, y))` judges them."
+            )
+        shuffle = arguments.get("shuffle")
+        return data_of(x, y, in_order=None if shuffle is None else not shuffle)
+
+    def _validation_data(self, arguments: dict[str, Any]) -> Data | None:
         given = arguments.get("validation_data")
-        validation = None
         if isinstance(given, (tuple, list)) and len(given) >= 2:
-            validation = data_of(given[0], given[1])
-        return Subject(model, data, validation, arguments.get("batch_size") or 32)
+            return data_of(given[0], given[1])
+        if given is not None and self._check:
+            self._not_seen.append(
+                "Leakage: validation data come from a data set, which is not read "
+                "twice; their rows were not compared with training rows."
+            )
+        return None
 
     def _record_gradients(self, model: Any, arguments: dict[str, Any]) -> None:
-        given = getattr(arguments.get("callbacks"), "callbacks", None) or ()
-        others = [one for one in given if isinstance(one, GradientNorms)]
+        others = [o for o in _callbacks(arguments) if isinstance(o, GradientNorms)]
         if others:
             # A model is recorded once: whoever records it is read.
             self._norms = others[0]
@@ -301,6 +358,11 @@ class TrainingDiagnosis(keras.callbacks.Callback):
         if self.on_finding == "ignore":
             return
         for finding in findings.at_least("warning"):
+            last = finding.last_step
+            # What an earlier training of the model had, and this one has not, is over.
+            goes_on = last is None or last >= self._begin
+            if self.on_finding == "stop" and finding.severity == "fault" and goes_on:
+                self._trained_model.stop_training = True
             if finding.name in self._told:
                 continue
             self._told.add(finding.name)
@@ -310,8 +372,6 @@ class TrainingDiagnosis(keras.callbacks.Callback):
                 RuntimeWarning,
                 stacklevel=2,
             )
-            if self.on_finding == "stop" and finding.severity == "fault":
-                self._trained_model.stop_training = True
 
     def seen(self) -> Seen:
         """What was seen so far, as the rules take it."""
@@ -328,7 +388,8 @@ class TrainingDiagnosis(keras.callbacks.Callback):
             guess=self._guess,
             majority=self._majority,
             numbers=self._numbers,
-            layers=LayersSeen() if self._history is None else self._history.seen(),
+            weighted=self._weighted,
+            layers=self._layers_seen(),
             clip=clipping(optimizer),
             adaptive=adapts(optimizer),
             decays=decays(model, optimizer),
@@ -336,6 +397,15 @@ class TrainingDiagnosis(keras.callbacks.Callback):
             rate=_rate(optimizer),
             optimizer=type(optimizer).__name__,
             **_of_record(self.record),
+        )
+
+    def _layers_seen(self) -> LayersSeen:
+        if self._history is None:
+            return LayersSeen()
+        layers = self._history.seen()
+        # The loss of a batch is not weighted, and that of training is.
+        return (
+            dataclasses.replace(layers, loss=np.zeros(0)) if self._weighted else layers
         )
 
 
@@ -357,6 +427,11 @@ def batch_losses(means: dict[int, float]) -> list[float]:
         losses += [(after - total) / count] * count
         total, done = after, batch + 1
     return losses
+
+
+def _callbacks(arguments: dict[str, Any]) -> list[Any]:
+    """The other callbacks of a `fit`, and this one."""
+    return list(getattr(arguments.get("callbacks"), "callbacks", None) or ())
 
 
 def _not_run(error: Exception) -> str:

@@ -34,6 +34,11 @@ class Installation:
             entries of its logs.
     """
 
+    why_lost = (
+        "the model applies gradients more than once per training step. Raise "
+        "`capacity`."
+    )
+
     def __init__(
         self,
         model: keras.Model,

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_gradattn.gradients import _norms
 from keras_gradattn.gradients._recorded_step import replicated_strategy
+from keras_gradattn.gradients._sparse import nonzero_rows
 from keras_gradattn.gradients.depth_groups import GroupsArgument, group_variables
 
 # Powers of two between float32's smallest values of use and what no gradient exceeds.
@@ -70,6 +71,7 @@ class Histogram:
     """
 
     name = "histogram"
+    of = "rows"
 
     def __init__(self, members: tuple[int, ...], groups: int) -> None:
         self._members = members
@@ -127,6 +129,7 @@ class AccumulatedNorm:
     """
 
     name = "accumulated_norm"
+    of = "summed"
     width = 1
 
     def __init__(self, optimizer: Any) -> None:
@@ -150,6 +153,8 @@ class AccumulatedNorm:
             total = 0.0
             for i, gradient in zip(present, gradients, strict=True):
                 held = sums[id(ring.variables[i])].value
+                # All rows of an embedding, as the sum has them.
+                gradient = _norms.dense(gradient)
                 mean = (gradient * factor + ops.cast(held, gradient.dtype)) / steps
                 total = total + ops.cast(ops.sum(ops.square(mean)), "float32")
             return ops.reshape(ops.sqrt(total), (1,))
@@ -165,7 +170,7 @@ class LocalSquares:
 
     name = "local_squares"
     width = 1
-    before_sum = True
+    of = "own"
 
     def __call__(
         self, ring: Any, present: Any, gradients: Any, scale: Any, wanted: Any
@@ -174,7 +179,7 @@ class LocalSquares:
 
         context = tf.distribute.get_replica_context()
         replicas = context.num_replicas_in_sync
-        total = tf.add_n([2 * tf.nn.l2_loss(g) for g in gradients])
+        total = tf.add_n([2 * tf.nn.l2_loss(nonzero_rows(g)) for g in gradients])
         total = tf.cast(total, "float32") * float(replicas) ** 2
         if scale is not None:
             total = total / scale**2

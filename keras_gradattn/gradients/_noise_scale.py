@@ -14,7 +14,7 @@ _HALF_LIFE = 20
 
 
 def two_size_estimate(
-    small_squared: np.ndarray, big_squared: np.ndarray, small: float, big: float
+    small_squared: np.ndarray, big_squared: np.ndarray, small: Any, big: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     """Unbiased estimates from squared gradient norms of two batch sizes.
 
@@ -36,56 +36,87 @@ def two_size_estimate(
     return gradient, noise
 
 
+class BatchSizes:
+    """Squared gradient norms of two batch sizes, paired as rows come in.
+
+    Rows are paired before any is dropped: an update's micro-batches are several.
+    """
+
+    def __init__(self) -> None:
+        self._step = np.zeros(0)
+        self._squares = np.zeros(0)
+
+    def __call__(
+        self,
+        step: np.ndarray,
+        global_norm: np.ndarray,
+        accumulated_norm: np.ndarray | None,
+        local_squares: np.ndarray | None,
+        parts: int,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean square of the smaller batches, and square of the larger one, by row.
+
+        Args:
+            step: (rows,) steps of rows that follow those of the last call.
+            global_norm: (rows,) norm of each row's gradient.
+            accumulated_norm: (rows,) norm of the mean over the micro-batches of an
+                update, in the row of the last one, and 0 in the others.
+            local_squares: (rows,) mean over replicas of their squared norms.
+            parts: Micro-batches or replicas that make one update.
+
+        Returns:
+            Two vectors, NaN in rows that have no pair.
+        """
+        small, big = np.full((2, len(step)), np.nan)
+        squares = np.square(global_norm)
+        if parts < 2:
+            return small, big
+        if local_squares is not None:
+            return local_squares, squares
+        if accumulated_norm is None:
+            return small, big
+        before = len(self._step)
+        self._step = np.concatenate([self._step, step])
+        self._squares = np.concatenate([self._squares, squares])
+        for row in np.flatnonzero(accumulated_norm > 0):
+            end = before + row + 1
+            first = end - parts
+            if first >= 0 and self._step[end - 1] - self._step[first] == parts - 1:
+                small[row] = self._squares[first:end].mean()
+                big[row] = np.square(accumulated_norm[row])
+        self._step, self._squares = self._step[-parts:], self._squares[-parts:]
+        return small, big
+
+
 def noise_scale_of(
     step: np.ndarray,
     running_step: np.ndarray,
-    global_norm: np.ndarray,
-    accumulated_norm: np.ndarray,
-    local_squares: np.ndarray,
-    parts: int,
+    small_squared: np.ndarray,
+    big_squared: np.ndarray,
+    parts: np.ndarray,
 ) -> dict[str, np.ndarray] | None:
     """Noise by update of a training that measured gradients of two batch sizes.
 
     Args:
-        step, running_step: (rows,) steps of the rows.
-        global_norm: (rows,) norm of each row's gradient.
-        accumulated_norm: (rows,) norm of the mean over the micro-batches of an update,
-            in the row of the last one; NaN in the others.
-        local_squares: (rows,) mean over replicas of their squared norms, NaN if alone.
-        parts: Micro-batches or replicas that make one update.
+        step, running_step: (updates,) steps of the updates.
+        small_squared, big_squared: (updates,) what `BatchSizes` gives.
+        parts: (updates,) micro-batches or replicas that made the update.
 
     Returns:
         Arrays by name, `None` where only one batch size was measured.
     """
-    if parts < 2:
+    if not len(step):
         return None
-    if np.any(np.isfinite(local_squares)):
-        chosen = np.flatnonzero(np.isfinite(local_squares))
-        small, big = local_squares[chosen], np.square(global_norm[chosen])
-    else:
-        # Zero where the row's micro-batch did not end an update.
-        ends = np.flatnonzero(np.nan_to_num(accumulated_norm) > 0)
-        chosen = np.array([i for i in ends if _complete(step, i, parts)], dtype=int)
-        squares = np.square(global_norm)
-        small = np.array([squares[i + 1 - parts : i + 1].mean() for i in chosen])
-        big = np.square(accumulated_norm[chosen])
-    if not len(chosen):
-        return None
-    gradient, noise = two_size_estimate(small, big, 1, parts)
+    gradient, noise = two_size_estimate(small_squared, big_squared, 1, parts)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = _averaged(noise) / _averaged(gradient)
     return {
-        "step": step[chosen],
-        "running_step": running_step[chosen],
+        "step": step.astype("int64"),
+        "running_step": running_step.astype("int64"),
         "gradient_squared": gradient,
         "noise": noise,
         "noise_scale": ratio,
     }
-
-
-def _complete(step: Any, row: Any, parts: Any) -> Any:
-    first = row + 1 - parts
-    return first >= 0 and step[row] - step[first] == parts - 1
 
 
 def _averaged(values: Any) -> Any:

@@ -79,8 +79,15 @@ def after(gradient: Any, measured: Any) -> Any:
 
 def dense(gradient: Any) -> Any:
     """A tensor that is not sparse, half precision widened."""
-    if keras.backend.backend() == "torch" and gradient.is_sparse:
+    backend = keras.backend.backend()
+    if backend == "torch" and gradient.is_sparse:
         gradient = gradient.to_dense()
+    elif backend == "tensorflow":
+        import tensorflow as tf
+
+        gradient = tf.convert_to_tensor(gradient)
+    elif hasattr(gradient, "todense"):  # of JAX
+        gradient = gradient.todense()
     return cast(gradient, wide_dtype([gradient]))
 
 
@@ -176,7 +183,10 @@ def _xla_norms(gradients: Any, with_zeros: Any) -> Any:
         norms, nonzero, places = _in_full(gradients, counts, small, dtype, _SMALL)
         parts.append((norms, nonzero))
         order += places
-    if large:
+    if large and keras.backend.backend() == "jax":
+        parts.append(_jax_norms([gradients[i] for i in large], dtype))
+        order += large
+    elif large:
         parts.append(_large_norms(gradients, counts, large, dtype, with_zeros))
         order += large
     norms, nonzero = (_joined(list(column)) for column in zip(*parts, strict=True))
@@ -184,6 +194,38 @@ def _xla_norms(gradients: Any, with_zeros: Any) -> Any:
     if np.array_equal(back, np.arange(len(back))):
         return norms, nonzero
     return ops.take(norms, back), ops.take(nonzero, back)
+
+
+def _jax_norms(gradients: Any, dtype: Any) -> Any:
+    """Two passes over each gradient where it lies, for any magnitude.
+
+    A branch that takes gradients only where they need a second pass would cost more:
+    XLA copies them into a layout of its own for the branch, taken or not.
+    """
+    norms, nonzero = [], []
+    for gradient in gradients:
+        highest, count = _largest_and_nonzero(gradient)
+        usable = keras.ops.logical_and(keras.ops.isfinite(highest), highest > 0)
+        scale = keras.ops.where(usable, highest, keras.ops.ones_like(highest))
+        total = keras.ops.sum(keras.ops.square(gradient / scale))
+        norms.append(cast(keras.ops.sqrt(total) * scale, dtype))
+        nonzero.append(cast(count, dtype))
+    return keras.ops.stack(norms), keras.ops.stack(nonzero)
+
+
+def _largest_and_nonzero(gradient: Any) -> tuple[Any, Any]:
+    """The largest absolute value, and how many are not zero, in one pass (JAX)."""
+    import jax
+
+    def both(one: Any, other: Any) -> Any:
+        return jax.numpy.maximum(one[0], other[0]), one[1] + other[1]
+
+    start = (np.zeros((), gradient.dtype), np.zeros((), "int32"))
+    values = (abs(gradient), (gradient != 0).astype("int32"))
+    found: tuple[Any, Any] = jax.lax.reduce(
+        values, start, both, tuple(range(gradient.ndim))
+    )
+    return found
 
 
 def _large_norms(

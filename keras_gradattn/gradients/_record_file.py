@@ -11,7 +11,7 @@ from keras_gradattn.gradients._phases import Phase, tap_columns
 from keras_gradattn.gradients.depth_groups import Grouping
 
 _FORMAT = 2
-_TABLES = ("rows", "details", "epochs")
+_TABLES = ("rows", "details", "epochs", "noise")
 
 
 def save(record: Any, path: str | os.PathLike[str]) -> None:
@@ -82,11 +82,12 @@ def load(kind: Any, path: str | os.PathLike[str]) -> Any:
         record.accumulation = metadata["accumulation"]
     for table in _TABLES:
         target = getattr(record, f"_{table}")
+        if f"{table}/fit" not in arrays:  # version 0.1 knew no noise
+            continue
         columns = {key: arrays[f"{table}/{key}"] for key in target.shapes}
         if len(next(iter(columns.values()))):
             target.chunks = [columns]
-    steps = record._rows["running_step"]
-    record._last_running = int(steps.max()) if len(steps) else -1
+    record._last_running = _last_step(record)
     return record
 
 
@@ -100,6 +101,13 @@ def _phase(groups: Any, paths: Any, sizes: Any, taps: Any = (), **rest: Any) -> 
     )
 
 
+def _last_step(record: Any) -> int:
+    """The last running step of any table: not all of them are thinned alike."""
+    tables = (record._rows, record._details, record._noise)
+    steps = [table["running_step"].max() for table in tables if len(table)]
+    return int(max(steps, default=-1))
+
+
 def _from_first_format(record: Any, metadata: Any, arrays: Any) -> None:
     """Version 0.1 knew one phase, and no more than norms of weights after a step."""
     record._begin_phase(record.grouping, record.sizes, taps=record.taps)
@@ -109,10 +117,7 @@ def _from_first_format(record: Any, metadata: Any, arrays: Any) -> None:
         arrays[f"{table}/measured"] = np.ones_like(norm)
         arrays[f"{table}/phase"] = np.zeros_like(step)
         arrays[f"{table}/running_step"] = np.maximum.accumulate(step)
-    step = arrays["rows/step"]
-    arrays["rows/turn"] = step
-    for key in ("accumulated_norm", "local_squares"):
-        arrays[f"rows/{key}"] = np.full(len(step), np.nan)
+    arrays["rows/turn"] = arrays["rows/step"]
     norm = arrays["details/norm"]
     arrays["details/update_norm"] = np.full(norm.shape, np.nan)
     arrays["details/histogram"] = np.zeros((*norm.shape, 0))
@@ -187,8 +192,7 @@ def _append(joined: Any, record: Any) -> None:
         if table == "rows":
             columns["taps"] = _taps(joined, record)
         target.append(np.ones(len(source), dtype=bool), **columns)
-    if len(steps):
-        joined._last_running = int(steps.max() + shift)
+    joined._last_running = _last_step(joined)
     joined.lost += record.lost
     joined._asked |= record._asked
     joined._reached |= record._reached

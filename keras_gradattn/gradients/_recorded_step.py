@@ -209,7 +209,7 @@ class Channel:
             else:
                 trainable_variables = variables = list(trainable_variables)
             if grads and self.settings.more is not None:
-                self._build_optimizer(variables)
+                build_optimizer(self.optimizer, variables)
             if grads:
                 grads = self._ring_for(variables).record(
                     grads,
@@ -221,12 +221,6 @@ class Channel:
             return original(grads, trainable_variables, *args, **kwargs)
 
         return apply
-
-    def _build_optimizer(self, variables: Any) -> None:
-        # Further measures may read what it keeps.
-        if not self.optimizer.built:
-            with outside_of_graphs(), keras.name_scope(self.optimizer.name):
-                self.optimizer.build(variables)
 
     def _noting_scales(self, original: Any) -> Any:
         # The inner optimizer's scope no longer knows the wrapper's scale.
@@ -532,6 +526,13 @@ def recorded_step(
     step = RecordedStep(model, [Channel(model, o, s) for o, s in wanted])
     steps.append(step)
     return step
+
+
+def build_optimizer(optimizer: Any, variables: list[Any]) -> None:
+    """Have an optimizer make what further measures may read of it."""
+    if not optimizer.built:
+        with outside_of_graphs(), keras.name_scope(optimizer.name):
+            optimizer.build(variables)
 
 
 @contextlib.contextmanager

@@ -59,10 +59,14 @@ class Ring:
         capacity: Rows held before the oldest is overwritten.
         barrier: Whether the step is compiled by XLA (see `_fence`).
         strategy: TensorFlow distribution strategy, or `None`.
-        more: Further measures: objects with `name`, `width` and
-            `__call__(ring, present, gradients, scale, wanted)`, a vector.
+        more: Further measures: objects with `name`, `width`, `of` and
+            `__call__(ring, present, gradients, scale, wanted)`, a vector. `of` says
+            which gradients: "rows" are dense, without rows of zeros; "summed" are those
+            that the optimizer gets, "own" those of one replica.
         sink: Takes each row instead of the ring, from inside a compiled step.
-        detail_every: Every how many iterations rows for the sink have details.
+        detail_every: Every how many steps details are measured where the host does not
+            see each step: of the iteration with a sink, of the rows without one.
+            `None` where the host says it of each step.
     """
 
     def __init__(
@@ -75,7 +79,7 @@ class Ring:
         strategy: Any = None,
         more: Sequence[Any] = (),
         sink: Callable[..., Any] | None = None,
-        detail_every: int = 1,
+        detail_every: int | None = None,
     ) -> None:
         self.variables = list(variables)
         self.tap_variables = list(tap_variables)
@@ -159,7 +163,7 @@ class Ring:
         """
         if keras.backend.backend() == "torch":
             if self._eager is None:
-                self._eager = _torch_eagerly(self._record)
+                self._eager = torch_eagerly(self._record)
             return self._eager(gradients, variables, iteration, scale, tap_scale)
         return self._record(gradients, variables, iteration, scale, tap_scale)
 
@@ -179,7 +183,8 @@ class Ring:
             return gradients
         kind = self._kind(frozenset(about), frozenset(present))
         own = self._fence([found[i] for i in present])
-        values = [nonzero_rows(g) for g in self._sum_replicas(own)]
+        summed = self._sum_replicas(own)
+        values = [nonzero_rows(g) for g in summed]
         values = [_norms.cast(g, _norms.wide_dtype([g])) for g in values]
         wanted = self._is_detail_step(iteration)
         row = [self._head(iteration, kind, wanted)]
@@ -202,7 +207,7 @@ class Ring:
             row.append(keras.ops.zeros((2 * len(self.variables),), self._dtype))
         row += self._tap_values(taps, tap_scale)
         for measure in self.more:
-            of = own if getattr(measure, "before_sum", False) else values
+            of = {"own": own, "summed": summed}.get(measure.of, values)
             extra = measure(self, present, of, scale, wanted)
             row.append(_norms.cast(extra, self._dtype))
         self._put(keras.ops.concatenate(row))
@@ -275,13 +280,11 @@ class Ring:
         """Rows that went to the sink, those that came late put in their order.
 
         Args:
-            table: One row each; an iteration of -1 is counted from `first`.
+            table: One row each.
             first: Rows before these.
         """
         number = first + np.arange(len(table))
         rows = self._rows_of(table.reshape(len(table), sum(self._widths)), number, 0)
-        if np.any(rows.iteration < 0):
-            return dataclasses.replace(rows, iteration=number)
         order = np.argsort(rows.iteration, kind="stable")
         ordered = {
             field: getattr(rows, field)[order]
@@ -322,9 +325,14 @@ class Ring:
 
     def _is_detail_step(self, iteration: Any) -> Any:
         if self._sink is not None:
-            return keras.ops.equal(iteration % self._detail_every, 0)
+            return keras.ops.equal(iteration % (self._detail_every or 1), 0)
         if keras.backend.backend() == "torch":
             return self._host_wanted
+        if self._detail_every is not None and keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            if not tf.executing_eagerly():
+                return tf.equal(self.count.value % self._detail_every, 0)
         return self.wanted.value
 
     def _spread(self, values: Any, present: Any) -> Any:
@@ -423,7 +431,8 @@ def _variable(value: Any, dtype: Any, name: Any) -> Any:
     )
 
 
-def _torch_eagerly(function: Any) -> Any:
+def torch_eagerly(function: Any) -> Any:
+    """A function that PyTorch's compiler leaves alone, without gradients."""
     import torch
 
     # A counter on the host would be compiled in as a constant and force a

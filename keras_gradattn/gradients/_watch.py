@@ -13,12 +13,13 @@ import numpy as np
 from keras_gradattn._compat import keras as keras_compat
 from keras_gradattn.gradients._recorded_step import (
     Settings,
+    build_optimizer,
     gradient_variables,
     outside_of_graphs,
     replicated_strategy,
     unwrap,
 )
-from keras_gradattn.gradients._ring import Ring, Rows
+from keras_gradattn.gradients._ring import Ring, Rows, torch_eagerly
 from keras_gradattn.gradients._weight_updates import WeightUpdates
 
 
@@ -35,6 +36,11 @@ class Watch:
         on_rows: Called with new `Rows` when they were read.
         end_epoch: Called by `end_epoch`.
     """
+
+    why_lost = (
+        "nothing is read while a compiled loop runs. Call `watch.end_epoch()` more "
+        "often, or raise `capacity`."
+    )
 
     def __init__(
         self,
@@ -59,6 +65,12 @@ class Watch:
         self._end_epoch = end_epoch
         self._pending = 0
         self._steps = 0
+        # Whether a step that was measured by hand waits for its update.
+        self._begun = False
+        self._numbered = 0
+        self._step = self._measure_by_hand
+        if keras.backend.backend() == "torch":
+            self._step = torch_eagerly(self._measure_by_hand)
         self._hooks = contextlib.ExitStack()
         self._sent: list[np.ndarray] = []
         accumulated = getattr(self.optimizer, "gradient_accumulation_steps", None)
@@ -91,17 +103,17 @@ class Watch:
             gradients: One per trainable variable of the model, in its order (on JAX
                 also any structure of them). On PyTorch those of the parameters by
                 default.
-            iteration: Updates before this one; counted by default.
+            iteration: Updates before this one; counted by default. Counting inside a
+                compiled JAX step asks the host, which a number of your own spares.
             scale: What the gradients were multiplied by, to be divided out.
 
         Raises:
             ValueError: If their number is not that of the variables.
         """
-        variables = [
-            v
-            for v in self.model.trainable_variables
-            if not getattr(v, "overwrite_with_gradient", False)
-        ]
+        self._step(gradients, iteration, scale)
+
+    def _measure_by_hand(self, gradients: Any, iteration: Any, scale: Any) -> None:
+        variables = gradient_variables(self.model)
         if gradients is None:
             if keras.backend.backend() != "torch":
                 raise ValueError(
@@ -117,9 +129,13 @@ class Watch:
                 "`step` takes one gradient per trainable variable of the model. "
                 f"Received: {len(gradients)} gradients for {len(variables)} variables"
             )
+        on_the_host = self._on_the_host()
+        if on_the_host:
+            self._finish()
         if iteration is None:
-            iteration = -1 if keras.backend.backend() == "jax" else self._steps
+            iteration = self._number()
         self._measure(gradients, variables, iteration, scale)
+        self._begun = on_the_host
 
     def end_epoch(self) -> dict[str, float]:
         """Read what was measured and begin the next epoch.
@@ -127,6 +143,7 @@ class Watch:
         Returns:
             What `fit` would add to the epoch's logs.
         """
+        self._finish()
         return self._end_epoch()
 
     # Between the loop and the recorder.
@@ -149,13 +166,23 @@ class Watch:
         return self
 
     def _watch_torch(self) -> None:
-        before = self.optimizer.register_step_pre_hook(lambda *_: self._before())
+        before = self.optimizer.register_step_pre_hook(self._before)
         after = self.optimizer.register_step_post_hook(lambda *_: self._after())
         self._hooks.callback(before.remove)
         self._hooks.callback(after.remove)
 
-    def _before(self) -> None:
-        self.step()
+    def _before(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        if any(map(callable, (*args[1:], kwargs.get("closure")))):
+            raise ValueError(
+                "An optimizer that is given a closure computes its gradients after "
+                "`watching` reads them. Call `watching` without the optimizer, and "
+                "`watch.step()` at the end of the closure. "
+                f"Received: {type(optimizer).__name__}.step(closure)"
+            )
+        given = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        variables = [v for v in gradient_variables(self.model) if id(v.value) in given]
+        gradients = [v.value.grad for v in variables]
+        self._measure(gradients, variables, self._steps, None)
 
     def _watch_keras(self) -> None:
         original = self.optimizer.apply
@@ -170,6 +197,8 @@ class Watch:
             else:
                 trainable_variables = variables = list(trainable_variables)
             if grads and self.active:
+                if self._settings.more is not None:
+                    build_optimizer(self.optimizer, variables)
                 grads = self._measure(
                     grads,
                     variables,
@@ -207,6 +236,12 @@ class Watch:
                 )
         return self.ring.record(gradients, variables, iteration, scale)
 
+    def _finish(self) -> None:
+        """Count a step that was measured by hand, once its update is done."""
+        if self._begun:
+            self._begun = False
+            self._after()
+
     def _after(self) -> None:
         if self.updates.waiting:
             self.updates.after(
@@ -231,6 +266,24 @@ class Watch:
             case "torch":
                 return True
         return False
+
+    def _number(self) -> Any:
+        """How many steps came before, also inside a compiled step."""
+        if self._on_the_host():
+            return self._steps
+        if keras.backend.backend() == "tensorflow":
+            return self.ring.count.value
+        import jax
+        from jax.experimental import io_callback
+
+        # A step whose results are somebody else's keeps no counter of its own.
+        described: Any = jax.ShapeDtypeStruct
+        return io_callback(self._counted, described((), "int32"))
+
+    def _counted(self) -> np.ndarray:
+        number = self._numbered
+        self._numbered += self.active
+        return np.asarray(number, "int32")
 
     def _send(self, row: Any) -> None:
         import jax
@@ -267,6 +320,7 @@ class Watch:
         if not self.active:
             return
         try:
+            self._finish()
             self.read()
         finally:
             self.active = False

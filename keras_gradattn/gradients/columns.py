@@ -120,7 +120,7 @@ def begins(record: "GradientRecord") -> list[Begin]:
         Begin(
             int(steps[row]),
             f"fit {fit[row]}"
-            + (f": {_told(record.phases[phase[row]])}" if _is_new(phase, row) else ""),
+            + (_told(record.phases[phase[row]]) if _is_new(phase, row) else ""),
         )
         for row in rows.tolist()
     ]
@@ -132,4 +132,5 @@ def _is_new(phase: Numbers, row: int) -> bool:
 
 def _told(phase: "Phase") -> str:
     rate = phase.learning_rate
-    return phase.optimizer + ("" if rate is None else f" {rate:.3g}")
+    told = phase.optimizer + ("" if rate is None else f" {rate:.3g}")
+    return told and f": {told}"

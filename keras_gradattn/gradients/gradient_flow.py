@@ -237,7 +237,7 @@ def analyze_gradient_flow(
         model: A built Keras model.
         data: `(x, y)` or `(x, y, sample_weight)` arrays, a `tf.data.Dataset`, a
             `keras.utils.PyDataset`, a PyTorch `DataLoader` or any iterable of batches
-            of these.
+            of these. Weights may be one array, or one per output.
         loss: Name, function or `keras.losses.Loss`. Defaults to the one that the model
             was compiled with. The mean over the batch is taken. If the model has
             several outputs, a function gets all of them. What layers add to the loss
@@ -310,12 +310,15 @@ def analyze_gradient_flow(
     gradient = np.asarray(gradients, "float64")
     forward = np.asarray(forwards, "float64")
     taps = [variable.gradient_tap for variable in tapped.taps]
-    kinds = {id(layer): type(layer).__name__ for layer in tapped._chosen}
+    layer_of = {id(layer): layer for layer in tapped._chosen}
+    measured = [layer_of[key[0]] for key in tapped._taps]
+    dead = FORWARD_STATISTICS.index("dead_relu_share")
+    forward[:, [not _is_relu(layer) for layer in measured], dead] = np.nan
     return GradientFlow(
         name=name or model.name,
         layers=tuple(tap.layer for tap in taps),
         groups=tuple(tap.group for tap in taps),
-        kinds=tuple(kinds[key[0]] for key in tapped._taps),
+        kinds=tuple(type(layer).__name__ for layer in measured),
         gradient={s: gradient[:, :, i] for i, s in enumerate(ALL_STATISTICS)},
         forward={s: forward[:, :, i] for i, s in enumerate(FORWARD_STATISTICS)},
         losses=np.asarray(losses),
@@ -382,6 +385,12 @@ def _loss_function(model: Any, loss: Any) -> Any:
     def mean_loss(y: Any, prediction: Any, weight: Any) -> Any:
         if weight is None:
             return keras.ops.mean(function(y, prediction))
+        if keras.tree.is_nested(weight):
+            raise ValueError(
+                "One sample weight per output needs one loss per output: compile the "
+                "model with them and leave `loss` out. "
+                f"Received: weights of {len(weight)} outputs, loss={loss!r}"
+            )
         if isinstance(function, keras.losses.Loss):
             return keras.ops.mean(function(y, prediction, sample_weight=weight))
         values = function(y, prediction)
@@ -431,8 +440,20 @@ def _batches(data: Any, batch_size: int, batches: int) -> Iterable[Any]:
         x, y, weight = (*batch, None)[:3]
         yield (
             *keras.tree.map_structure(keras.ops.convert_to_tensor, (x, y)),
-            None if weight is None else keras.ops.convert_to_tensor(weight),
+            _weight_tensors(weight),
         )
+
+
+def _weight_tensors(weight: Any) -> Any:
+    """One weight per sample, or one of these per output, some of them `None`."""
+    numbers = (int, float, np.number)
+    if isinstance(weight, (list, tuple)) and all(
+        isinstance(w, numbers) for w in weight
+    ):
+        return keras.ops.convert_to_tensor(weight)
+    return keras.tree.map_structure(
+        lambda w: None if w is None else keras.ops.convert_to_tensor(w), weight
+    )
 
 
 def _collected(tapped: Any) -> Any:
@@ -454,7 +475,8 @@ def _forward_statistics(layer: Any, output: Any) -> Any:
     axis = 1 if getattr(layer, "data_format", "") == "channels_first" else -1
     axes = [i for i in range(len(values.shape)) if i != axis % len(values.shape)]
     means = ops.mean(values, axis=axes)
-    dead = ops.full((), np.nan, values.dtype)
+    # Not NaN, which whoever searches compiled steps for it would find.
+    dead = ops.zeros((), values.dtype)
     if _is_relu(layer):
         silent = ops.equal(ops.max(ops.abs(values), axis=axes), 0)
         dead = ops.mean(ops.cast(silent, values.dtype))

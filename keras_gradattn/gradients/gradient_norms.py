@@ -79,8 +79,8 @@ class GradientNorms(keras.callbacks.Callback):
             so a factor of four, from 2^-40 to 2^16. Defaults to `False`.
         noise_scale: Whether to measure what `GradientRecord.noise_scale` needs:
             gradients of two batch sizes. They exist if the optimizer accumulates
-            gradients, or if a TensorFlow strategy has several replicas. Defaults to
-            `False`.
+            gradients, or if a TensorFlow strategy has several replicas. If they do not,
+            a warning says so. Defaults to `False`.
         on_nonfinite: What to do when a gradient is NaN or infinite: `"warn"` (the
             default), `"stop"` (also ends training) or `"ignore"`. Under dynamic loss
             scaling the optimizer skips such steps, and they leave no row.
@@ -201,6 +201,7 @@ class GradientNorms(keras.callbacks.Callback):
         self._epoch = 0
         self._rows_in_fit = 0
         self._guard_fired = False
+        self._told_of_one_batch_size = False
 
     @property
     def record(self) -> GradientRecord | None:
@@ -263,6 +264,9 @@ class GradientNorms(keras.callbacks.Callback):
         Updates of the weights are measured only if the host sees each step. In a
         compiled loop it does not.
 
+        A compiled TensorFlow step holds `capacity` rows, until `end_epoch` of the watch
+        or the end of the block reads them. Call `end_epoch` at least that often.
+
         Args:
             model: A built model, whose trainable variables are measured.
             optimizer: What the loop updates them with. Defaults to `model.optimizer`
@@ -318,6 +322,10 @@ class GradientNorms(keras.callbacks.Callback):
             self._prepare_record()
             with batches:
                 yield watch.open()
+        except BaseException:
+            # The last step may have been measured, and not have come to its update.
+            watch.updates.drop()
+            raise
         finally:
             self._installation = watch
             self._remove()
@@ -429,6 +437,7 @@ class GradientNorms(keras.callbacks.Callback):
                 histogram_edges=EDGES.tolist() if self.histograms else (),
             )
         self._record.accumulation = parts_of(model, channel.optimizer)
+        self._complain_about_one_batch_size(channel.optimizer)
         self._known_model = weakref.ref(model)
         identity = (grouping, sizes, taps, id(channel.outer))
         rate = _rate(channel.outer)
@@ -439,7 +448,7 @@ class GradientNorms(keras.callbacks.Callback):
                 taps=taps,
                 fit=self._fit,
                 step=_iterations(channel.optimizer),
-                optimizer=type(channel.optimizer).__name__,
+                optimizer=_kind(channel.optimizer),
                 learning_rate=rate,
             )
         self._trained = (identity, rate)
@@ -470,9 +479,8 @@ class GradientNorms(keras.callbacks.Callback):
         self._writing.write(self._record, arrived)
         if rows.lost:
             warnings.warn(
-                f"{rows.lost} steps were overwritten before they could be read: the "
-                "model applies gradients more than once per training step. Raise "
-                f"`capacity`. Received: capacity={self.capacity}",
+                f"{rows.lost} steps were overwritten before they could be read: "
+                f"{self._installation.why_lost} Received: capacity={self.capacity}",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -509,6 +517,20 @@ class GradientNorms(keras.callbacks.Callback):
             message += " Training is stopped."
         warnings.warn(message, RuntimeWarning, stacklevel=2)
 
+    def _complain_about_one_batch_size(self, optimizer: Any) -> None:
+        told, several = self._told_of_one_batch_size, self._record.accumulation > 1
+        if not self.noise_scale or told or several:
+            return
+        self._told_of_one_batch_size = True
+        warnings.warn(
+            "The record will have no `noise_scale`: it needs gradients of two batch "
+            "sizes, and the training has one. A Keras optimizer that accumulates has "
+            "two: `gradient_accumulation_steps=2`. "
+            f"Received: noise_scale=True, optimizer={_kind(optimizer) or None}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
     def _complain_about_silence(self) -> None:
         model = self._trained_model
         others = [
@@ -516,12 +538,18 @@ class GradientNorms(keras.callbacks.Callback):
             for name, optimizer in optimizers_of(model).items()
             if optimizer is not self._installation.optimizer
         ]
-        hint = (
-            f" The model has other optimizers: name one, for example "
-            f"`GradientNorms(optimizer={others[0]!r})`."
-            if others
-            else " A loop of your own is recorded with `watching`."
-        )
+        hint = " A loop of your own is recorded with `watching`."
+        if others and keras.backend.backend() == "jax":
+            hint = (
+                f" The model has other optimizers, such as {others[0]!r}: call "
+                "`watch.step(gradients)` in its `train_step`, and `fit` inside "
+                "`with GradientNorms().watching(part_of_the_model) as watch`."
+            )
+        elif others:
+            hint = (
+                " The model has other optimizers: name one, for example "
+                f"`GradientNorms(optimizer={others[0]!r})`."
+            )
         name = self.optimizer if isinstance(self.optimizer, str) else "optimizer"
         warnings.warn(
             "No gradient was recorded: the model's `train_step` does not call "
@@ -637,6 +665,11 @@ def _train_on_batch(norms: Any, watch: Any) -> Iterator[Any]:
         yield
     finally:
         installation.remove()
+
+
+def _kind(optimizer: Any) -> str:
+    """Class name, empty where `watch.step` is told of the gradients."""
+    return "" if optimizer is None else type(optimizer).__name__
 
 
 def _rate(optimizer: Any) -> float | None:

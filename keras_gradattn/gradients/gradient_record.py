@@ -10,7 +10,7 @@ import numpy as np
 from keras_gradattn._extras import optional
 from keras_gradattn.gradients import _record_file, plots
 from keras_gradattn.gradients import report as _report
-from keras_gradattn.gradients._noise_scale import noise_scale_of
+from keras_gradattn.gradients._noise_scale import BatchSizes, noise_scale_of
 from keras_gradattn.gradients._phases import (
     Phase,
     incidence,
@@ -39,6 +39,7 @@ PER_GROUP = {
         "largest": np.nan,
         "nonfinite": 0.0,
     },
+    "_noise": {},
 }
 _DETAILS = (
     "weight_norm",
@@ -130,7 +131,7 @@ class GradientRecord:
         where = dict.fromkeys(_WHOLE, ())
         self._rows = Table(
             **where, turn=(), norm=(groups,), measured=(groups,), global_norm=(),
-            accumulated_norm=(), local_squares=(), taps=(self._tap_width,),
+            taps=(self._tap_width,),
         )  # fmt: skip
         self._details = Table(
             **where, norm=(groups,), measured=(groups,), weight_norm=(groups,),
@@ -140,6 +141,9 @@ class GradientRecord:
             fit=(), epoch=(), steps=(), mean=(groups,), smallest=(groups,),
             largest=(groups,), nonfinite=(groups,), global_mean=(),
         )  # fmt: skip
+        # One row an update, whichever rows of its micro-batches are kept.
+        self._noise = Table(**where, small=(), big=(), parts=())
+        self._batch_sizes = BatchSizes()
         self._running: dict[Any, Any] | None = None
         self._offset = 0
         self._last_running = -1
@@ -275,14 +279,8 @@ class GradientRecord:
 
         Source: McCandlish et al. (2018), arXiv:1812.06162, appendix A.1.
         """
-        return noise_scale_of(
-            self.step,
-            self.running_step,
-            self.global_norm,
-            self._rows["accumulated_norm"],
-            self._rows["local_squares"],
-            self.accumulation,
-        )
+        names = ("step", "running_step", "small", "big", "parts")
+        return noise_scale_of(*(self._noise[name] for name in names))
 
     @property
     def epochs(self) -> dict[str, np.ndarray]:
@@ -393,26 +391,42 @@ class GradientRecord:
             "global_norm": np.sqrt(np.sum(np.square(rows.norms), axis=1)),
         }
         self._summarise(values, fit, epoch)
-        missing = np.full(len(norm), np.nan)
         turn = self._turn(rows)
         taps = self._taps_in_place(rows.taps, phase.taps)
         self._rows.append(
             turn % self.kept_every == 0,
             turn=turn,
             taps=taps,
-            accumulated_norm=_first_column(rows.more.get("accumulated_norm"), missing),
-            local_squares=_first_column(rows.more.get("local_squares"), missing),
             **values,
         )
         if len(self._rows) > self.max_rows:
             self.kept_every *= 2
             self._rows.keep(self._rows["turn"] % self.kept_every == 0)
+        self._add_noise(rows, values)
         details = self._add_details(rows, values, groups, phase)
         asked = turn % self._every == 0
         arrived = {**values, **details, "detail": rows.detail, "taps": taps}
         if asked.all():
             return arrived
         return {key: column[asked] for key, column in arrived.items()}
+
+    def _add_noise(self, rows: Any, values: Any) -> None:
+        small, big = self._batch_sizes(
+            values["running_step"],
+            values["global_norm"],
+            _first_column(rows.more.get("accumulated_norm")),
+            _first_column(rows.more.get("local_squares")),
+            self.accumulation,
+        )
+        self._noise.append(
+            np.isfinite(small) & np.isfinite(big),
+            small=small,
+            big=big,
+            parts=np.full(len(small), self.accumulation),
+            **values,
+        )
+        if len(self._noise) > self.max_rows:
+            self._noise.keep(np.arange(len(self._noise)) % 2 == 0)
 
     def _add_details(self, rows: Any, values: Any, groups: Any, phase: Any) -> Any:
         sizes = np.asarray(phase.sizes, dtype="float64")
@@ -774,5 +788,5 @@ def _grouped(norms: Any, groups: Any) -> Any:
     return grouped
 
 
-def _first_column(values: Any, missing: Any) -> Any:
-    return missing if values is None else values[:, 0]
+def _first_column(values: Any) -> Any:
+    return None if values is None else values[:, 0]

@@ -77,7 +77,10 @@ def _style(
 ) -> None:
     """Name a picture and its axes, the title above words at the upper edge if any."""
     pad = 15 if room_for_words else None
-    axes.set_title(title, fontsize=11, loc="left", fontweight="bold", pad=pad)
+    # Names of layers may have dollars in them, which would begin a formula.
+    axes.set_title(
+        title, fontsize=11, loc="left", fontweight="bold", pad=pad, parse_math=False
+    )
     axes.set_xlabel(x, fontsize=10)
     axes.set_ylabel(y, fontsize=10)
     axes.tick_params(labelsize=9)
@@ -140,7 +143,8 @@ def _heatmap(record: "GradientRecord") -> "Figure":
         _begins(axes, record),
     ]
     axes.set_ylim(groups, 0)
-    axes.set_yticks(np.arange(groups) + 0.5, _labels(record.groups), fontsize=size)
+    places, names = np.arange(groups) + 0.5, _labels(record.groups)
+    axes.set_yticks(places, names, fontsize=size, parse_math=False)
     axes.tick_params(axis="y", length=2 if groups > 30 else 3.5)
     bar = figure.colorbar(mesh, ax=axes, pad=0.015, aspect=30, shrink=_shrink(groups))
     bar.set_label("RMS per gradient element", fontsize=9)
@@ -255,11 +259,12 @@ def _begins(axes: "Axes", record: "GradientRecord") -> "Line2D | None":
         axes.annotate(
             label, (begin.running_step, 1.0), xytext=(1, 2), fontsize=7,
             xycoords=("data", "axes fraction"), textcoords="offset points",
-            annotation_clip=False,
+            annotation_clip=False, parse_math=False,
         )  # fmt: skip
     axes.set_title(
-        axes.get_title(loc="left"), loc="left", pad=15, fontsize=11, fontweight="bold"
-    )
+        axes.get_title(loc="left"), loc="left", pad=15, fontsize=11, fontweight="bold",
+        parse_math=False,
+    )  # fmt: skip
     return Line2D([], [], color="black", linewidth=1.0, linestyle=(0, (4, 2)),
                   label="a new fit or optimizer begins")  # fmt: skip
 
@@ -355,11 +360,13 @@ def line_look(i: int) -> dict[str, Any]:
 
 def _legend(axes: "Axes", entries: list["Line2D"]) -> None:
     if entries:
-        axes.legend(
+        legend = axes.legend(
             handles=entries, fontsize=8, frameon=False, loc="upper left",
             bbox_to_anchor=(1.0, 1.0),
             ncols=1 + len(entries) // 16,
         )  # fmt: skip
+        for text in legend.get_texts():
+            text.set_parse_math(False)
 
 
 def plot_flow(flow: "GradientFlow", path: Path = None) -> "Figure":
@@ -442,7 +449,7 @@ def _layer_ticks(axes: "Axes", layers: Sequence[str]) -> None:
     stride = 1 + len(layers) // 40
     axes.set_xticks(
         np.arange(len(layers))[::stride], [_short(name) for name in layers[::stride]],
-        rotation=90, fontsize=6.5 if len(layers) > 24 else 8,
+        rotation=90, fontsize=6.5 if len(layers) > 24 else 8, parse_math=False,
     )  # fmt: skip
 
 

@@ -61,11 +61,9 @@ def _phase_lines(record: Any) -> Any:
     lines = []
     for phase in record.phases:
         rate = phase.learning_rate
-        lines.append(
-            f"phase {phase.number}: fit {phase.fit}, {phase.optimizer}"
-            f"{'' if rate is None else f' at {rate:.3g}'}, "
-            f"{len(phase.groups)} groups trained"
-        )
+        trained_by = phase.optimizer + ("" if rate is None else f" at {rate:.3g}")
+        parts = (f"fit {phase.fit}", trained_by, f"{len(phase.groups)} groups trained")
+        lines.append(f"phase {phase.number}: " + ", ".join(filter(None, parts)))
     return lines
 
 

@@ -77,7 +77,12 @@ def draw_depth_weights(
     return figure
 
 
-_TITLE: dict[str, Any] = {"loc": "left", "fontsize": _POINTS + 1, "fontweight": "bold"}
+_TITLE: dict[str, Any] = {
+    "loc": "left",
+    "fontsize": _POINTS + 1,
+    "fontweight": "bold",
+    "parse_math": False,
+}
 
 
 def _mean_over_groups(values: np.ndarray) -> np.ndarray:
@@ -105,8 +110,9 @@ def _name(panels: Any, columns: int, weights: Any) -> None:
     below = _spaced(weights.sources, narrow)
     beside = _spaced(weights.targets, _TALLEST)
     for place, panel in enumerate(panels):
-        panel.set_xticks(*below)
-        panel.set_yticks(*beside)
+        # A dollar in a layer's name begins no formula.
+        panel.set_xticks(*below, parse_math=False)
+        panel.set_yticks(*beside, parse_math=False)
         panel.set_xlabel("source", fontsize=_POINTS)
         if place % columns == 0:
             panel.set_ylabel("what is fed", fontsize=_POINTS)

@@ -97,5 +97,6 @@ def plot_published(
         "layer, in registration order",
         "mean |g| whole batch",
     )
-    figure.suptitle(f"Published gradient analysis: {analysis.name}", fontsize=12)
+    title = f"Published gradient analysis: {analysis.name}"
+    figure.suptitle(title, fontsize=12, parse_math=False)
     return _finish(figure, path)

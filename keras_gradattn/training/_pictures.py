@@ -210,6 +210,11 @@ def _short(name: str) -> str:
 
 def save_picture(figure: Any, path: Path) -> None:
     """Write a PNG, whole or not at all."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        # A dollar in the name of a class or layer begins no formula.
+        text.set_parse_math(False)
     replace_file(path, lambda file: figure.savefig(file, format="png", dpi=120))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import keras_gradattn as kg
+from keras_gradattn.diagnosis import subject
 from keras_gradattn.diagnosis.subject import data_of
 
 L = keras.layers
@@ -626,3 +627,211 @@ def test_a_check_that_fails_keeps_no_other_back():
     found = kg.check(model, np.where(X > 2, np.nan, X), Y)
     assert "nan_in_data" in found.names
     assert any("could not be checked" in sentence for sentence in found.not_seen)
+
+
+@pytest.mark.any_backend
+def test_two_outputs_have_their_losses_and_labels_by_name():
+    inputs = keras.Input((8,))
+    hidden = L.Dense(8, "relu")(inputs)
+    # By the alphabet they would change places.
+    value = L.Dense(1, name="value")(hidden)
+    kind = L.Dense(3, "softmax", name="kind")(hidden)
+    model = keras.Model(inputs, [value, kind])
+    model.compile("adam", {"value": "mse", "kind": SPARSE})
+
+    found = kg.check(model, X, {"value": NUMBERS, "kind": Y})
+
+    assert found.at_least("warning") == []
+    assert found.not_seen == ()
+    wrong = kg.check(model, X, {"value": NUMBERS, "kind": Y + 1})
+    (fault,) = [f for f in wrong if f.name == "labels_out_of_range"]
+    assert (fault.layers, fault.evidence[0].value) == (("kind",), 3)
+
+
+class _Warming(keras.optimizers.schedules.LearningRateSchedule):
+    """Up from 0 and down again, as transformers are trained; at step 0 it divides."""
+
+    def __call__(self, step):
+        step = keras.ops.cast(step, "float32")
+        return 0.1 * keras.ops.minimum(step * 100**-1.5, keras.ops.rsqrt(step))
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    ("optimizer", "named"),
+    [
+        # One that scales the loss is judged as the one that takes the steps.
+        (lambda: Optimizers.LossScaleOptimizer(Optimizers.SGD(0.5)), ()),
+        (
+            lambda: Optimizers.LossScaleOptimizer(Optimizers.Adam(0.5)),
+            ("learning_rate_too_high",),
+        ),
+        # At most 0.1 / sqrt(100), at step 100.
+        (lambda: Optimizers.Adam(_Warming()), ()),
+        # Above 0.05 from step 31 to 3999.
+        (
+            lambda: Optimizers.Adam(
+                Optimizers.schedules.PiecewiseConstantDecay(
+                    [30, 4000], [0.0, 0.06, 0.0]
+                )
+            ),
+            ("learning_rate_too_high",),
+        ),
+    ],
+)
+def test_the_rate_of_what_takes_the_steps(optimizer, named):
+    found = findings(dense(), optimizer=optimizer())
+    assert found.at_least("warning").names == named
+
+
+@pytest.fixture
+def few_rows(monkeypatch):
+    """Of 120 rows 30 are looked at, and chunks have 25."""
+    monkeypatch.setattr(subject, "_MOST_ROWS", 30)
+    monkeypatch.setattr(subject, "_CHUNK_ELEMENTS", 200)
+
+
+@pytest.mark.any_backend
+def test_no_row_is_missed_where_few_are_looked_at(few_rows):
+    x, y = X.copy(), Y.copy()
+    x[1, 3], y[2] = np.nan, 7
+    # All validation rows are training rows.
+    found = findings(dense(), x=x, y=y, validation_data=(X[5:15], Y[5:15]))
+    told = {f.name: f.evidence[0].value for f in found.at_least("warning")}
+    assert told["nan_in_data"] == 1
+    assert told["labels_out_of_range"] == 7
+    assert told["validation_leakage"] == 1.0
+    assert any("30 of 120 rows" in line for line in found.not_seen)
+
+    tokens = TOKENS.copy()
+    # Of these 40 number 3 is not among the 30.
+    tokens[3, 0] = 12
+    found = findings(words(), "binary_crossentropy", x=tokens, y=BINARY)
+    assert [f.evidence[0].value for f in found.at_least("warning")] == [12]
+
+
+@pytest.mark.any_backend
+def test_columns_that_are_constant_in_a_part_are_a_note(few_rows):
+    x = np.ones_like(X)
+    x[1:3] += X[1:3]
+    (found,) = [f for f in findings(dense(), x=x) if f.name == "constant_inputs"]
+    assert found.severity == "note"
+
+
+@pytest.mark.any_backend
+def test_rows_are_equal_only_as_a_whole():
+    images = np.zeros((40, 20, 20), "float32")
+    # Between the elements that are looked at first.
+    images[:, 0, 1] = np.arange(40)
+    model = [L.Flatten(), L.Dense(3, "softmax")]
+    labels = np.arange(40) % 3
+
+    def share(held):
+        found = findings(
+            model, x=images[:30], y=labels[:30], validation_data=(held, labels[:10])
+        )
+        leaks = [f for f in found if f.name == "validation_leakage"]
+        return leaks[0].evidence[0].value if leaks else 0
+
+    assert share(images[30:]) == 0
+    assert share(images[21:31]) == pytest.approx(0.9)
+    assert share(images[21:31].astype("float64")) == pytest.approx(0.9)
+
+
+class _Given:
+    """A data set of these batches."""
+
+    def __init__(self, batches):
+        self._batches = batches
+
+    def __iter__(self):
+        return iter(self._batches)
+
+
+@pytest.mark.any_backend
+def test_batches_of_another_length_are_left_out():
+    tokens = [TOKENS[:8], TOKENS[8:16, :4], TOKENS[16:24]]
+    batches = [(one, BINARY[8 * i : 8 * i + 8]) for i, one in enumerate(tokens)]
+    found = data_of(_Given(batches))
+    np.testing.assert_array_equal(found.x, np.concatenate([tokens[0], tokens[2]]))
+    np.testing.assert_array_equal(found.y, np.append(BINARY[:8], BINARY[16:24]))
+    assert any("left out, 1 of them" in line for line in found.not_seen())
+
+
+@pytest.mark.any_backend
+def test_batches_are_read_up_to_a_limit(monkeypatch):
+    monkeypatch.setattr(subject, "_MOST_ELEMENTS", 100)
+    # Of 64 elements each.
+    found = data_of(Batches(X, Y))
+    assert (found.rows, found.total, found.batch_size) == (16, None, 8)
+    assert found.not_seen() == ["Data: the first 16 rows were read."]
+
+
+@pytest.mark.any_backend
+def test_the_size_of_batches_is_that_of_the_data_set():
+    model = model_of([L.Dense(8), L.BatchNormalization(), *dense()], SPARSE)
+    ones = [(X[i : i + 1], Y[i : i + 1]) for i in range(40)]
+    assert "batch_norm_of_one" in kg.check(model, _Given(ones)).names
+    assert "batch_norm_of_one" not in kg.check(model, Batches(X, Y)).names
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (("photos/",), "no path. Received: 'photos/'"),
+        ((["good", "bad"], Y), r"give np.array\(...\)"),
+        (([[1, 2], [3, 4]], [0, 1]), r"give np.array\(...\)"),
+        ((X, Y.tolist()), r"give np.array\(...\)"),
+    ],
+)
+def test_what_is_no_array_is_refused(data, message):
+    with pytest.raises(ValueError, match=message):
+        kg.check(model_of(dense(), SPARSE), *data)
+
+
+@pytest.mark.any_backend
+def test_two_outputs_of_softmax_may_have_the_loss_for_two():
+    labels = np.eye(2, dtype="float32")[Y % 2]
+    found = findings(dense(units=2), "binary_crossentropy", y=labels)
+    assert [(f.name, f.severity) for f in found] == [("loss_unfit_for_labels", "note")]
+    # It is the same loss.
+    given = np.array([[0.3, 0.7]], "float32"), np.array([[0.0, 1.0]], "float32")
+    two, one = Losses.binary_crossentropy, Losses.categorical_crossentropy
+    assert float(two(*given[::-1])[0]) == pytest.approx(float(one(*given[::-1])[0]))
+    found = findings(dense(units=2), "binary_focal_crossentropy", y=labels)
+    assert found.at_least("warning").names == ("loss_unfit_for_labels",)
+
+
+@pytest.mark.any_backend
+def test_trained_weights_know_the_scale_of_their_inputs():
+    def severity(trained):
+        model = model_of(dense(), SPARSE)
+        if trained:
+            kernel, bias = model.layers[0].get_weights()
+            model.layers[0].set_weights([4 * kernel, bias])
+        found = kg.check(model, 100 + 60 * X, Y)
+        return [f.severity for f in found if f.name == "input_scale"]
+
+    assert severity(trained=False) == ["warning"]
+    assert severity(trained=True) == ["note"]
+
+
+class _Noisy(keras.Model):
+    """Hands a mode to its layer that is not its own."""
+
+    def __init__(self, layer, mode):
+        super().__init__()
+        self.noise, self.mode = layer, mode
+        self.answer = L.Dense(3, activation="softmax")
+
+    def call(self, x, training=None):
+        return self.answer(self.noise(x, training=self.mode))
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("layer", [L.GaussianDropout, L.AlphaDropout])
+def test_every_kind_of_dropout_has_two_modes(layer):
+    for mode, name in ((False, "training_flag_lost"), (True, "training_always")):
+        assert name in findings(_Noisy(layer(0.2), mode)).names
+    assert findings([layer(0.2), *dense()]).at_least("warning") == []

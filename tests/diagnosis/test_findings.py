@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import keras_gradattn as kg
@@ -135,3 +136,27 @@ def test_confidence_is_the_share_that_was_right_leaning_on_others_of_its_kind():
             expected = min((own_right + 4 * share) / (own_said + 4), 0.99)
             assert confidence(name, "warning") == pytest.approx(expected)
             assert confidence(name, "fault") == confidence(name, "warning")
+
+
+@pytest.mark.parametrize("writer", ["to_json", "to_html"])
+def test_a_file_stays_as_it_was_where_writing_fails(tmp_path, monkeypatch, writer):
+    path = tmp_path / "findings"
+    write = getattr(_findings(), writer)
+    write(path)
+    before = path.read_text()
+
+    def full(*arguments):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match="No space"):
+        write(path)
+    assert path.read_text() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_line_against_equal_columns_keeps_their_order():
+    (change,) = [change for _, change in SYMPTOMS["duplicated_inputs"].causes]
+    names = {"np": np, "x": np.array([[3, 1, 3, 2], [0, 5, 0, 9]])}
+    exec(change, names)
+    assert names["x"].tolist() == [[3, 1, 2], [0, 5, 9]]

@@ -340,6 +340,9 @@ def test_a_run_far_from_its_reference():
     assert "departs_from_reference" not in found(healthy())
     far = stalled(norm=np.tile([1e-4, 0.1, 0.1, 0.1], (STEPS, 1)))
     assert found(far)["departs_from_reference"].layers == ("first",)
+    lines = found(far)["departs_from_reference"].picture.lines
+    assert lines["first"][1][0] == pytest.approx(1e-4)
+    assert set(lines) == {"first", "healthy run"}
 
 
 def test_losses_from_running_means():
@@ -350,3 +353,63 @@ def test_losses_from_running_means():
     # Two steps an execution: each stands for the mean of both.
     two = {1: means[1], 3: means[3]}
     assert batch_losses(two) == pytest.approx([2.0, 2.0, 1.25, 1.25])
+
+
+def test_nan_in_all_gradients_does_not_say_where_it_is_from():
+    loss, bad = healthy().loss.copy(), healthy().nonfinite.copy()
+    loss[50:60], bad[50:60] = np.nan, True
+    broken = {"loss": loss, "nonfinite": bad}
+
+    (found, *_) = symptoms(healthy(**broken))
+
+    assert "first in" not in found.message
+    assert (found.layers, found.first_step, found.last_step) == ((), 50, 59)
+
+    # A look with sound weights shows the layers in the order of computation.
+    shares = np.array([[0, 0, 0], [0, 0.25, 1], [1, 1, 1]])
+    layers = dataclasses.replace(
+        healthy().layers,
+        hidden=np.array([True, True, False]),
+        nonfinite_share=shares,
+        sound=np.array([True, True, False]),
+    )
+    (found, *_) = symptoms(healthy(**broken, layers=layers))
+    assert found.message.endswith("first in 'norm'.")
+    assert found.layers == ("norm", "tanh")
+
+    # Once weights are NaN, every layer is.
+    spoilt = dataclasses.replace(layers, sound=np.array([True, False, False]))
+    assert symptoms(healthy(**broken, layers=spoilt))[0].layers == ()
+
+
+def test_nan_that_only_the_backward_pass_meets_is_told_with_its_layer():
+    bad = healthy().nonfinite.copy()
+    bad[50, :2] = True
+    (found,) = symptoms(healthy(nonfinite=bad))
+    assert found.message.endswith("first in 'second'.")
+    assert found.layers == ("second", "first")
+
+
+def test_a_weighted_loss_is_not_compared_with_guessing():
+    seen = stalled(guess=None, weighted=True)
+    (sentence,) = [one for one in not_judged(seen) if "guessing" in one]
+    assert "`class_weight` or `sample_weight`" in sentence
+
+
+def test_every_finding_about_a_series_has_its_picture():
+    bad = np.where(np.arange(STEPS) < 50, healthy().loss, np.nan)
+    drift = dataclasses.replace(
+        healthy().layers,
+        shift=np.array([[np.nan, 4.0, np.nan]] * 3),
+        loss=np.array([1.1, 2.0, 3.0]),
+    )
+    for name, seen in {
+        "non_finite": healthy(loss=bad),
+        "loss_scale_collapse": healthy(loss_scale=np.array([2.0**15, 2.0, 0.5])),
+        "majority_class": stalled(),
+        "batch_norm_drift": healthy(layers=drift),
+    }.items():
+        (found,) = [one for one in symptoms(seen) if one.name == name]
+        (line,) = found.picture.lines.values()
+        assert len(line[0]) == len(line[1]) > 1
+        assert np.all(np.isfinite(line[1]))

@@ -228,3 +228,145 @@ def test_what_cannot_be_run_ends_no_training():
     history = model.fit(X, Y, epochs=2, verbose=0, callbacks=[doctor])
     assert len(history.history["loss"]) == 2
     assert "could not be run (RuntimeError" in " ".join(doctor.findings.not_seen)
+
+
+@pytest.mark.any_backend
+def test_a_rate_that_a_callback_sets_is_not_judged():
+    doctor = quiet()
+    later = keras.callbacks.LearningRateScheduler(lambda epoch: 0.01)
+    model = network()
+    model.compile(keras.optimizers.Adam(0.0), LOSS)
+    model.fit(X, Y, verbose=0, callbacks=[later, doctor])
+    assert "learning_rate_too_low" not in doctor.findings.names
+    assert any("a callback sets it" in line for line in doctor.findings.not_seen)
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    "weights",
+    [{"class_weight": {0: 1.0, 1: 1.0, 2: 9.0}}, {"sample_weight": np.full(192, 9.0)}],
+    ids=["classes", "samples"],
+)
+def test_a_weighted_loss_is_not_judged_by_a_plain_one(weights):
+    doctor = quiet()
+    trained(network(), keras.optimizers.Adam(0.02), doctor, epochs=9, **weights)
+    seen = doctor.seen()
+    assert (seen.guess, seen.weighted, len(seen.layers.loss)) == (None, True, 0)
+    assert doctor.findings.at_least("warning") == []
+    assert sum("sample_weight" in line for line in doctor.findings.not_seen) == 1
+
+
+@pytest.mark.any_backend
+def test_what_needs_no_data_is_judged_of_a_data_set_too():
+    doctor = quiet()
+    model = keras.Sequential(
+        [keras.Input((6,)), L.Dense(8), L.Dense(8, "relu"), L.Dense(3, "softmax")]
+    )
+    model.layers[1].trainable = False
+    model.compile(keras.optimizers.Adam(2.0), LOSS)
+    held = Batches(X[:16], Y[:16])
+
+    model.fit(Batches(X, Y), verbose=0, validation_data=held, callbacks=[doctor])
+
+    assert {"no_activation", "frozen_random_weights", "learning_rate_too_high"} <= set(
+        doctor.findings.at_least("warning").names
+    )
+    text = " ".join(doctor.findings.not_seen)
+    assert "Data, loss and layer outputs" in text
+    assert "`TrainingDiagnosis(data=(x, y))`" in text
+    assert "Leakage: validation data come from a data set" in text
+
+
+class Rebuilds(keras.Model):
+    """Learns its own inputs, which `fit` is given alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = L.Dense(6)
+
+    def call(self, x):
+        outputs = self.inner(x)
+        self.add_loss(keras.ops.mean(keras.ops.square(outputs - x)))
+        return outputs
+
+
+@pytest.mark.any_backend
+def test_inputs_alone_are_looked_at():
+    doctor, model = quiet(), Rebuilds()
+    model.compile("adam")
+    model.fit(100 + 60 * X, verbose=0, callbacks=[doctor])
+    assert "input_scale" in doctor.findings.names
+    text = " ".join(doctor.findings.not_seen)
+    assert "`fit` was given inputs alone" in text
+    assert "data set" not in text
+    assert len(doctor.seen().layers.step) >= 2
+
+
+@pytest.mark.any_backend
+def test_another_model_begins_anew():
+    doctor = kg.TrainingDiagnosis("warn", every=10)
+    for _ in range(2):
+        with pytest.warns(RuntimeWarning, match="learning_rate_too_high"):
+            trained(network(), keras.optimizers.Adam(5.0), doctor, epochs=2)
+        seen = doctor.seen()
+        assert (seen.steps, len(seen.norm)) == (2 * 12, 2 * 12)
+        assert seen.epoch_end.tolist() == [12, 24]
+        assert len(seen.logs["loss"]) == 2
+
+
+def epochs_until_stopped(model, doctor, optimizer):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return len(trained(model, optimizer, doctor, epochs=3)["loss"])
+
+
+@pytest.mark.any_backend
+def test_a_fault_that_was_told_ends_a_second_training_as_well():
+    doctor, model = kg.TrainingDiagnosis("stop", every=5, check=False), network()
+    # 20 steps are needed, of 12 an epoch, to say that no weight changes.
+    assert epochs_until_stopped(model, doctor, keras.optimizers.SGD(0.0)) == 2
+    assert doctor.findings.names[0] == "unchanged_weights"
+    assert epochs_until_stopped(model, doctor, keras.optimizers.SGD(0.0)) == 1
+    assert epochs_until_stopped(model, doctor, keras.optimizers.SGD(0.1)) == 3
+
+
+@pytest.mark.any_backend
+def test_nan_of_an_earlier_training_does_not_end_a_sound_one():
+    doctor, model = kg.TrainingDiagnosis("stop", check=False), network()
+    sound = model.get_weights()
+    model.set_weights([np.nan * one for one in sound])
+    assert epochs_until_stopped(model, doctor, "adam") == 1
+    model.set_weights(sound)
+    assert epochs_until_stopped(model, doctor, "adam") == 3
+
+
+class _Logarithm(L.Layer):
+    def call(self, inputs):
+        return keras.ops.log(inputs)
+
+
+@pytest.mark.any_backend
+def test_the_layer_that_nan_comes_from():
+    doctor = quiet()
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            L.Dense(8, "relu"),
+            _Logarithm(name="logarithm"),
+            L.Dense(3, "softmax"),
+        ]
+    )
+    trained(model, "adam", doctor, epochs=1)
+    (found,) = [f for f in doctor.findings if f.name == "non_finite"]
+    assert found.message.endswith("first in 'logarithm'.")
+
+
+@pytest.mark.any_backend
+def test_weights_in_a_data_set_are_seen():
+    import tensorflow as tf
+
+    batches = tf.data.Dataset.from_tensor_slices((X, Y, np.full(192, 9.0))).batch(16)
+    doctor, model = kg.TrainingDiagnosis("ignore", data=(X, Y)), network()
+    model.compile("adam", LOSS)
+    model.fit(batches, verbose=0, callbacks=[doctor])
+    assert (doctor.seen().guess, doctor.seen().weighted) == (None, True)

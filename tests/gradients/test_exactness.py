@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_gradattn.gradients._norms import norms_and_zero_shares
 from keras_gradattn.gradients.gradient_norms import GradientNorms
 
 
@@ -330,6 +331,26 @@ def test_tiny_and_huge_gradients_keep_their_norm(exponent):
     np.testing.assert_allclose(norms.record.norm[0, 0], expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("exponent", [-30, -12, 0, 18])
+def test_large_gradients_keep_their_norm_and_count_their_zeros(exponent, backend):
+    # So many elements that they are measured where they lie.
+    random = np.random.default_rng(0)
+    values = (10.0**exponent * random.normal(size=(300, 80))).astype("float32")
+    values[random.random(values.shape) < 0.25] = 0
+    others = [np.zeros_like(values), np.full_like(values, np.nan)]
+    others[1][:, 1:] = 1
+    gradients = [keras.ops.convert_to_tensor(v) for v in (values, *others)]
+
+    norms, shares = norms_and_zero_shares(
+        gradients, [values.size] * 3, True, compiled=backend == "jax"
+    )
+
+    expected = [np.linalg.norm(values.astype("float64")), 0, np.nan]
+    norms, shares = map(keras.ops.convert_to_numpy, (norms, shares))
+    np.testing.assert_allclose(norms, expected, rtol=1e-6)
+    np.testing.assert_allclose(shares, [np.mean(values == 0), 1, 0], rtol=1e-6)
+
+
 def test_rms_ratio_and_zero_share(make_model, data, gradients):
     model = make_model()
     tensors = [keras.ops.convert_to_tensor(d[:8]) for d in data]
@@ -383,3 +404,55 @@ def test_groups_are_roots_of_summed_squares(make_model, data, expected):
     np.testing.assert_allclose(
         norms.record.global_norm, np.sqrt(np.square(expected).sum(1)), rtol=1e-5
     )
+
+
+def halving(plain, backend):
+    """A model whose own `train_step` hands its optimizer half of each gradient."""
+
+    class Halving(keras.Model):
+        def train_step(self, *arguments):
+            x, y, _ = keras.utils.unpack_x_y_sample_weight(arguments[-1])
+            if backend == "jax":
+                return self.step_on_jax(arguments[0], x, y)
+            variables = self.trainable_variables
+            if backend == "torch":
+                import torch
+
+                self.zero_grad()
+                loss = cross_entropy(y, self(x, training=True))
+                loss.backward()
+                halves = [v.value.grad / 2 for v in variables]
+                with torch.no_grad():
+                    self.optimizer.apply(halves, variables)
+                return {"loss": loss.detach()}
+            import tensorflow as tf
+
+            with tf.GradientTape() as tape:
+                loss = cross_entropy(y, self(x, training=True))
+            halves = [g / 2 for g in tape.gradient(loss, variables)]
+            self.optimizer.apply(halves, variables)
+            return {"loss": loss}
+
+        def step_on_jax(self, state, x, y):
+            import jax
+
+            trainable, fixed, optimizer, metrics = state
+
+            def loss(trainable):
+                outputs, new = self.stateless_call(trainable, fixed, x, training=True)
+                return cross_entropy(y, outputs), new
+
+            differentiated = jax.value_and_grad(loss, has_aux=True)
+            (value, fixed), gradients = differentiated(trainable)
+            trainable, optimizer = self.optimizer.stateless_apply(
+                optimizer, [g / 2 for g in gradients], trainable
+            )
+            return {"loss": value}, (trainable, fixed, optimizer, metrics)
+
+    return Halving(plain.inputs, plain.outputs)
+
+
+def test_a_train_step_of_its_own(make_model, data, expected_norms, backend):
+    expected = expected_norms(make_model(), SGD(0.05), *data, epochs=2)
+    norms = fit(halving(make_model(), backend), SGD(0.1), data)
+    check(norms, expected / 2)

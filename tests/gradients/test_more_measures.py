@@ -6,6 +6,7 @@ import pytest
 
 from keras_gradattn.gradients._noise_scale import two_size_estimate
 from keras_gradattn.gradients.gradient_norms import GradientNorms
+from keras_gradattn.gradients.gradient_record import GradientRecord
 from tests.gradients.conftest import cross_entropy
 
 
@@ -94,7 +95,10 @@ def test_estimates_are_those_of_a_known_distribution():
     np.testing.assert_allclose(noise.mean(), 8.0, rtol=0.1)
 
 
-def test_noise_scale_of_accumulated_micro_batches(make_model, data, gradients):
+@pytest.mark.parametrize("thinned", [{}, {"every": 2}, {"max_rows": 2}])
+def test_noise_scale_of_accumulated_micro_batches(
+    make_model, data, gradients, thinned, tmp_path
+):
     def norms_by_hand():
         model, rows = make_model(), []
         for batch in range(4):
@@ -117,7 +121,7 @@ def test_noise_scale_of_accumulated_micro_batches(make_model, data, gradients):
         return np.array(rows)
 
     rows = norms_by_hand()
-    model, norms = make_model(), GradientNorms(noise_scale=True)
+    model, norms = make_model(), GradientNorms(noise_scale=True, **thinned)
     model.compile(
         keras.optimizers.SGD(0.0, gradient_accumulation_steps=2), cross_entropy
     )
@@ -133,10 +137,54 @@ def test_noise_scale_of_accumulated_micro_batches(make_model, data, gradients):
     np.testing.assert_allclose(
         found["noise_scale"][0], noise[0] / gradient[0], rtol=1e-3
     )
+    assert len(norms.record) == (2 if thinned else 4)
+    norms.save(tmp_path / "r.npz")
+    loaded = GradientRecord.load(tmp_path / "r.npz")
+    for column, values in loaded.noise_scale.items():
+        np.testing.assert_array_equal(values, found[column])
+    joined = GradientRecord.join([loaded, norms.record]).noise_scale
+    assert joined["running_step"].tolist() == [1, 3, 5, 7]
 
 
-def test_no_noise_scale_of_one_batch_size(make_model, data):
+def embedding():
+    """Each token occurs several times, and many do not occur at all."""
+    keras.utils.set_random_seed(4)
+    inputs = keras.Input((4,), dtype="int32")
+    x = keras.layers.Embedding(9, 3, name="tokens")(inputs)
+    x = keras.layers.GlobalAveragePooling1D()(x)
+    return keras.Model(inputs, keras.layers.Dense(4, name="last")(x))
+
+
+def test_noise_scale_of_sparse_gradients(gradients):
+    random = np.random.default_rng(0)
+    x = random.integers(0, 5, (32, 4)).astype("int32")
+    y = random.integers(0, 4, 32).astype("int32")
+    parts = [
+        [keras.ops.convert_to_tensor(d[start : start + 8]) for d in (x, y)]
+        for start in range(0, 32, 8)
+    ]
+    rows = [
+        np.concatenate([keras.ops.convert_to_numpy(g).ravel() for g in found])
+        for found in (gradients(embedding(), *part) for part in parts)
+    ]
+    rows = np.array(rows, "float64")
+    model, norms = embedding(), GradientNorms(noise_scale=True)
+    optimizer = keras.optimizers.SGD(0.0, gradient_accumulation_steps=2)
+    model.compile(optimizer, cross_entropy)
+    model.fit(x, y, batch_size=8, shuffle=False, verbose=0, callbacks=[norms])
+    small = np.square(rows).sum(1).reshape(2, 2).mean(1)
+    big = np.square(rows.reshape(2, 2, -1).mean(1)).sum(1)
+    found = norms.record.noise_scale
+    np.testing.assert_allclose(found["gradient_squared"], 2 * big - small, rtol=1e-3)
+    np.testing.assert_allclose(found["noise"], 2 * (small - big), rtol=1e-3)
+
+
+def test_one_batch_size_is_told_of_once(make_model, data):
     model, norms = make_model(), GradientNorms(noise_scale=True)
     model.compile("sgd", cross_entropy)
+    with pytest.warns(RuntimeWarning, match="two batch sizes.*optimizer=SGD"):
+        model.fit(*data, verbose=0, callbacks=[norms])
+    # A second warning would be an error.
+    model.compile("adam", cross_entropy)
     model.fit(*data, verbose=0, callbacks=[norms])
     assert norms.record.noise_scale is None

@@ -145,7 +145,8 @@ def test_wrappers_are_measured_where_the_gradient_arrives(make_model, data):
 
 STRICT = """
 import numpy as np, keras
-from keras_gradattn.gradients import GradientNorms
+from keras_gradattn.gradients import (
+    GradientNorms, analyze_gradient_flow, with_output_taps)
 if keras.backend.backend() == "jax":
     import jax
     jax.config.update("jax_debug_nans", True)
@@ -158,6 +159,15 @@ norms = GradientNorms(detail_every=2)
 x, y = np.ones((24, 6), "float32"), np.ones((24, 1), "float32")
 model.fit(x, y, batch_size=8, verbose=0, callbacks=[norms])
 assert len(norms.record) == 3 and np.isfinite(norms.record.norm).all()
+flow = analyze_gradient_flow(model, (x, y), batch_size=8)
+assert np.isfinite(flow.gradient["norm"]).all()
+assert np.isnan(flow.forward["dead_relu_share"]).all()
+tapped = with_output_taps(model, model.layers)
+tapped.compile(keras.optimizers.Adam(), "mse")
+norms = GradientNorms(detail_every=2)
+tapped.fit(x, y, batch_size=8, verbose=0, callbacks=[norms])
+(outputs,) = norms.record.layer_outputs.values()
+assert np.isfinite(list(outputs.values())).all()
 print("passed")
 """
 

@@ -7,8 +7,11 @@ import hypothesis.extra.numpy
 import numpy as np
 import pytest
 from hypothesis import strategies
+from matplotlib.text import Text
 
+from keras_gradattn.gradients import compare_gradients
 from keras_gradattn.gradients.columns import begins, columns_of, norm_columns
+from keras_gradattn.models.depth_weights import DepthWeights
 from tests.gradients.records import make_record
 
 pytestmark = pytest.mark.any_backend
@@ -167,3 +170,22 @@ def test_lines_are_named_or_coloured_by_depth(groups):
         assert figure.axes[1].get_ylabel() == "depth"
         first, last = (figure.axes[0].get_lines()[i].get_color() for i in (0, -2))
         assert first != last
+
+
+# Taken for a formula, it has none that could be set.
+DOLLARS = "a$^$b"
+
+
+def test_dollars_in_names_are_no_formulas(tmp_path):
+    record = make_record(np.ones((5, 2)), groups=[DOLLARS, "c"], name=DOLLARS)
+    weights = DepthWeights(np.full((1, 2, 1, 2), 0.5), (DOLLARS, "c"), (DOLLARS, "c"))
+    figures = {
+        "heat map": record.plot(),
+        "lines": record.plot(kind="lines"),
+        "runs": compare_gradients({DOLLARS: record, "c": record}).plot(),
+        "weights": weights.plot(images=[0], titles=[DOLLARS]),
+    }
+    for name, figure in figures.items():
+        figure.savefig(tmp_path / "picture.png")
+        shown = [text.get_text() for text in figure.findobj(Text)]
+        assert sum(DOLLARS in text for text in shown) > 0, name

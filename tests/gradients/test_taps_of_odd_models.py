@@ -279,3 +279,42 @@ def test_norms_by_time_step():
 def test_time_steps_of_what_has_none(data_of_six):
     with pytest.raises(ValueError, match="known number of steps"):
         with_output_taps(two_layers(), ["hidden"], ["norm_by_step"])
+
+
+@pytest.mark.parametrize("kind", [tuple, list, dict])
+def test_a_sample_weight_per_output(kind):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(12, 6)).astype("float32")
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((6,))
+    hidden = keras.layers.Dense(4, name="hidden")(inputs)
+    heads = {n: keras.layers.Dense(3, name=n)(hidden) for n in ("one", "two")}
+    model = keras.Model(inputs, heads if kind is dict else list(heads.values()))
+    model.compile("sgd", dict.fromkeys(heads, "mse") if kind is dict else ["mse"] * 2)
+    targets = random.normal(size=(2, 12, 3)).astype("float32")
+    weights = random.uniform(0.5, 2, size=(2, 12)).astype("float32")
+    y, weight = (
+        dict(zip(heads, part, strict=True)) if kind is dict else kind(part)
+        for part in (targets, weights)
+    )
+    flow = analyze_gradient_flow(model, (x, y, weight), layers=["hidden"])
+
+    # By hand: each loss is the mean over samples of weight times squared error.
+    values = [w.astype("float64") for w in model.get_layer("hidden").get_weights()]
+    activation = x @ values[0] + values[1]
+    expected = 0
+    for name, target, of_sample in zip(heads, targets, weights, strict=True):
+        kernel, bias = model.get_layer(name).get_weights()
+        error = activation @ kernel + bias - target
+        expected = expected + (of_sample[:, None] * 2 * error / 3 / 12) @ kernel.T
+    np.testing.assert_allclose(
+        flow.gradient["norm"][0, 0], np.linalg.norm(expected), rtol=1e-4
+    )
+
+
+def test_a_weight_per_output_needs_a_loss_per_output():
+    model = two_layers()
+    x, y = np.ones((4, 6), "float32"), np.ones((4, 3), "float32")
+    weights = (np.ones(4), np.ones(4))
+    with pytest.raises(ValueError, match="one loss per output"):
+        analyze_gradient_flow(model, (x, y, weights), "mse")

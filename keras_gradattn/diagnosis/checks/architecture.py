@@ -10,7 +10,7 @@ from keras_gradattn._compat import keras as keras_compat
 from keras_gradattn.diagnosis.baseline import guessing_loss
 from keras_gradattn.diagnosis.finding import Evidence, Finding, found
 from keras_gradattn.diagnosis.initial_weights import fan_in, kernel_of
-from keras_gradattn.diagnosis.layer_outputs import activation_of
+from keras_gradattn.diagnosis.layer_outputs import DROPOUTS, activation_of
 from keras_gradattn.diagnosis.subject import Subject
 from keras_gradattn.diagnosis.thresholds import threshold
 
@@ -24,14 +24,6 @@ _PASSING = (
 # What changes nothing about layers being linear.
 _LINEAR = (*_PASSING, keras.layers.BatchNormalization)
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
-_DROPOUTS = (
-    keras.layers.Dropout,
-    keras.layers.SpatialDropout1D,
-    keras.layers.SpatialDropout2D,
-    keras.layers.SpatialDropout3D,
-    keras.layers.AlphaDropout,
-    keras.layers.GaussianDropout,
-)
 # Activations that no large value of some sign leaves.
 _LIMITING = ("relu", "relu6", "tanh", "softsign", "softplus")
 _INITIALIZED = (keras.layers.Dense, *_CONVOLUTIONS)
@@ -256,8 +248,11 @@ def initial_spread(subject: Subject) -> Iterable[Finding]:
         spread = float(kernel.std() * np.sqrt(fan_in(kernel)))
         if spread > threshold("initial_spread_high"):
             large[layer.name] = spread
-        elif 0 < spread < threshold("initial_spread_low") and not _gives_output(
-            subject, layer
+        # An output layer may begin small, and without a run none is known.
+        elif (
+            0 < spread < threshold("initial_spread_low")
+            and subject.inference is not None
+            and not _gives_output(subject, layer)
         ):
             small[layer.name] = spread
     for name, group, key, rule in (
@@ -310,7 +305,7 @@ def dropout_before_output(subject: Subject) -> Iterable[Finding]:
     names = [
         one.layer.name
         for one in subject.inference[1]
-        if one.gives >= 0 and isinstance(one.layer, _DROPOUTS) and one.layer.rate > 0
+        if one.gives >= 0 and isinstance(one.layer, DROPOUTS) and one.layer.rate > 0
     ]
     if not names:
         names = [
@@ -337,7 +332,7 @@ def _dropped_at_the_end(subject: Subject, chain: list[Any]) -> list[str]:
     for layer in reversed(chain):
         if layer.weights:
             break
-        if isinstance(layer, _DROPOUTS) and layer.rate > 0:
+        if isinstance(layer, DROPOUTS) and layer.rate > 0:
             names.append(layer.name)
         elif not isinstance(layer, (keras.layers.Activation, keras.layers.Softmax)):
             return []
@@ -350,7 +345,7 @@ def strong_dropout(subject: Subject) -> Iterable[Finding]:
     strong = {
         layer.name: float(layer.rate)
         for layer in _own_layers(subject.model)
-        if isinstance(layer, _DROPOUTS) and float(layer.rate) >= limit
+        if isinstance(layer, DROPOUTS) and float(layer.rate) >= limit
     }
     if strong:
         worst = max(strong, key=lambda name: strong[name])

@@ -13,10 +13,14 @@ from keras_gradattn.diagnosis.head import (
     ONE_OF_SEVERAL,
     SPARSE,
     TWO_CLASSES,
+    in_output_order,
 )
-from keras_gradattn.diagnosis.subject import Subject
+from keras_gradattn.diagnosis.initial_weights import looks_trained
+from keras_gradattn.diagnosis.subject import Subject, chunks
 from keras_gradattn.diagnosis.thresholds import threshold
 
+# Elements of a row that are compared with other rows' at first.
+_PART_OF_ROW = 64
 _SCALES_ITSELF = (
     keras.layers.Normalization,
     keras.layers.Rescaling,
@@ -28,8 +32,16 @@ _SCALES_ITSELF = (
 
 def non_finite_data(subject: Subject) -> Iterable[Finding]:
     """NaN or infinity among inputs or labels."""
-    for what, arrays in (("inputs", subject.inputs), ("labels", subject.labels)):
-        bad = sum(int(np.sum(~np.isfinite(a))) for a in arrays if a.dtype.kind == "f")
+    for what, arrays in (
+        ("inputs", subject.all_inputs),
+        ("labels", subject.all_labels),
+    ):
+        bad = sum(
+            int(np.sum(~np.isfinite(part)))
+            for array in arrays
+            if array.dtype.kind == "f"
+            for part in chunks(array)
+        )
         if bad:
             yield found(
                 "nan_in_data", "fault",
@@ -53,7 +65,8 @@ def input_scale(subject: Subject) -> Iterable[Finding]:
         uneven = len(columns) > 1 and columns.max() > threshold(
             "column_ratio_high"
         ) * max(float(np.median(columns)), low)
-        severity = "note" if _normalised_soon(subject) else "warning"
+        fits = _normalised_soon(subject) or _first_is_trained(subject)
+        severity = "note" if fits else "warning"
         name = f"Input {number}" if len(subject.inputs) > 1 else "The input"
         if spread > high or mean > threshold("input_mean_high"):
             yield found(
@@ -91,11 +104,8 @@ def input_scale(subject: Subject) -> Iterable[Finding]:
 def tokens_out_of_range(subject: Subject) -> Iterable[Finding]:
     """Tokens that the table of embeddings has no row for."""
     for number, layer in _tables(subject):
-        values = _finite(subject.inputs[number])
-        if not values.size:
-            continue
-        low, high, top = float(values.min()), float(values.max()), layer.input_dim - 1
-        outside = float(np.mean((values < 0) | (values > top)))
+        top = layer.input_dim - 1
+        low, high, outside = _range(subject.all_inputs[number], top)
         if outside:
             yield found(
                 "tokens_out_of_range", "fault",
@@ -111,6 +121,18 @@ def tokens_out_of_range(subject: Subject) -> Iterable[Finding]:
                     ("unknown words have a negative number", "x = np.maximum(x, 0)"),
                 ),
             )  # fmt: skip
+
+
+def _range(array: np.ndarray, top: float) -> tuple[float, float, float]:
+    """Lowest and highest value, and the share that is not from 0 to `top`."""
+    low, high, outside, count = np.inf, -np.inf, 0, 0
+    for part in chunks(array):
+        values = _finite(part)
+        if values.size:
+            low, high = min(low, values.min()), max(high, values.max())
+            outside += int(np.sum((values < 0) | (values > top)))
+            count += values.size
+    return float(low), float(high), outside / max(count, 1)
 
 
 def _tables(subject: Subject) -> Iterator[tuple[int, keras.layers.Embedding]]:
@@ -155,6 +177,7 @@ def target_scale(subject: Subject) -> Iterable[Finding]:
 
 def constant_inputs(subject: Subject) -> Iterable[Finding]:
     """Inputs that are the same in every row."""
+    part = subject.data is not None and subject.data.total != subject.data.rows
     for array in subject.inputs:
         if array.dtype.kind not in "biuf" or len(array) < threshold("fewest_rows"):
             continue
@@ -163,10 +186,14 @@ def constant_inputs(subject: Subject) -> Iterable[Finding]:
         flat = array.reshape(len(array), -1)
         share = float(np.mean(np.all(flat == flat[:1], axis=0)))
         limit = threshold("constant_share_high")
+        severity = "note"
+        # Rows that were not looked at may differ.
+        if share > limit and not part:
+            severity = "fault" if share == 1 else "warning"
         if share > limit or (share > 0 and flat.shape[1] <= 64 and array.ndim == 2):
             yield found(
                 "constant_inputs",
-                "fault" if share == 1 else "warning" if share > limit else "note",
+                severity,
                 f"{share:.0%} of the input's columns never change.",
                 Evidence("share of columns that never change", share, limit),
             )
@@ -212,7 +239,7 @@ def sorted_labels(subject: Subject) -> Iterable[Finding]:
         expected = 1 + (len(classes) - 1) * float(1 - np.sum(np.square(shares)))
         share, limit = runs / expected, threshold("label_runs_low")
         if share < limit:
-            told = subject.data.in_order
+            told = subject.data is not None and subject.data.in_order
             yield found(
                 "sorted_labels", "warning" if told else "note",
                 f"Labels come in {runs} runs of one class, where mixed ones would come "
@@ -244,7 +271,7 @@ def class_missing(subject: Subject) -> Iterable[Finding]:
         inner = [c for c in missing if 0 < c < max(seen)]
         share = len(missing) / head.units
         # Heads with room to spare are common; holes among the classes are not.
-        sure = bool(in_validation or inner) and share <= 0.5
+        sure = bool(in_validation or inner) and share <= threshold("missing_share_high")
         yield found(
             "class_missing", "warning" if sure else "note",
             f"{len(missing)} of {head.units} classes have no sample: "
@@ -366,11 +393,10 @@ def validation_leakage(subject: Subject) -> Iterable[Finding]:
     """Rows of the validation data that are training rows."""
     if subject.validation is None:
         return
-    train = _row_hashes(subject.inputs)
-    other = [np.asarray(a) for a in keras.tree.flatten(subject.validation.x)]
-    if not train or len(other) != len(subject.inputs):
+    own_rows, other = subject.all_inputs, keras.tree.flatten(subject.validation.all_x)
+    if len(own_rows) != len(other) or not _alike(own_rows, other):
         return
-    held = _row_hashes(other)
+    train, held = _row_keys(own_rows, other)
     known = set(train)
     share = sum(h in known for h in held) / max(len(held), 1)
     # Data of few distinct rows repeat themselves anyway.
@@ -386,22 +412,54 @@ def validation_leakage(subject: Subject) -> Iterable[Finding]:
         )  # fmt: skip
 
 
-def _row_hashes(arrays: list[np.ndarray]) -> list[bytes]:
-    rows = [np.ascontiguousarray(a).reshape(len(a), -1) for a in arrays]
-    if any(r.dtype.kind not in "biuf" for r in rows):
-        return []
-    rows = [r.astype("float32") if r.dtype.kind == "f" else r for r in rows]
-    return [
-        hashlib.sha1(b"".join(r[i].tobytes() for r in rows)).digest()
-        for i in range(len(rows[0]))
-    ]
+def _alike(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
+    """Whether rows are numbers of the same shapes, so that they can be equal."""
+    return bool(one) and all(
+        a.dtype.kind in "biuf" and b.dtype.kind in "biuf" and a.shape[1:] == b.shape[1:]
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def _row_keys(*data: list[np.ndarray]) -> list[list[int | bytes]]:
+    """A key for each row of each data set; rows with the same key are equal.
+
+    Most rows differ in a few of their elements already. Only those that do not are read
+    whole.
+    """
+    parts = [_hashes_of_parts(arrays) for arrays in data]
+    hashes, counts = np.unique(np.concatenate(parts), return_counts=True)
+    found = []
+    for arrays, part in zip(data, parts, strict=True):
+        keys: list[int | bytes] = part.tolist()
+        for i in np.flatnonzero(np.isin(part, hashes[counts > 1])):
+            row = b"".join(_comparable(a[i]).tobytes() for a in arrays)
+            keys[i] = hashlib.sha1(row).digest()
+        found.append(keys)
+    return found
+
+
+def _hashes_of_parts(arrays: list[np.ndarray]) -> np.ndarray:
+    """(rows,) sums of some of a row's elements, as bits, with random factors."""
+    random = np.random.default_rng(0)
+    sums = np.zeros(len(arrays[0]), "uint64")
+    for array in arrays:
+        step = max(int(np.prod(array.shape[1:])) // _PART_OF_ROW, 1)
+        few = [part.reshape(len(part), -1)[:, ::step].copy() for part in chunks(array)]
+        words = _comparable(np.concatenate(few)).view("uint32").astype("uint64")
+        sums += words @ random.integers(1, 2**63, words.shape[1], "uint64")
+    return sums
+
+
+def _comparable(array: np.ndarray) -> np.ndarray:
+    kind = "float32" if array.dtype.kind == "f" else "int64"
+    return np.ascontiguousarray(array, kind)
 
 
 def _validation_classes(subject: Subject, number: int) -> np.ndarray:
     """Class numbers of the validation labels, empty where there are none."""
     if subject.validation is None or subject.validation.y is None:
         return np.zeros(0, int)
-    labels = [np.asarray(a) for a in keras.tree.flatten(subject.validation.y)]
+    labels = in_output_order(subject.model, subject.validation.all_y)
     if number >= len(labels) or labels[number].dtype.kind not in "biuf":
         return np.zeros(0, int)
     head, values = subject.heads[number], labels[number]
@@ -438,6 +496,13 @@ def _normalised_soon(subject: Subject) -> bool:
     return any(isinstance(layer, _SCALES_ITSELF) for layer in first) or any(
         "normaliz" in type(layer).__name__.lower() for layer in first
     )
+
+
+def _first_is_trained(subject: Subject) -> bool:
+    """Whether the first weights were trained, and then on inputs of their own scale."""
+    layers = (one.layer for one in (subject.inference[1] if subject.inference else ()))
+    first = next((layer for layer in layers if layer.weights), None)
+    return first is not None and looks_trained(first)
 
 
 def _finite(array: np.ndarray | None) -> np.ndarray:

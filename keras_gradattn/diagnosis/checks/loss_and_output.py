@@ -141,7 +141,7 @@ def bounded_output(subject: Subject) -> Iterable[Finding]:
             if head.labels.shape[-1:] != (head.units,):
                 continue
             sums = head.labels.reshape(-1, head.units).sum(-1)
-            outside = float(np.mean(np.abs(sums - 1) > 0.05))
+            outside = float(np.mean(np.abs(sums - 1) > threshold("sum_apart_high")))
             what = "rows of targets whose sum is not 1"
         if outside > limit:
             yield found(
@@ -171,10 +171,13 @@ def loss_unfit_for_labels(subject: Subject) -> Iterable[Finding]:
         if one_hot or head.loss not in ONE_OF_SEVERAL:
             several = "categorical_crossentropy"
         if head.loss in TWO_CLASSES and head.activation == "softmax":
+            # Of two outputs that add up to 1 it is the other loss.
+            same = head.loss == "binary_crossentropy" and head.units == 2 and one_hot
             yield _unfit(
-                head, "warning",
+                head, "note" if same else "warning",
                 f"{head.loss} treats each output alone, and softmax makes "
-                f"{head.units} of them share one answer.",
+                f"{head.units} of them share one answer"
+                + (", which changes nothing here." if same else "."),
                 "one class of several, with a loss for two",
                 f"model.compile(..., loss={several!r})",
             )  # fmt: skip
@@ -420,7 +423,9 @@ def _is_one_hot(labels: np.ndarray, units: int) -> bool:
 
 def _is_several_hot(labels: np.ndarray) -> bool:
     binary = bool(np.all((labels == 0) | (labels == 1)))
-    return binary and float(np.mean(labels.sum(-1) > 1)) > 0.05
+    return binary and float(np.mean(labels.sum(-1) > 1)) > threshold(
+        "several_hot_share_high"
+    )
 
 
 def _may_be_numbers(head: Head) -> bool:

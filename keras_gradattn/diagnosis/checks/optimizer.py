@@ -1,6 +1,7 @@
 """Checks of the optimizer and of what it may move."""
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -11,16 +12,24 @@ from keras_gradattn.diagnosis.finding import Evidence, Finding, found
 from keras_gradattn.diagnosis.initial_weights import looks_just_drawn
 from keras_gradattn.diagnosis.subject import Subject
 from keras_gradattn.diagnosis.thresholds import threshold
+from keras_gradattn.gradients._recorded_step import unwrap
 
-# Steps at which a schedule is asked for its rate.
-_SCHEDULE_STEPS = (0, 10, 100, 1000, 10_000)
+# Steps at which a schedule is asked for its rate: a warm-up from 0 has risen by then.
+_SCHEDULE_STEPS = (0, 1, 3, 10, 30, 100, 300, 1000, 3000, 10_000)
+_NOT_JUDGED = {
+    True: "The learning rate: a callback sets it during training.",
+    False: "The learning rate: it could not be asked for.",
+}
 
 
 def learning_rate_out_of_order(subject: Subject) -> Iterable[Finding]:
     """A rate that this optimizer is not used with."""
-    optimizer = getattr(subject.model, "optimizer", None)
-    rates = learning_rates(optimizer)
+    # One that scales the loss hands its steps to another.
+    optimizer = unwrap(getattr(subject.model, "optimizer", None))
+    rates = [] if subject.rate_is_set_later else learning_rates(optimizer)
     if not rates:
+        if optimizer is not None:
+            subject.not_seen.append(_NOT_JUDGED[subject.rate_is_set_later])
         return
     kind = type(optimizer).__name__
     low, high = usual_rates(kind)
@@ -63,15 +72,19 @@ def _default_rate(kind: str) -> float:
 def learning_rates(optimizer: Any) -> list[float]:
     """The rate, at a few steps where it follows a schedule; empty where unknown."""
     schedule = keras_compat.rate_schedule(optimizer)
+    if schedule is None:
+        rates = [_number(lambda: optimizer.learning_rate)]
+    else:
+        rates = [_number(functools.partial(schedule, step)) for step in _SCHEDULE_STEPS]
+    return [rate for rate in rates if np.isfinite(rate)]
+
+
+def _number(rate: Callable[[], Any]) -> float:
+    """What it gives, NaN where it cannot be asked."""
     try:
-        if schedule is not None:
-            return [
-                float(keras.ops.convert_to_numpy(schedule(step)))
-                for step in _SCHEDULE_STEPS
-            ]
-        return [float(keras.ops.convert_to_numpy(optimizer.learning_rate))]
-    except (AttributeError, TypeError, ValueError, RuntimeError):
-        return []
+        return float(keras.ops.convert_to_numpy(rate()))
+    except (AttributeError, TypeError, ValueError, RuntimeError, ArithmeticError):
+        return float("nan")
 
 
 def nothing_trainable(subject: Subject) -> Iterable[Finding]:

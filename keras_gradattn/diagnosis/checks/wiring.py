@@ -9,20 +9,12 @@ import numpy as np
 
 from keras_gradattn._compat import keras as keras_compat
 from keras_gradattn.diagnosis.finding import Evidence, Finding, found
+from keras_gradattn.diagnosis.layer_outputs import DROPOUTS
 from keras_gradattn.diagnosis.probe import Probe
 from keras_gradattn.diagnosis.subject import Subject
 from keras_gradattn.diagnosis.thresholds import threshold
 from keras_gradattn.gradients._recorded_step import exchanged
 from keras_gradattn.gradients.output_taps import STEPPING
-
-# Probabilities that are so close to 0 or 1 hide what moves them.
-_SURE = 1e-3
-_DROPOUTS = (
-    keras.layers.Dropout,
-    keras.layers.SpatialDropout1D,
-    keras.layers.SpatialDropout2D,
-    keras.layers.SpatialDropout3D,
-)
 
 
 def samples_mixed(subject: Subject) -> Iterable[Finding]:
@@ -141,10 +133,10 @@ def _shows_small_effects(subject: Subject) -> bool:
     if precisions & {"float16", "bfloat16"}:
         return False
     sure = [
-        np.mean(np.abs(output - np.round(output)) < _SURE)
+        np.mean(np.abs(output - np.round(output)) < threshold("sure_answer"))
         for output in subject.inference[0]
     ]
-    return max(sure, default=0.0) < 0.5
+    return max(sure, default=0.0) < threshold("sure_share_high")
 
 
 def _effect_of_columns(probe: Probe, place: int) -> np.ndarray:
@@ -387,7 +379,7 @@ def training_always(subject: Subject) -> Iterable[Finding]:
 def _acts_in_training(layer: Any) -> bool:
     if isinstance(layer, keras.layers.BatchNormalization):
         return bool(layer.trainable)
-    return isinstance(layer, _DROPOUTS) and float(layer.rate) > 0
+    return isinstance(layer, DROPOUTS) and float(layer.rate) > 0
 
 
 def _inside_nested_models(model: keras.Model) -> set[str]:

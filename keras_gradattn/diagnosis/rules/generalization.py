@@ -38,7 +38,9 @@ def overfitting(seen: Seen) -> Iterable[Finding]:
     )
     lost = seen.guess is None or last > seen.guess
     apart = train < threshold("train_apart") * last
-    rises = rose > limit and apart and known[-1] - best >= 3
+    rises = (
+        rose > limit and apart and known[-1] - best >= threshold("epochs_after_best")
+    )
     if not useless and not rises:
         return
     # Of numbers a loss above guessing is worse than their mean. Of classes a few sure

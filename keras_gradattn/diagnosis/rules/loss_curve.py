@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from keras_gradattn.diagnosis.finding import Curve, Evidence, Finding, found
-from keras_gradattn.diagnosis.seen import Seen
+from keras_gradattn.diagnosis.seen import Seen, drawn
 from keras_gradattn.diagnosis.thresholds import threshold
 
 _ACCURACIES = (
@@ -109,7 +109,7 @@ def constant_predictor(seen: Seen) -> Iterable[Finding]:
 
 def _since_near(seen: Seen, guess: float) -> int:
     level = smooth(seen.fit_loss, max(seen.steps // 20, 1))
-    far = np.flatnonzero(np.abs(level - guess) > 0.1 * guess)
+    far = np.flatnonzero(np.abs(level - guess) > threshold("near_guess") * guess)
     return int(far[-1]) + 1 if len(far) else 0
 
 
@@ -134,6 +134,7 @@ def majority_class(seen: Seen) -> Iterable[Finding]:
                 Evidence("share of guessing's loss removed", gain,
                          threshold("majority_gain"), "below"),
                 first_step=int(seen.epoch_end[-len(last)]), last_step=seen.steps,
+                picture=Curve(name, {name: drawn(seen.epoch_end, values)}, share),
             )  # fmt: skip
             return
 

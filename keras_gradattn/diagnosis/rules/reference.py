@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_gradattn.diagnosis.finding import Evidence, Finding, found
-from keras_gradattn.diagnosis.seen import Seen
+from keras_gradattn.diagnosis.finding import Curve, Evidence, Finding, found
+from keras_gradattn.diagnosis.seen import Seen, drawn
 from keras_gradattn.diagnosis.thresholds import threshold
 
 _PARTS = 4
@@ -65,4 +65,10 @@ def departs_from_reference(seen: Seen, reference: Any) -> Iterable[Finding]:
         f"{good_level:.2g} at this time.",
         Evidence("norm, to the healthy run's range", off, limit),
         layers=tuple(layers), first_step=since, last_step=last,
+        picture=Curve("Gradient norm", {
+            name: drawn(seen.step, seen.norm[:, seen.groups.index(name)]),
+            "healthy run": drawn(
+                steps, reference.norm[:, reference.groups.index(name)]
+            ),
+        }, logarithmic=True),
     )  # fmt: skip

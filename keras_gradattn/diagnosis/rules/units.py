@@ -125,6 +125,9 @@ def batch_norm_drift(seen: Seen) -> Iterable[Finding]:
                  inference / max(seen.end, 1e-6), threshold("drift_loss_factor")),
         layers=tuple(layers.names[i] for i in where),
         first_step=int(layers.step[-2]), last_step=int(layers.step[-1]),
+        picture=_picture(
+            seen, "Distance from its own mean, in spreads", layers.shift, worst, high
+        ),
     )  # fmt: skip
 
 
