@@ -8,6 +8,9 @@ import numpy as np
 
 from keras_gradattn.gradients.depth_groups import Grouping
 
+# For each layer-output tap its layer, its depth group and its statistics.
+Taps = tuple[tuple[str, str, tuple[str, ...]], ...]
+
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
@@ -22,6 +25,7 @@ class Phase:
         groups: Names of the groups with trained weights.
         paths: Paths of the measured variables.
         sizes: Number of elements of each of them.
+        taps: Layer, group and statistics of each output tap.
     """
 
     number: int
@@ -32,6 +36,7 @@ class Phase:
     groups: tuple[str, ...]
     paths: tuple[str, ...]
     sizes: tuple[int, ...]
+    taps: Taps = ()
 
 
 def merged_order(known: list[str], new: list[str]) -> list[str]:
@@ -58,6 +63,25 @@ def merged_grouping(known: Grouping, new: Grouping) -> Grouping:
     paths = merged_order(list(known.paths), list(new.paths))
     members = tuple(-1 if group_of[p] is None else index[group_of[p]] for p in paths)
     return Grouping(tuple(names), tuple(paths), members)
+
+
+def merged_taps(known: Taps, new: Taps) -> Taps:
+    """One entry for each layer of both, by depth, with the statistics of both."""
+    groups: dict[str, str] = {}
+    statistics: dict[str, list[str]] = {}
+    for layer, group, names in (*known, *new):
+        groups[layer] = group
+        statistics[layer] = merged_order(statistics.get(layer, []), list(names))
+    order = merged_order([tap[0] for tap in known], [tap[0] for tap in new])
+    return tuple(
+        (layer, groups[layer], tuple(statistics[layer]))
+        for layer in dict.fromkeys(order)
+    )
+
+
+def tap_columns(taps: Taps) -> list[tuple[str, str]]:
+    """Layer and statistic of each column that these taps fill, in their order."""
+    return [(layer, name) for layer, _, names in taps for name in names]
 
 
 def incidence(members: Sequence[int], groups: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_gradattn.gradients._phases import Phase
+from keras_gradattn.gradients._phases import Phase, tap_columns
 from keras_gradattn.gradients.depth_groups import Grouping
 
 _FORMAT = 2
@@ -91,15 +91,21 @@ def load(kind: Any, path: str | os.PathLike[str]) -> Any:
     return record
 
 
+def _phase(groups: Any, paths: Any, sizes: Any, taps: Any = (), **rest: Any) -> Any:
+    return Phase(
+        groups=tuple(groups),
+        paths=tuple(paths),
+        sizes=tuple(sizes),
+        taps=tuple((layer, group, tuple(names)) for layer, group, names in taps),
+        **rest,
+    )
+
+
 def _last_step(record: Any) -> int:
     """The last running step of any table: not all of them are thinned alike."""
     tables = (record._rows, record._details, record._noise)
     steps = [table["running_step"].max() for table in tables if len(table)]
     return int(max(steps, default=-1))
-
-
-def _phase(groups: Any, paths: Any, sizes: Any, **rest: Any) -> Any:
-    return Phase(groups=tuple(groups), paths=tuple(paths), sizes=tuple(sizes), **rest)
 
 
 def _from_first_format(record: Any, metadata: Any, arrays: Any) -> None:
@@ -152,13 +158,15 @@ def join(kind: Any, records: Any, name: Any) -> Any:
 
 def _append(joined: Any, record: Any) -> None:
     phases, fits = len(joined.phases), _next(joined._rows["fit"], joined._epochs["fit"])
+    # Older files say it of the whole record alone.
+    by_phase = any(phase.taps for phase in record.phases)
     for phase in record.phases:
         names = record.grouping.names
         member = dict(zip(record.grouping.paths, record.grouping.members, strict=True))
         joined._begin_phase(
             Grouping(names, phase.paths, tuple(member[p] for p in phase.paths)),
             phase.sizes,
-            taps=record.taps,
+            taps=phase.taps if by_phase else record.taps,
             fit=phase.fit + fits,
             step=phase.step,
             optimizer=phase.optimizer,
@@ -192,16 +200,10 @@ def _append(joined: Any, record: Any) -> None:
 
 
 def _taps(joined: Any, record: Any) -> Any:
-    values = np.full((len(record), joined._tap_width), np.nan)
-    start = {}
-    width = 0
-    for tap in joined.taps:
-        start[tap], width = width, width + len(tap[2])
-    at = 0
-    for tap in record.taps:
-        n = len(tap[2])
-        values[:, start[tap] : start[tap] + n] = record._rows["taps"][:, at : at + n]
-        at += n
+    columns = tap_columns(joined.taps)
+    values = np.full((len(record), len(columns)), np.nan)
+    places = np.array([columns.index(one) for one in tap_columns(record.taps)], int)
+    values[:, places] = record._rows["taps"]
     return values
 
 

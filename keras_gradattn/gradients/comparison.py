@@ -125,18 +125,30 @@ def compare_gradients(runs: Mapping[str, Run]) -> GradientComparison:
 
 def _training_lines(runs: Any) -> Iterator[Any]:
     for name, record in runs.items():
-        epochs = record.epochs
-        if not len(epochs["epoch"]):
+        if not len(record.epochs["epoch"]):
             raise ValueError(f"Run {name!r} holds no finished epoch.")
-        root = np.sqrt(record.group_sizes)
+        first, last = (_rms_of_epoch(record, place) for place in (0, -1))
         for i, group in enumerate(record.groups):
             yield {
                 "run": name,
                 "depth": i / max(len(record.groups) - 1, 1),
                 "where": group,
-                "first": float(epochs["mean"][0, i] / root[i]),
-                "last": float(epochs["mean"][-1, i] / root[i]),
+                "first": float(first[i]),
+                "last": float(last[i]),
             }
+
+
+def _rms_of_epoch(record: Any, place: int) -> Any:
+    """(groups,) mean norm of the first or last epoch, by its trained elements."""
+    fit, epoch, mean = (record.epochs[key][place] for key in ("fit", "epoch", "mean"))
+    # A summary ends with its phase.
+    rows = np.flatnonzero((record.fit == fit) & (record.epoch == epoch))
+    if len(rows):
+        phase = record.phase[rows[place]]
+    else:  # thinned out
+        phase = max(one.number for one in record.phases if one.fit <= fit)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return mean / np.sqrt(record._sizes_by_phase()[phase])
 
 
 def _flow_lines(runs: Any) -> Iterator[Any]:

@@ -1,6 +1,7 @@
 """`GradientNorms`: gradient norms of the real training steps, inside `model.fit`."""
 
 import contextlib
+import copy
 import os
 import warnings
 import weakref
@@ -14,6 +15,7 @@ from keras_gradattn._compat.running_fit import fit_callbacks
 from keras_gradattn.gradients import _installation
 from keras_gradattn.gradients._logs import LogEntries
 from keras_gradattn.gradients._more_measures import EDGES, MoreMeasures, parts_of
+from keras_gradattn.gradients._processes import is_first_process
 from keras_gradattn.gradients._recorded_step import (
     Settings,
     gradient_variables,
@@ -73,7 +75,8 @@ class GradientNorms(keras.callbacks.Callback):
             `steps_per_execution` is above 1, weights and updates are not measured.
             Defaults to 50.
         histograms: Whether to count, in the same steps, how many elements of each
-            group's gradient lie between which powers of two. Defaults to `False`.
+            group's gradient lie between which powers of two. A bin spans two of them,
+            so a factor of four, from 2^-40 to 2^16. Defaults to `False`.
         noise_scale: Whether to measure what `GradientRecord.noise_scale` needs:
             gradients of two batch sizes. They exist if the optimizer accumulates
             gradients, or if a TensorFlow strategy has several replicas. If they do not,
@@ -93,14 +96,15 @@ class GradientNorms(keras.callbacks.Callback):
             name of an attribute of the model, or the optimizer itself. Defaults to
             `model.optimizer`. Use one recorder for each. Not on JAX.
         writers: Where to send every row as it is read: `"tensorboard"`, `"wandb"`,
-            `"mlflow"`, `"csv"`, several of them, or writers of your own. Defaults to
-            none.
+            `"mlflow"`, `"csv"`, several of them, or writers of your own. Of several
+            processes the first one writes. Defaults to none.
         name: Name in reports and pictures. Defaults to the model's.
 
     Attributes:
         record: The `GradientRecord`, `None` before training.
         copies: The copies that were made of this callback, for example one for each
-            trial of KerasTuner. Each holds a record of its own.
+            trial of KerasTuner. Each holds a record of its own, and has copies of the
+            writers, which write elsewhere.
 
     Raises:
         ValueError: If an argument is out of range. In `fit`: if the combination of
@@ -206,15 +210,15 @@ class GradientNorms(keras.callbacks.Callback):
 
     def __copy__(self) -> "GradientNorms":
         """A recorder of the same kind, with nothing recorded."""
-        copy = type(self)(**self._arguments)
-        self.copies.append(copy)
-        return copy
+        return self.__deepcopy__({})
 
     def __deepcopy__(self, memo: dict[Any, Any]) -> "GradientNorms":
         # Tuners copy callbacks for each trial: a model or record of another one must
-        # not come along.
-        copy = memo[id(self)] = self.__copy__()
-        return copy
+        # not come along, nor what its writers write to.
+        writers = copy.deepcopy(self._writing.writers, memo)
+        made = memo[id(self)] = type(self)(**{**self._arguments, "writers": writers})
+        self.copies.append(made)
+        return made
 
     # Hooks of `fit`. `self._model` instead of `self.model`: on JAX the property
     # copies the whole training state back at every access.
@@ -449,7 +453,8 @@ class GradientNorms(keras.callbacks.Callback):
             )
         self._trained = (identity, rate)
         self._ring_of_record = channel.ring
-        self._writing.open(self._record)
+        if is_first_process(model):
+            self._writing.open(self._record)
 
     _ring_of_record: Any = None
 
@@ -465,13 +470,13 @@ class GradientNorms(keras.callbacks.Callback):
         if ring is not self._ring_of_record or self._record is None:
             self._prepare_record()
         self._rows_in_fit += len(rows.number)
-        self._record._add(rows, self._fit, self._epoch)
+        arrived = self._record._add(rows, self._fit, self._epoch)
         paths = self._record.phases[-1].paths
         asked = set().union(*(about for about, _ in ring.kinds))
         self._record._note_reach(
             [paths[i] for i in asked], [paths[i] for i in ring.without_gradient]
         )
-        self._writing.write(self._record, len(rows.number))
+        self._writing.write(self._record, arrived)
         if rows.lost:
             warnings.warn(
                 f"{rows.lost} steps were overwritten before they could be read: "

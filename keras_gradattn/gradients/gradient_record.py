@@ -11,7 +11,13 @@ from keras_gradattn._extras import optional
 from keras_gradattn.gradients import _record_file, plots
 from keras_gradattn.gradients import report as _report
 from keras_gradattn.gradients._noise_scale import BatchSizes, noise_scale_of
-from keras_gradattn.gradients._phases import Phase, incidence, merged_grouping
+from keras_gradattn.gradients._phases import (
+    Phase,
+    incidence,
+    merged_grouping,
+    merged_taps,
+    tap_columns,
+)
 from keras_gradattn.gradients._ring import Rows
 from keras_gradattn.gradients._table import Table
 from keras_gradattn.gradients.depth_groups import Grouping
@@ -81,7 +87,8 @@ class GradientRecord:
         kept_every: Rows are kept whose step is a multiple of this.
         lost: Number of steps whose rows were overwritten before they could be read.
         without_gradient: Paths of variables that the loss reached in no recorded step.
-        histogram_edges: (bins + 1,) edges, from 0 over powers of two to infinity.
+        histogram_edges: (bins + 1,) edges, from 0 over every second power of two to
+            infinity.
 
     Example:
 
@@ -110,7 +117,7 @@ class GradientRecord:
         self.grouping = grouping
         self.sizes = tuple(int(size) for size in sizes)
         self.taps = tuple((n, g, tuple(s)) for n, g, s in taps)
-        self.kept_every = every
+        self._every = self.kept_every = every
         self.max_rows = max_rows
         self.name = name
         self.backend = backend
@@ -286,12 +293,10 @@ class GradientRecord:
     @property
     def layer_outputs(self) -> dict[str, dict[str, np.ndarray]]:
         """Per tapped layer: statistics of the gradient of its output, per row."""
-        table, outputs, start = self._rows["taps"], {}, 0
-        for layer, _, statistics in self.taps:
-            outputs[layer] = {
-                statistic: table[:, start + i] for i, statistic in enumerate(statistics)
-            }
-            start += len(statistics)
+        table = self._rows["taps"]
+        outputs: dict[str, dict[str, np.ndarray]] = {}
+        for column, (layer, statistic) in enumerate(tap_columns(self.taps)):
+            outputs.setdefault(layer, {})[statistic] = table[:, column]
         return outputs
 
     def __len__(self) -> int:
@@ -335,6 +340,7 @@ class GradientRecord:
                 groups=grouping.names,
                 paths=grouping.paths,
                 sizes=tuple(map(int, sizes)),
+                taps=tuple((n, g, tuple(s)) for n, g, s in taps),
             ),
         )
 
@@ -348,20 +354,23 @@ class GradientRecord:
             for table, columns in PER_GROUP.items():
                 for key, empty in columns.items():
                     getattr(self, table).spread(key, places, len(grouping.names), empty)
-        taps = tuple((n, g, tuple(s)) for n, g, s in taps)
-        new = [tap for tap in taps if tap not in self.taps]
-        if new:
-            width = self._tap_width
-            self.taps = (*self.taps, *new)
-            self._rows.spread("taps", np.arange(width), self._tap_width, np.nan)
+        old, self.taps = tap_columns(self.taps), merged_taps(self.taps, taps)
+        new = tap_columns(self.taps)
+        if new != old:
+            places = np.array([new.index(one) for one in old], int)
+            self._rows.spread("taps", places, len(new), np.nan)
 
-    def _add(self, rows: Rows, fit: int, epoch: int) -> None:
+    def _add(self, rows: Rows, fit: int, epoch: int) -> dict[str, Any]:
         """Append rows of one epoch, measured in the last phase that was begun.
 
         Args:
             rows: What the ring held.
             fit: Running number of the `fit` call, from 0.
             epoch: Epoch of that `fit`, from 0.
+
+        Returns:
+            Columns of those rows that `every` asks for, by name. Thinning may have
+            dropped some of them from the record again.
         """
         if not self.phases:
             self._begin_phase(self.grouping, self.sizes, taps=self.taps, fit=fit)
@@ -383,17 +392,23 @@ class GradientRecord:
         }
         self._summarise(values, fit, epoch)
         turn = self._turn(rows)
+        taps = self._taps_in_place(rows.taps, phase.taps)
         self._rows.append(
             turn % self.kept_every == 0,
             turn=turn,
-            taps=self._taps_in_place(rows.taps),
+            taps=taps,
             **values,
         )
         if len(self._rows) > self.max_rows:
             self.kept_every *= 2
             self._rows.keep(self._rows["turn"] % self.kept_every == 0)
         self._add_noise(rows, values)
-        self._add_details(rows, values, groups, phase)
+        details = self._add_details(rows, values, groups, phase)
+        asked = turn % self._every == 0
+        arrived = {**values, **details, "detail": rows.detail, "taps": taps}
+        if asked.all():
+            return arrived
+        return {key: column[asked] for key, column in arrived.items()}
 
     def _add_noise(self, rows: Any, values: Any) -> None:
         small, big = self._batch_sizes(
@@ -413,7 +428,7 @@ class GradientRecord:
         if len(self._noise) > self.max_rows:
             self._noise.keep(np.arange(len(self._noise)) % 2 == 0)
 
-    def _add_details(self, rows: Any, values: Any, groups: Any, phase: Any) -> None:
+    def _add_details(self, rows: Any, values: Any, groups: Any, phase: Any) -> Any:
         sizes = np.asarray(phase.sizes, dtype="float64")
         with np.errstate(divide="ignore", invalid="ignore"):
             zero_share = (rows.zero_shares * sizes) @ groups / (sizes @ groups)
@@ -424,27 +439,21 @@ class GradientRecord:
             found = missing if found is None else found
             norms[key] = np.where(values["measured"], _grouped(found, groups), np.nan)
         bins = max(len(self.histogram_edges) - 1, 0)
-        histogram = rows.more.get("histogram", np.zeros((len(rows.norms), 0)))
-        histogram = (
-            histogram.reshape(len(rows.norms), -1, bins)
-            if bins
-            else (np.zeros((len(rows.norms), len(self.groups), 0)))
-        )
-        if bins and histogram.shape[1] != len(self.groups):
+        histogram = np.zeros((len(rows.norms), len(self.groups), bins))
+        if bins and "histogram" in rows.more:
             places = [self.groups.index(name) for name in phase.groups]
-            wider = np.zeros((len(histogram), len(self.groups), bins))
-            wider[:, places] = histogram
-            histogram = wider
-        values = {k: v for k, v in values.items() if k != "global_norm"}
-        self._details.append(
-            rows.detail,
-            zero_share=np.where(values["measured"], zero_share, np.nan),
-            histogram=histogram,
+            shape = (len(rows.norms), len(places), bins)
+            histogram[:, places] = rows.more["histogram"].reshape(shape)
+        details = {
             **norms,
-            **values,
-        )
+            "zero_share": np.where(values["measured"], zero_share, np.nan),
+            "histogram": histogram,
+        }
+        values = {k: v for k, v in values.items() if k != "global_norm"}
+        self._details.append(rows.detail, **details, **values)
         if len(self._details) > self.max_rows:
             self._details.keep(np.arange(len(self._details)) % 2 == 0)
+        return details
 
     def _note_reach(self, asked: Sequence[str], without: Sequence[str]) -> None:
         """Which variables updates were about, and which of them had no gradient.
@@ -479,13 +488,13 @@ class GradientRecord:
             self._turns[kind] = int(turns[i])
         return turns
 
-    def _taps_in_place(self, taps: Any) -> Any:
-        if taps.shape[1] == self._tap_width:
-            return taps
-        wider = np.full((len(taps), self._tap_width), np.nan)
-        if taps.shape[1]:
-            wider[:, -taps.shape[1] :] = taps
-        return wider
+    def _taps_in_place(self, values: Any, taps: Any) -> Any:
+        """Values of these taps in the columns of all, NaN elsewhere."""
+        columns = tap_columns(self.taps)
+        places = np.array([columns.index(one) for one in tap_columns(taps)], int)
+        table = np.full((len(values), len(columns)), np.nan)
+        table[:, places] = values
+        return table
 
     def _close_epoch(self) -> dict[str, Any] | None:
         """Finish the running epoch's summary and return it.

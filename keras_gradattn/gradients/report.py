@@ -24,7 +24,7 @@ def training_report(record: Any) -> str:
     ]
     rows = []
     # Summed up from the variables each time it is asked for.
-    sizes = record.group_sizes
+    sizes, rms = record.group_sizes, _median_rms(record)
     for i, group in enumerate(record.groups):
         means = epochs["mean"][:, i]
         means = means[~np.isnan(means) | (epochs["nonfinite"][:, i] > 0)]
@@ -34,7 +34,7 @@ def training_report(record: Any) -> str:
                 group,
                 f"{int(sizes[i]):,}",
                 _number(_median(norm[:, i])),
-                _number(_median(norm[:, i]) / np.sqrt(sizes[i])),
+                _number(rms[i]),
                 _number(first),
                 _number(last),
                 _number(_median(detail["gradient_to_weight"][:, i])),
@@ -51,7 +51,7 @@ def training_report(record: Any) -> str:
         rows,
     )  # fmt: skip
     lines.append("")
-    lines += _training_remarks(record, norm, finite)
+    lines += _training_remarks(record, rms, finite)
     return "\n".join(lines)
 
 
@@ -67,11 +67,14 @@ def _phase_lines(record: Any) -> Any:
     return lines
 
 
-def _training_remarks(record: Any, norm: Any, finite: Any) -> Any:
+def _median_rms(record: Any) -> Any:
+    """(groups,) median over the steps, each by the elements that were trained in it."""
+    rms = record.rms
+    return np.array([_median(rms[:, i]) for i in range(rms.shape[1])])
+
+
+def _training_remarks(record: Any, rms: Any, finite: Any) -> Any:
     remarks = []
-    rms = np.array([_median(norm[:, i]) for i in range(norm.shape[1])]) / np.sqrt(
-        record.group_sizes
-    )
     if np.any(np.isfinite(rms)) and np.nanmin(rms) > 0:
         small, large = int(np.nanargmin(rms)), int(np.nanargmax(rms))
         remarks.append(

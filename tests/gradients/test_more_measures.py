@@ -48,6 +48,41 @@ def test_histograms_by_group_compiled(make_model, data, optimizer, tmp_path):
     np.testing.assert_array_equal(loaded.histograms, records[1].histograms)
 
 
+class Kept:
+    """A writer of one's own."""
+
+    def __init__(self):
+        self.chunks = []
+
+    def open(self, record):
+        pass
+
+    def write(self, steps, values):
+        self.chunks.append(values)
+
+    def close(self):
+        pass
+
+
+def test_histograms_reach_writers(make_model, data):
+    model, writer = make_model(), Kept()
+    norms = GradientNorms(histograms=True, detail_every=2, writers=writer)
+    for trainable in (False, True):
+        model.get_layer("first").trainable = trainable
+        model.compile(keras.optimizers.SGD(0.1), cross_entropy)
+        model.fit(*data, batch_size=8, shuffle=False, verbose=0, callbacks=[norms])
+    frozen, whole = (values["histogram"] for values in writer.chunks)
+    counts = norms.record.histograms
+    sizes = [8 * 12 + 12, 2 * 12, 12 * 12 + 12, 12 * 4 + 4]
+    for chunk, kept in ((frozen, counts[:3, 1:]), (whole, counts[3:])):
+        assert chunk.mask.all(axis=(1, 2)).tolist() == [False, True, False, True, False]
+        assert not chunk.mask[::2].any()
+        np.testing.assert_array_equal(chunk[::2], kept)
+        np.testing.assert_array_equal(
+            chunk[::2].sum(axis=2), [sizes[-kept.shape[1] :]] * 3
+        )
+
+
 def test_estimates_are_those_of_a_known_distribution():
     # Gradients of single samples: mean 3 in one of 4 dimensions, variance 2 in each.
     random = np.random.default_rng(0)

@@ -76,6 +76,28 @@ def test_records_join_to_the_one_that_a_single_recorder_makes(make_model, data):
     compare_gradients({"joined": joined, "whole": whole}).report()
 
 
+def test_a_partly_frozen_group_is_divided_by_what_was_trained(make_model, data):
+    model = make_model()
+    norms = GradientNorms(
+        lambda variable: "low" if variable.path[0] in "fn" else "high"
+    )
+    for trainable in (False, True):
+        model.get_layer("first").trainable = trainable
+        model.compile(keras.optimizers.SGD(0.0), cross_entropy)
+        model.fit(*data, callbacks=[norms], **ARGUMENTS)
+    low, high = norms.record.norm.T
+    low = [low[:5] / np.sqrt(24), low[5:] / np.sqrt(24 + 108)]
+    median = np.median(low)
+    (line,) = (one for one in norms.report().splitlines() if one.startswith("low"))
+    assert line.split()[3] == f"{median:.3g}"
+    ratio = np.median(high) / np.sqrt(156 + 52) / median
+    assert f"'high', {ratio:.3g} times" in norms.report()
+    (line, _) = compare_gradients({"run": norms}).lines
+    assert line["where"] == "low"
+    np.testing.assert_allclose(line["first"], low[0].mean())
+    np.testing.assert_allclose(line["last"], low[1].mean())
+
+
 def test_more_epochs_begin_no_phase(make_model, data):
     model, norms = make_model(), GradientNorms()
     model.compile(keras.optimizers.Adam(1e-2), cross_entropy)

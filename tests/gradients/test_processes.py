@@ -1,5 +1,6 @@
 """Several processes: the norm of the averaged gradient, once, as one process has it."""
 
+import csv
 import json
 import os
 import socket
@@ -49,13 +50,14 @@ jax.config.update("jax_cpu_collectives_implementation", "gloo")
 jax.distributed.initialize(f"127.0.0.1:{ports[0]}", 2, rank)
 import keras
 from keras_gradattn.gradients import GradientNorms
+from keras_gradattn.gradients.writers import CSVWriter
 assert jax.process_count() == 2
 keras.distribution.set_distribution(
     keras.distribution.DataParallel(auto_shard_dataset=False))
 model = make(keras)
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 model.compile(keras.optimizers.SGD(0.1), loss)
-norms = GradientNorms("variable")
+norms = GradientNorms("variable", writers=[CSVWriter(f"{path}-{rank}.csv")])
 model.fit(*mine(), batch_size=4, shuffle=False, verbose=0, callbacks=[norms])
 save(norms)
 """
@@ -68,6 +70,7 @@ import tensorflow as tf
 strategy = tf.distribute.MultiWorkerMirroredStrategy()
 import keras
 from keras_gradattn.gradients import GradientNorms
+from keras_gradattn.gradients.writers import CSVWriter
 assert strategy.num_replicas_in_sync == 2
 dataset = tf.data.Dataset.from_tensor_slices(data()).batch(8)
 options = tf.data.Options()
@@ -90,7 +93,7 @@ def step(x, y):
         optimizer.apply_gradients(zip(values, model.trainable_variables))
     strategy.run(on_replica, args=(x, y))
 
-norms = GradientNorms("variable")
+norms = GradientNorms("variable", writers=[CSVWriter(f"{path}-{rank}.csv")])
 with norms.watching(model, optimizer):
     for x, y in strategy.experimental_distribute_dataset(
             dataset.with_options(options)):
@@ -105,10 +108,11 @@ os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank),
 torch.distributed.init_process_group("gloo")
 import keras
 from keras_gradattn.gradients import GradientNorms
+from keras_gradattn.gradients.writers import CSVWriter
 model = make(keras)
 parallel = torch.nn.parallel.DistributedDataParallel(model)
 optimizer = torch.optim.SGD(parallel.parameters(), lr=0.1)
-norms = GradientNorms("variable")
+norms = GradientNorms("variable", writers=[CSVWriter(f"{path}-{rank}.csv")])
 x, y = (torch.from_numpy(array) for array in mine())
 with norms.watching(model, optimizer):
     for start in range(0, 12, 4):
@@ -182,6 +186,15 @@ def test_two_processes_measure_what_one_does(backend, gradients, tmp_path):
     for process, output in zip(processes, outputs, strict=True):
         assert process.returncode == 0, output[-3000:]
     expected = one_process(gradients)
+    with open(f"{path}-0.csv", newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["step"] for line in lines] == ["0", "1", "2"]
+    columns = [name for name in lines[0] if name.startswith("gradients/norm/")]
+    written = [[float(line[name]) for name in columns] for line in lines]
+    np.testing.assert_allclose(written, expected, rtol=1e-4)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "norms-0.csv", "norms-0.npz", "norms-1.npz",
+    ]  # fmt: skip
     for rank in range(2):
         with np.load(f"{path}-{rank}.npz") as found:
             np.testing.assert_allclose(found["norm"], expected, rtol=1e-4)

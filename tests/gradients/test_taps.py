@@ -6,6 +6,7 @@ import pytest
 
 from keras_gradattn.gradients.gradient_flow import analyze_gradient_flow
 from keras_gradattn.gradients.gradient_norms import GradientNorms
+from keras_gradattn.gradients.gradient_record import GradientRecord
 from keras_gradattn.gradients.output_taps import ALL_STATISTICS, with_output_taps
 from tests.gradients.conftest import cross_entropy
 
@@ -111,6 +112,36 @@ def test_recorded_in_training(batch, optimizer, jit_compile, backend):
             recorded = norms.record.layer_outputs[layer][key]
             np.testing.assert_allclose(recorded, value, rtol=1e-4, atol=1e-9)
     assert norms.record.taps[0][:2] == ("inner", "composite")
+
+
+@pytest.mark.parametrize(
+    "phases",
+    [
+        [(["inner", "last"], ("norm",)), (["inner"], ("norm",))],
+        [(["last"], ("norm",)), (["inner", "last"], ("norm",))],
+        [(["inner"], ("norm",)), (["last"], ("norm",))],
+        [(["last"], ("norm", "rms")), (["last"], ("max_abs", "norm"))],
+    ],
+    ids=["fewer", "more", "others", "other statistics"],
+)
+def test_phases_keep_their_taps_apart(batch, phases, tmp_path):
+    model, norms = make(), GradientNorms()
+    expected = {k: statistics(*v) for k, v in by_hand(model, *batch).items()}
+    for layers, names in phases:
+        tapped = with_output_taps(model, layers, names)
+        tapped.compile(keras.optimizers.SGD(0.0), cross_entropy)
+        tapped.fit(*batch, batch_size=16, verbose=0, callbacks=[norms])
+    norms.save(tmp_path / "taps.npz")
+    loaded = GradientRecord.load(tmp_path / "taps.npz")
+    for record in (norms.record, loaded, GradientRecord.join([loaded, loaded])):
+        wanted = {layer for layers, _ in phases for layer in layers}
+        assert sorted(tap[0] for tap in record.taps) == sorted(wanted)
+        for layer, columns in record.layer_outputs.items():
+            for row, (layers, names) in enumerate(phases * (len(record) // 2)):
+                for name, column in columns.items():
+                    known = layer in layers and name in names
+                    value = expected[layer][name] if known else np.nan
+                    np.testing.assert_allclose(column[row], value, rtol=1e-4)
 
 
 def test_gradient_accumulation_gives_one_value_per_micro_batch(batch):

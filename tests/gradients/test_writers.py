@@ -150,6 +150,24 @@ def test_what_was_not_measured_is_left_out(record):
     assert math.isnan(first.values["g/norm/body/block_1"])
 
 
+def test_histograms_that_were_not_measured_are_left_out():
+    writer = Remembering(prefix="g")
+    edges = np.array([0.0, 1.0, np.inf])
+    writer.open(SimpleNamespace(groups=("a", "b"), histogram_edges=edges))
+    counts = np.ma.array(np.arange(12.0).reshape(3, 2, 2), mask=True)
+    counts.mask[0] = counts.mask[1, 1] = False
+    writer.write(np.arange(3), {"histogram": counts})
+    found = [
+        {name: histogram.counts.tolist() for name, histogram in row.histograms.items()}
+        for row in writer.rows
+    ]
+    assert found == [
+        {"g/histogram/a": [0.0, 1.0], "g/histogram/b": [2.0, 3.0]},
+        {"g/histogram/b": [6.0, 7.0]},
+        {},
+    ]
+
+
 def test_write_before_open_is_refused(tmp_path):
     with pytest.raises(ValueError, match="must be opened"):
         CSVWriter(tmp_path / "a.csv").write(np.arange(2), {})
@@ -344,6 +362,139 @@ def test_csv_of_a_training_is_its_record(tmp_path):
         np.testing.assert_array_equal(read, record.detail["update_to_weight"][:, i])
 
 
+def fit(norms, *, steps=20, fits=1):
+    """Train a model of two layers, for so many steps each time."""
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(steps, 4)), random.normal(size=(steps, 1))
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(3, name="a"), keras.layers.Dense(1)]
+    )
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    for _ in range(fits):
+        model.fit(x, y, batch_size=1, verbose=0, callbacks=[norms])
+    return norms.record
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_thinning_takes_no_row_from_writers(tmp_path, every):
+    path = tmp_path / "gradients.csv"
+    norms = GradientNorms(
+        every=every, writers=[CSVWriter(path)], max_rows=10, check_every=10
+    )
+    record = fit(norms, steps=60)
+    assert len(record) <= 10
+    curve = csv_curves(path)["gradients/norm/a"]
+    _, lines = read_csv(path)
+    assert [int(line["step"]) for line in lines] == list(range(0, 60, every))
+    column = record.groups.index("a")
+    kept = [curve[step] for step in record.step.tolist()]
+    np.testing.assert_array_equal(kept, record.norm[:, column])
+    if every == 1:
+        mean = np.mean(list(curve.values()))
+        np.testing.assert_allclose(mean, record.epochs["mean"][0, column])
+
+
+def test_copies_of_a_recorder_write_elsewhere(tmp_path):
+    original = GradientNorms(writers=[CSVWriter(tmp_path / "trial.csv")])
+    copies = [copy.deepcopy(original), copy.deepcopy(original), copy.copy(original)]
+    assert original.copies == copies
+    assert original.record is None
+    for number, (norms, steps) in enumerate(zip(copies, (3, 5, 2), strict=True), 1):
+        record = fit(norms, steps=steps)
+        curve = csv_curves(tmp_path / f"trial-{number}.csv")["gradients/norm/a"]
+        assert list(curve) == list(range(steps))
+        column = record.norm[:, record.groups.index("a")]
+        np.testing.assert_array_equal(list(curve.values()), column)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.outside
+def test_trials_of_a_tuner_write_elsewhere(tmp_path):
+    tuners = needed("keras_tuner", "tuner")
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(20, 4)), random.normal(size=(20, 1))
+
+    def build(choice):
+        units = choice.Int("units", 2, 9)
+        layers = [keras.layers.Dense(units, name="a"), keras.layers.Dense(1)]
+        model = keras.Sequential([keras.Input((4,)), *layers])
+        model.compile(keras.optimizers.SGD(0.01), "mse")
+        return model
+
+    norms = GradientNorms(writers=[CSVWriter(tmp_path / "trial.csv")])
+    goal = tuners.Objective("loss", "min")
+    search = tuners.RandomSearch(
+        build, goal, max_trials=2, seed=0, directory=tmp_path / "search"
+    )
+    search.search(x, y, batch_size=4, epochs=2, callbacks=[norms], verbose=0)
+    assert len(norms.copies) == 2
+    assert len(list(tmp_path.glob("*.csv"))) == 2
+    for number, trial in enumerate(norms.copies, 1):
+        curve = csv_curves(tmp_path / f"trial-{number}.csv")["gradients/norm/a"]
+        assert list(curve) == list(range(10))
+        column = trial.record.norm[:, trial.record.groups.index("a")]
+        np.testing.assert_array_equal(list(curve.values()), column)
+
+
+class Failing(Remembering):
+    """On a disk that is full when it is opened first."""
+
+    openings = 0
+
+    def _start(self, record):
+        super()._start(record)
+        self.openings += 1
+
+    def _put(self, rows):
+        if self.openings == 1:
+            raise OSError("No space left on device")
+        super()._put(rows)
+
+    def _stop(self):
+        super()._stop()
+        if self.openings == 1:
+            raise OSError("Stale file handle")
+
+
+def test_a_writer_that_failed_is_opened_anew_by_the_next_fit():
+    failing, other = Failing(), Remembering()
+    norms = GradientNorms(writers=[failing, other], check_every=4)
+    with pytest.warns(RuntimeWarning, match="No space left") as told:
+        fit(norms, steps=8, fits=2)
+    about = [one for one in told if issubclass(one.category, RuntimeWarning)]
+    assert len(about) == 1
+    assert failing.openings == 2
+    assert [(row.fit, row.step) for row in failing.rows] == [
+        (1, step) for step in range(8, 16)
+    ]
+    assert [row.step for row in other.rows] == list(range(16))
+    assert failing.opened is None
+    assert other.opened is None
+
+
+def test_a_writer_that_cannot_be_closed_ends_no_training():
+    class Stuck(Remembering):
+        def _stop(self):
+            raise OSError("Stale file handle")
+
+    other = Remembering()
+    norms = GradientNorms(writers=[Stuck(), other])
+    with pytest.warns(RuntimeWarning, match="Stuck could not be closed"):
+        fit(norms, steps=2)
+    assert other.opened is None
+
+
+def test_writers_are_closed_where_one_cannot_be_opened():
+    class Missing(Remembering):
+        def _start(self, record):
+            raise ImportError("no such library")
+
+    first = Remembering()
+    with pytest.raises(ImportError, match="no such library"):
+        fit(GradientNorms(writers=[first, Missing()]), steps=2)
+    assert first.opened is None
+
+
 # TensorBoard.
 
 
@@ -427,6 +578,24 @@ def test_tensorboard_holds_histograms(tmp_path, events):
         assert buckets[:, 2].sum() == row.sum()
         last = buckets[buckets[:, 2] > 0][-1]
         assert last.tolist() == [2.0, 4.0, row[-1]]
+
+
+@pytest.mark.outside
+def test_tensorboard_holds_the_histograms_of_a_training(tmp_path, events):
+    from tensorboard.util import tensor_util
+
+    writer = TensorBoardWriter(tmp_path)
+    record = fit(GradientNorms(histograms=True, detail_every=8, writers=writer))
+    accumulator = events(tmp_path)
+    for column, group in enumerate(record.groups):
+        read = accumulator.Tensors(f"gradients/histogram/{group}")
+        assert [event.step for event in read] == [0, 8, 16]
+        for row, event in zip(record.histograms[:, column], read, strict=True):
+            buckets = tensor_util.make_ndarray(event.tensor_proto)
+            assert buckets[:, 2].sum() == row.sum() == record.group_sizes[column]
+            for low, high, count in buckets[buckets[:, 2] > 0]:
+                assert row[np.searchsorted(record.histogram_edges, low)] == count
+                assert high in record.histogram_edges
 
 
 # Weights & Biases.

@@ -24,7 +24,8 @@ class Writer(Protocol):
 
     `GradientNorms(writers=[...])` calls `open` when `fit` begins, `write` whenever
     rows were read from the device, and `close` when `fit` ends. Any object with these
-    three methods is a writer.
+    three methods is a writer. Where several processes train together, this happens in
+    the first one. A copy of the `GradientNorms` has a deep copy of each writer.
 
     Example:
 
@@ -224,11 +225,13 @@ class StepWriter(abc.ABC):
         edges = np.array(edges, dtype="float64")
         edges[-1] = min(edges[-1], 2 * edges[-2])
         for measure, numbers in values.items():
-            if numbers.ndim != 3 or np.ma.getmaskarray(numbers[row]).all():
+            if numbers.ndim != 3:
                 continue
-            for group, counts in zip(record.groups, numbers[row], strict=True):
-                name = f"{self.prefix}/{measure}/{group}"
-                yield name, Histogram(np.asarray(counts, "float64"), edges)
+            counts = np.ma.getdata(numbers[row]).astype("float64")
+            hidden = np.ma.getmaskarray(numbers[row]).all(axis=-1)
+            for i in np.flatnonzero(~hidden):
+                name = f"{self.prefix}/{measure}/{record.groups[i]}"
+                yield name, Histogram(counts[i], edges)
 
 
 def library(name: str, extra: str, purpose: str) -> ModuleType:
