@@ -200,3 +200,8 @@ def test_the_package_says_what_was_counted():
     above, notes = calibration.counts(table.load("tuning"), killed.other_seeds())
     assert above == confidence.ABOVE_NOTE
     assert notes == confidence.NOTES
+
+
+def test_confidence_is_what_the_tuning_half_counted():
+    found = calibration.counts(table.load("tuning"), killed.other_seeds())
+    assert found == (confidence.ABOVE_NOTE, confidence.NOTES)
