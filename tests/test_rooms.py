@@ -19,9 +19,9 @@ MAY_IMPORT = {
     "layers": {"_compat", "_kernels", "config"},
     "models": {"_compat", "_kernels", "config", "layers"},
     "gradients": {"_compat", "_extras", "config"},
-    "diagnosis": {"_compat", "_extras", "config", "gradients"},
+    "diagnosis": {"_compat", "_extras", "_whole_files", "config", "gradients"},
 }
-MAY_IMPORT["training"] = set(MAY_IMPORT) | {"_arguments", "_extras"}
+MAY_IMPORT["training"] = set(MAY_IMPORT) | {"_arguments", "_extras", "_whole_files"}
 MAY_IMPORT["paper"] = MAY_IMPORT["training"] | {"training"}
 
 

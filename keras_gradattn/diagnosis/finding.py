@@ -4,12 +4,13 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+from keras_gradattn._whole_files import replace_file
 from keras_gradattn.diagnosis.confidence import confidence
 from keras_gradattn.diagnosis.report import findings_report
 from keras_gradattn.diagnosis.symptoms import SYMPTOMS
-from keras_gradattn.diagnosis.whole_file import write_whole
 
 SEVERITIES = ("note", "warning", "fault")
 
@@ -186,7 +187,7 @@ class Findings(list[Finding]):
         """
         text = json.dumps(self.to_dict(), indent=1)
         if path is not None:
-            write_whole(path, text + "\n")
+            replace_file(Path(path), lambda file: file.write((text + "\n").encode()))
         return text
 
     def to_html(

@@ -3,11 +3,12 @@
 import html
 import math
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keras_gradattn._whole_files import replace_file
 from keras_gradattn.diagnosis.report import layers_in_words, steps_in_words
 from keras_gradattn.diagnosis.symptoms import SYMPTOMS
-from keras_gradattn.diagnosis.whole_file import write_whole
 
 if TYPE_CHECKING:
     from keras_gradattn.diagnosis.finding import Curve, Finding, Findings
@@ -52,7 +53,7 @@ def write_page(findings: "Findings", path: str | os.PathLike[str], title: str) -
         parts += [f"<li>{html.escape(one)}</li>" for one in findings.not_seen]
         parts.append("</ul>")
     parts.append("</body></html>\n")
-    write_whole(path, "".join(parts))
+    replace_file(Path(path), lambda file: file.write("".join(parts).encode()))
 
 
 def _section(number: int, finding: "Finding") -> str:

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_gradattn._whole_files import replace_file
 from keras_gradattn.gradients.depth_groups import inner_model
-from keras_gradattn.training._files import replace_file
 
 # In the folder of a run.
 FILE_NAME = "checkpoint.npz"

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from keras_gradattn._whole_files import replace_file
 from keras_gradattn.gradients.plots import COLOURS, line_look
-from keras_gradattn.training._files import replace_file
 
 # Cells with a number in them, points of text that can still be read, and errors that
 # are named beside a confusion matrix.

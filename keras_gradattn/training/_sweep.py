@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_gradattn._whole_files import replace_file
 from keras_gradattn.training._data import RunData
-from keras_gradattn.training._files import replace_file
 from keras_gradattn.training._plan import plan_run
 from keras_gradattn.training.recipe import RECIPES, Recipe, look_up
 from keras_gradattn.training.results import what_is_missing

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_gradattn._whole_files import replace_file
 from keras_gradattn.datasets.file_check import BadFile, BadFilesError
 from keras_gradattn.datasets.folder import image_paths
 from keras_gradattn.datasets.image_files import BadFileError, Reading, read_image
-from keras_gradattn.training._files import replace_file
 from keras_gradattn.training.saved_model import SavedModel, load_model
 
 

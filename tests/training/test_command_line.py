@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from keras_gradattn import __main__
-from keras_gradattn.training import _files, experiment
+from keras_gradattn.training import experiment
 
 pytestmark = pytest.mark.any_backend
 
@@ -133,7 +133,7 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch, capsys):
         if len(written) == 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(_files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     command = [*DIGITS, "--limit", "8", "--no-pictures", "--results", str(tmp_path)]
     assert __main__.main(command) == 2
     error = capsys.readouterr().err

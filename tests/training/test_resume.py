@@ -11,8 +11,9 @@ import keras
 import numpy as np
 import pytest
 
+from keras_gradattn._whole_files import replace_file
 from keras_gradattn.training import _checkpoint
-from keras_gradattn.training._files import replace_file, write_json
+from keras_gradattn.training._files import write_json
 
 SCRIPT = Path(__file__).with_name("resume_script.py")
 

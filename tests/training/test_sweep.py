@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import subprocess
 import sys
 import types
@@ -9,7 +10,7 @@ import types
 import pytest
 
 from keras_gradattn import __main__, datasets, training
-from keras_gradattn.training import _files, _sweep
+from keras_gradattn.training import _sweep
 from keras_gradattn.training._sweep import run_command, sweep
 from tests.datasets.image_folders import write_classes
 
@@ -132,7 +133,7 @@ def test_a_log_is_written_whole_or_not_at_all(tmp_path, started, monkeypatch):
     def full(handle):
         raise OSError(28, "full")
 
-    monkeypatch.setattr(_files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="full"):
         swept()
     assert [path.name for path in log.parent.iterdir()] == [log.name]
